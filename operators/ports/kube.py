@@ -148,9 +148,9 @@ def _wake_nobody(_: Manifest) -> Iterable[Key]:
 class Watched:
     """A kind to watch on one API server, and the root keys that a change of one of its objects wakes.
 
-    `keys_of` is pure and cheap: it runs in the watch's thread for every event. An object for which it returns nothing is not
-    cached either. `selector` is a label selector; `namespace` empty means all namespaces. `server` names the API server when a
-    process talks to more than one ("meta", "business").
+    `keys_of` is pure and cheap: it runs for every event. An object for which it returns nothing is not cached either.
+    `selector` is a label selector of equalities (`a=b,c`); `namespace` empty means all namespaces. `server` names the API server
+    when a process talks to more than one ("meta", "business"). One Watched per server, kind and namespace.
     """
 
     kind: Kind
@@ -158,6 +158,18 @@ class Watched:
     namespace: str = ""
     selector: str = ""
     server: str = "meta"
+
+
+class WatchLayer(Protocol):
+    """Watches the given kinds on one API server from a thread of its own until told to stop; its end means that of the process."""
+
+    def start(self, deliver: Callable[[Watched, WatchEvent], None], ended: Callable[[BaseException | None], None]) -> None:
+        """Begin. Both callbacks are called from the layer's thread; `ended` once, also when it ends as it was told."""
+        ...
+
+    def stop(self, patience_seconds: float = 5.0) -> None:
+        """Ask it to end and wait that long for its thread. Calling it twice, or before `start`, does nothing."""
+        ...
 
 
 class KubeError(KokError):

@@ -39,5 +39,5 @@ class LeasePort(Protocol):
         ...
 
     async def replace(self, record: LeaseRecord) -> LeaseRecord:
-        """Write `record` if the stored version is still `record.version`, else `operators.ports.kube.Conflict`; returns what is stored now."""
+        """Write `record` if the stored version is still `record.version`, else `ports.kube.Conflict`; returns what is stored."""
         ...

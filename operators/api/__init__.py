@@ -1,0 +1,45 @@
+"""The kinds of kok as pydantic models, and the CRDs made from them (`schema`). No logic beyond what one object can know of itself."""
+
+from operators.api.base import API_VERSION, GROUP, VERSION, Condition, ConditionStatus, KindInfo, Model, ObjectMeta, Resource, Scope
+from operators.api.cluster import Cluster, ClusterRelease
+from operators.api.machines import HostClaim, Machine, MachinePool, MachinePoolRelease
+from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
+from operators.api.risk import Ledger, OperationGrant
+
+KINDS: tuple[type[Resource], ...] = (
+    Cluster,
+    ClusterPackageVersion,
+    ClusterRelease,
+    HostClaim,
+    Ledger,
+    Machine,
+    MachinePackageVersion,
+    MachinePool,
+    MachinePoolRelease,
+    OperationGrant,
+)
+"""Every kind, alphabetical: what `make crds` writes."""
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "KINDS",
+    "VERSION",
+    "Cluster",
+    "ClusterPackageVersion",
+    "ClusterRelease",
+    "Condition",
+    "ConditionStatus",
+    "HostClaim",
+    "KindInfo",
+    "Ledger",
+    "Machine",
+    "MachinePackageVersion",
+    "MachinePool",
+    "MachinePoolRelease",
+    "Model",
+    "ObjectMeta",
+    "OperationGrant",
+    "Resource",
+    "Scope",
+]

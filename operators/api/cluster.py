@@ -1,0 +1,327 @@
+"""Cluster: the wish for one business cluster, and ClusterRelease: what of that wish is authorised. Read by the Cluster-Operator."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from operators.api.base import (
+    Column,
+    Conditions,
+    DnsLabel,
+    DnsName,
+    KindInfo,
+    Model,
+    Resource,
+    Scope,
+    Text,
+    Timestamp,
+    cel,
+    list_map,
+    rules,
+)
+
+CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/([0-9]|[12][0-9]|3[0-2])$"
+Cidr = Annotated[
+    str, Field(pattern=CIDR, max_length=18, json_schema_extra=rules(cel("isCIDR(self)", "must be an IPv4 CIDR such as 10.245.0.0/16")))
+]
+
+FLAG_COMPONENTS = ("etcd", "apiserver", "controllerManager", "scheduler")
+FlagValue = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Flags = Annotated[dict[str, FlagValue], Field(max_length=64)]
+"""Command-line flags of one component without their leading dashes; the value is a string, as on the command line."""
+ComponentFlags = Annotated[
+    dict[str, Flags],
+    Field(
+        max_length=8,
+        json_schema_extra=rules(
+            cel(
+                "self.all(c, c in ['etcd', 'apiserver', 'controllerManager', 'scheduler'])",
+                "unknown component: flags may be set for etcd, apiserver, controllerManager and scheduler",
+            )
+        ),
+    ),
+]
+
+
+class ChangePolicy(StrEnum):
+    """Who may turn the wish into a release."""
+
+    Direct = "Direct"
+    """An edit of the spec is authorised at once, within budgets."""
+    RolloutOnly = "RolloutOnly"
+    """Only a FleetRollout that covers this Cluster authorises."""
+
+
+class Size(StrEnum):
+    """Requests and limits of the masters."""
+
+    small = "small"
+    medium = "medium"
+    large = "large"
+
+
+class EndpointType(StrEnum):
+    """How clients and nodes reach the API server."""
+
+    NodePort = "NodePort"
+    LoadBalancer = "LoadBalancer"
+    ClusterIP = "ClusterIP"
+
+
+class Masters(Model):
+    """API server, controller-manager and scheduler."""
+
+    replicas: Annotated[int, Field(ge=1, le=5)] = 1
+    """How many of each; more than one API server answers behind one endpoint, the controllers elect a leader. 1 to 5."""
+
+
+class Etcd(Model):
+    """The cluster's own etcd."""
+
+    members: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=5,
+            json_schema_extra=rules(
+                cel("self in [1, 3, 5]", "an even number of members tolerates no more failures than one member fewer; set 1, 3 or 5"),
+                cel(
+                    "self == oldSelf",
+                    "changing the number of members of a running etcd is not supported yet; create the Cluster with the number you want",
+                ),
+            ),
+        ),
+    ] = 1
+    """1, 3 or 5."""
+    storage_gib: Annotated[
+        int,
+        Field(
+            alias="storageGiB",
+            ge=1,
+            le=1024,
+            json_schema_extra=rules(cel("self == oldSelf", "volumes are not resized; create the Cluster with the size you want")),
+        ),
+    ] = 2
+    """Size of each member's volume in GiB."""
+    storage_class_name: Annotated[str, Field(max_length=253)] = ""
+    """StorageClass of the volumes; empty: the meta cluster's default."""
+    separate_events: Annotated[
+        bool,
+        Field(
+            json_schema_extra=rules(cel("self == oldSelf", "events cannot move between etcds; create the Cluster with the layout you want"))
+        ),
+    ] = False
+    """Whether Kubernetes events live in an etcd of their own, so that a flood of them cannot hurt the cluster's data."""
+
+
+class Network(Model):
+    """Address ranges inside the business cluster. Fixed for its life."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("self == oldSelf", "the network of a running cluster cannot change; create a new Cluster"),
+            cel(
+                "!isCIDR(self.podCIDR) || !isCIDR(self.serviceCIDR) || "
+                "!(cidr(self.podCIDR).containsIP(cidr(self.serviceCIDR).ip()) || cidr(self.serviceCIDR).containsIP(cidr(self.podCIDR).ip()))",
+                "podCIDR and serviceCIDR overlap; choose two disjoint ranges",
+            ),
+            cel(
+                "!isCIDR(self.serviceCIDR) || (cidr(self.serviceCIDR).prefixLength() >= 12 && cidr(self.serviceCIDR).prefixLength() <= 28)",
+                "serviceCIDR must be between /12 and /28",
+            ),
+            cel(
+                "!isCIDR(self.podCIDR) || cidr(self.podCIDR).prefixLength() <= 24",
+                "podCIDR must be /24 or larger: every node takes a /24 of it",
+            ),
+        )
+    )
+
+    pod_cidr: Annotated[Cidr, Field(alias="podCIDR")] = "10.245.0.0/16"
+    """Pods' addresses; each node takes a /24 of it."""
+    service_cidr: Annotated[Cidr, Field(alias="serviceCIDR")] = "10.97.0.0/16"
+    """Services' addresses; the first is the API server's, the tenth the DNS server's."""
+    domain: DnsName = "cluster.local"
+    """DNS domain of Services."""
+
+
+class Endpoint(Model):
+    """Where clients and nodes find the API server."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.type != 'NodePort' || (has(self.host) && self.host != '')",
+                "endpoint.host is required with type NodePort: an address of a meta node that clients and hosts can reach",
+            ),
+            cel(
+                "self.type != 'NodePort' || (has(self.port) && self.port >= 30000 && self.port <= 32767)",
+                "endpoint.port must be between 30000 and 32767 with type NodePort",
+            ),
+            cel("self.type == oldSelf.type", "the type of a running cluster's endpoint cannot change; create a new Cluster"),
+        )
+    )
+
+    type: EndpointType = EndpointType.NodePort
+    """NodePort, LoadBalancer or ClusterIP."""
+    host: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
+    """Address or name that certificates and kubeconfigs carry. NodePort: an address of a meta node. LoadBalancer: empty means what the load balancer reports."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """NodePort: the node port. Otherwise the Service's port (default 6443)."""
+
+
+class MachineAccess(Model):
+    """How the Machine-Operator reaches this cluster's hosts."""
+
+    ssh_key_secret_name: DnsName
+    """A Secret of this namespace with the private key under `ssh-privatekey` (type kubernetes.io/ssh-auth)."""
+
+
+class ClusterSpec(Model):
+    """The wish."""
+
+    package_version: Annotated[
+        DnsName,
+        Field(
+            json_schema_extra=rules(
+                cel(
+                    "self == oldSelf",
+                    "changing packageVersion of a running cluster is refused: this release of kok creates and repairs clusters but does not upgrade them yet; put the old value back",
+                )
+            )
+        ),
+    ]
+    """The ClusterPackageVersion this cluster shall be at."""
+    change_policy: ChangePolicy = ChangePolicy.Direct
+    """Direct: an edit is authorised at once. RolloutOnly: only a FleetRollout authorises."""
+    size: Size = Size.small
+    """small, medium or large: requests and limits of the masters."""
+    masters: Masters = Masters()
+    """API server, controller-manager, scheduler."""
+    etcd: Etcd = Etcd()
+    """The cluster's own etcd."""
+    network: Network = Network()
+    """Address ranges inside the cluster."""
+    endpoint: Endpoint
+    """Where clients and nodes find the API server."""
+    machine_access: MachineAccess | None = None
+    """How hosts are reached; without it the cluster has no Machine-Operator."""
+    flags: ComponentFlags = Field(default_factory=dict)
+    """Flags per component, over those of the ClusterPackageVersion. Flags that kok owns (certificates, etcd endpoints, addresses) are refused by name."""
+    deletion_protection: bool = True
+    """While true, deleting this Cluster is refused."""
+    paused: bool = False
+    """While true, nothing is changed; what is observed is still shown."""
+
+
+class ComponentStatus(Model):
+    """One line per component, for people."""
+
+    name: DnsLabel
+    """etcd, etcd-events, apiserver, controller-manager, scheduler, machine-operator."""
+    ready: Annotated[int, Field(ge=0)] = 0
+    """Pods ready."""
+    wanted: Annotated[int, Field(ge=0)] = 0
+    """Pods wanted."""
+    message: Text = ""
+    """What is wrong, if something is; empty when it is fine."""
+
+
+class ClusterStatus(Model):
+    """What was observed; displays only, rebuilt from the world at every pass."""
+
+    observed_generation: Annotated[int, Field(ge=0)] = 0
+    """metadata.generation this was derived from."""
+    phase: Annotated[str, Field(max_length=64)] = ""
+    """The rung of the ladder in hand, one word: Creating, Ready, Deleting, ..."""
+    message: Text = ""
+    """The reason of the last step, one sentence."""
+    kubernetes_version: Annotated[str, Field(max_length=64)] = ""
+    """What the API server says it is."""
+    endpoint: Annotated[str, Field(max_length=300)] = ""
+    """https://host:port as clients see it."""
+    package_version: Annotated[str, Field(max_length=253)] = ""
+    """The authorised ClusterPackageVersion."""
+    components: Annotated[tuple[ComponentStatus, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """One line per component."""
+    machines: Annotated[int, Field(ge=0)] = 0
+    """Machines of this cluster."""
+    machines_ready: Annotated[int, Field(ge=0)] = 0
+    """Machines open to pods."""
+    conditions: Conditions = ()
+    """Ready, Reconciling, Stalled and one per stage."""
+
+
+class Cluster(Resource):
+    """One business cluster, as wished: its masters run as pods in this namespace."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="clusters",
+        short=("kc",),
+        scope=Scope.Namespaced,
+        columns=(
+            Column("Version", ".status.kubernetesVersion"),
+            Column("Ready", ".status.conditions[?(@.type=='Ready')].status"),
+            Column("Phase", ".status.phase"),
+            Column("Endpoint", ".status.endpoint"),
+            Column("Machines", ".status.machinesReady", "integer"),
+            Column("Package", ".spec.packageVersion", priority=1),
+            Column("Message", ".status.message", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+    kind: Literal["Cluster"] = "Cluster"
+    spec: ClusterSpec
+    status: ClusterStatus | None = None
+
+
+class AuthorisedBy(StrEnum):
+    """Where an authorisation came from."""
+
+    Spec = "Spec"
+    Rollout = "Rollout"
+    Undo = "Undo"
+
+
+class Authorisation(Model):
+    """One decision: this version, by whom, when, why."""
+
+    package_version: DnsName
+    """What was authorised."""
+    by: AuthorisedBy
+    """Spec: the wish under changePolicy Direct. Rollout, Undo: a FleetRollout."""
+    name: Annotated[str, Field(max_length=253)] = ""
+    """Name of the rollout; empty for Spec."""
+    at: Timestamp
+    """When."""
+    reason: Text = ""
+    """Why, one sentence."""
+
+
+class ClusterReleaseSpec(Model):
+    """What is authorised now, and what was before."""
+
+    current: Authorisation
+    """The operators obey this."""
+    history: Annotated[tuple[Authorisation, ...], Field(max_length=20)] = ()
+    """The last 20, newest first, without the current one."""
+
+
+class ClusterRelease(Resource):
+    """What is authorised for the Cluster of the same name. Written by operators only; a journal, not a display."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="clusterreleases",
+        short=("kcr",),
+        scope=Scope.Namespaced,
+        columns=(
+            Column("Package", ".spec.current.packageVersion"),
+            Column("By", ".spec.current.by"),
+            Column("Since", ".spec.current.at", "date"),
+        ),
+        status=False,
+    )
+    kind: Literal["ClusterRelease"] = "ClusterRelease"
+    spec: ClusterReleaseSpec

@@ -1,0 +1,294 @@
+"""ClusterPackageVersion and MachinePackageVersion: what may be installed, as data. Immutable once created; read by both operators."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from operators.api.base import (
+    LIST_SET,
+    AbsolutePath,
+    Column,
+    DnsLabel,
+    DnsName,
+    KindInfo,
+    Model,
+    Resource,
+    Scope,
+    Sha256,
+    Text,
+    cel,
+    list_map,
+    rules,
+)
+from operators.api.cluster import Flags
+
+Image = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:/@-]*[a-z0-9]$", min_length=1, max_length=255)]
+SemVer = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+~][0-9A-Za-z.~+-]+)?$", max_length=64)]
+IMMUTABLE = rules(cel("self == oldSelf", "a package version never changes; create one under a new name"))
+
+
+class EtcdComponent(Model):
+    """etcd's image, version and default flags."""
+
+    version: SemVer
+    """3.6.x, or 3.5.26 and newer."""
+    image: Image
+    """As upstream names it."""
+    flags: Flags = Field(default_factory=dict)
+    """Default flags, over the template's."""
+
+
+class Component(Model):
+    """A component whose version is the cluster's."""
+
+    image: Image
+    """As upstream names it."""
+    flags: Flags = Field(default_factory=dict)
+    """Default flags, over the template's; a Cluster's flags come over these."""
+
+
+class Components(Model):
+    """The masters, and the Machine-Operator that is brought up beside them."""
+
+    etcd: EtcdComponent
+    apiserver: Component
+    controller_manager: Component
+    scheduler: Component
+    machine_operator: Component
+
+
+class Addon(Model):
+    """An add-on inside the business cluster."""
+
+    image: Image
+
+
+class CniAddon(Model):
+    """The pod network."""
+
+    name: Literal["flannel"]
+    image: Image
+
+
+class Addons(Model):
+    """What runs inside every business cluster."""
+
+    coredns: Addon
+    kube_proxy: Addon
+    cni: CniAddon
+
+
+class ClusterPackageVersionSpec(Model):
+    """One tested set of masters, add-ons and the machine packages that fit."""
+
+    model_config = ConfigDict(json_schema_extra=IMMUTABLE)
+
+    kubernetes_version: SemVer
+    """Version of apiserver, controller-manager and scheduler."""
+    plane_revision: DnsLabel
+    """Revision of the plane's templates (packages/plane/<revision>); also holds what goes inside the business cluster."""
+    components: Components
+    """Image and default flags per component."""
+    addons: Addons
+    """Add-ons inside the business cluster."""
+    machine_packages: Annotated[tuple[DnsName, ...], Field(max_length=32, json_schema_extra=LIST_SET)] = ()
+    """MachinePackageVersions that hosts of pools with `follow: Cluster` get."""
+
+
+class ClusterPackageVersion(Resource):
+    """One release of a business cluster: images, default flags, templates, add-ons, machine packages. Its spec never changes."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="clusterpackageversions",
+        short=("cpv",),
+        scope=Scope.Cluster,
+        columns=(
+            Column("Kubernetes", ".spec.kubernetesVersion"),
+            Column("etcd", ".spec.components.etcd.version"),
+            Column("Revision", ".spec.planeRevision"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        status=False,
+    )
+    kind: Literal["ClusterPackageVersion"] = "ClusterPackageVersion"
+    spec: ClusterPackageVersionSpec
+
+
+class Effect(StrEnum):
+    """What a change does to the pods of a host, in rising order of pain."""
+
+    NoEffect = "None"
+    Reload = "Reload"
+    Restart = "Restart"
+    Drain = "Drain"
+    Reboot = "Reboot"
+    Reinstall = "Reinstall"
+
+
+class DeliveryMethod(StrEnum):
+    """How an artifact reaches the host."""
+
+    Push = "Push"
+    """The Machine-Operator sends it over SSH, once, into the host's cache."""
+    Url = "Url"
+    """The host fetches it; the digest is verified there."""
+
+
+class InstallAs(StrEnum):
+    """What is done with an artifact on the host."""
+
+    File = "File"
+    Archive = "Archive"
+    Deb = "Deb"
+    Rpm = "Rpm"
+    Image = "Image"
+
+
+class Artifact(Model):
+    """One file that a host needs, addressed by its content."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "!(self.as in ['File', 'Archive']) || has(self.path)",
+                "path is required with as File (the file) and Archive (the folder it is unpacked into)",
+            ),
+            cel("self.method != 'Url' || has(self.url)", "url is required with method Url"),
+        )
+    )
+
+    name: DnsName
+    """Unique in the package."""
+    asset: Annotated[str, Field(max_length=128)] = ""
+    """Name in the assets index that `sha256` was taken from; for people."""
+    sha256: Sha256
+    """Digest of the content; also its name in every cache."""
+    method: DeliveryMethod = DeliveryMethod.Push
+    """Push over SSH, or let the host fetch `url`."""
+    url: Annotated[str, Field(max_length=1024, pattern=r"^https?://[^\s]+$")] | None = None
+    """Where the host fetches it from, with method Url."""
+    install_as: Annotated[InstallAs, Field(alias="as")]
+    """File, Archive (tar), Deb, Rpm, or Image (an OCI archive for containerd)."""
+    path: AbsolutePath | None = None
+    """File: where it goes. Archive: the folder it is unpacked into."""
+    mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$", max_length=4)] = "0755"
+    """Permissions of a File."""
+    image: Annotated[str, Field(max_length=255)] = ""
+    """Image: a name that must be present in containerd after the import; the archive is imported when it is missing."""
+    package: Annotated[str, Field(max_length=128)] = ""
+    """Deb, Rpm: the distribution's package name, for querying and removal."""
+    package_version: Annotated[str, Field(max_length=128)] = ""
+    """Deb, Rpm: the version the distribution's tool must report."""
+
+
+class ManagedFile(Model):
+    """A file whose whole content kok owns."""
+
+    path: AbsolutePath
+    """Where."""
+    content: Annotated[str, Field(max_length=65536)]
+    """Text; `{{ }}` is filled with facts of host and cluster (docs/howto/add-a-machine-package.md lists them)."""
+    mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$", max_length=4)] = "0644"
+    """Permissions."""
+    notify: Annotated[str, Field(max_length=255)] = ""
+    """Unit that is restarted (or reloaded, as `effect` says) when the content changed."""
+    once: bool = False
+    """Written only when absent: the component rewrites it itself afterwards (a bootstrap kubeconfig)."""
+    secret: bool = False
+    """Never shown in a log, a diff or a status."""
+
+
+class Unit(Model):
+    """A systemd unit."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9@._-]+\.(service|socket|timer|mount|target)$", max_length=255)]
+    """With its suffix."""
+    content: Annotated[str, Field(max_length=16384)] = ""
+    """The unit file; empty when the component's own package ships it."""
+    running: bool = True
+    """Enabled and running, or disabled and stopped."""
+
+
+class Observe(Model):
+    """How the version that runs is found out, without changing anything."""
+
+    command: Annotated[tuple[Annotated[str, Field(max_length=255)], ...], Field(min_length=1, max_length=16)]
+    """Argument list; no shell."""
+    pattern: Annotated[str, Field(max_length=255)]
+    """Regular expression whose first group is the version."""
+
+
+class Effects(Model):
+    """What changing this package does to a host that already has it."""
+
+    install: Effect = Effect.NoEffect
+    """First installation."""
+    version: Effect = Effect.Restart
+    """Another version of the same component."""
+    configuration: Effect = Effect.Restart
+    """Only files, units or sysctls differ."""
+
+
+class Removal(Model):
+    """What is left to remove when the package goes, beyond its files, units and artifacts."""
+
+    purge: Annotated[tuple[AbsolutePath, ...], Field(max_length=32, json_schema_extra=LIST_SET)] = ()
+    """Folders and files that the component made; mounts below them are unmounted first."""
+    commands: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=16)] = ()
+    """Shell commands run before anything is removed, each idempotent."""
+
+
+class MachinePackageVersionSpec(Model):
+    """One version of one node component."""
+
+    model_config = ConfigDict(json_schema_extra=IMMUTABLE)
+
+    component: DnsLabel
+    """kubelet, containerd, ...; a host has at most one package per component."""
+    version: Annotated[str, Field(min_length=1, max_length=64)]
+    """What `observe` must report."""
+    order: Annotated[int, Field(ge=0, le=1000)] = 100
+    """Lower is installed first and removed last."""
+    effect: Effects = Effects()
+    """What changing it does to a host."""
+    artifacts: Annotated[tuple[Artifact, ...], Field(max_length=32, json_schema_extra=list_map("name"))] = ()
+    """Files the host needs, by digest."""
+    files: Annotated[tuple[ManagedFile, ...], Field(max_length=64, json_schema_extra=list_map("path"))] = ()
+    """Files whose whole content kok owns."""
+    units: Annotated[tuple[Unit, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """systemd units."""
+    sysctls: Annotated[dict[str, Annotated[str, Field(max_length=255)]], Field(max_length=128)] = Field(default_factory=dict)
+    """Kernel settings, persisted and applied."""
+    kernel_modules: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)], ...], Field(max_length=32, json_schema_extra=LIST_SET)
+    ] = ()
+    """Modules loaded now and at boot; one that is built in counts as loaded."""
+    observe: Observe | None = None
+    """How its version is found out; without it the digests of files and artifacts are what counts."""
+    remove: Removal = Removal()
+    """What is left to remove when the package goes."""
+    description: Text = ""
+    """For people."""
+
+
+class MachinePackageVersion(Resource):
+    """One version of one node component: artifacts, files, units, sysctls, how to observe it, what changing it does. Its spec never changes."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="machinepackageversions",
+        short=("mpv",),
+        scope=Scope.Cluster,
+        columns=(
+            Column("Component", ".spec.component"),
+            Column("Version", ".spec.version"),
+            Column("Effect", ".spec.effect.version"),
+            Column("Order", ".spec.order", "integer"),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+        status=False,
+    )
+    kind: Literal["MachinePackageVersion"] = "MachinePackageVersion"
+    spec: MachinePackageVersionSpec

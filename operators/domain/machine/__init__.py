@@ -1,0 +1,1 @@
+"""What a host needs next, from what was observed of it. Pure; called by machine_operator."""

@@ -1,0 +1,67 @@
+"""The one vocabulary of things that go wrong. Knows nothing of Kubernetes, hosts or kinds; every floor of the house may import it.
+
+A code is a condition's reason, an event's reason and the CLI's hint, so it is a CamelCase word that a person can search for.
+Adapters translate foreign exceptions into these at the border; nothing above them catches anything else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """What went wrong, as one searchable word; alphabetical. Each has a heading in docs/reference/errors.md."""
+
+    AlreadyExists = "AlreadyExists"
+    AnsibleFailed = "AnsibleFailed"
+    AnsibleTimeout = "AnsibleTimeout"
+    ArtifactMissing = "ArtifactMissing"
+    ArtifactMismatch = "ArtifactMismatch"
+    AssetUnavailable = "AssetUnavailable"
+    BudgetDenied = "BudgetDenied"
+    CatalogueInvalid = "CatalogueInvalid"
+    ClusterConflict = "ClusterConflict"
+    Conflict = "Conflict"
+    EtcdMembersEven = "EtcdMembersEven"
+    FlagOwned = "FlagOwned"
+    FlagUnknownComponent = "FlagUnknownComponent"
+    Forbidden = "Forbidden"
+    GrantInvalid = "GrantInvalid"
+    GrantPending = "GrantPending"
+    HostClaimed = "HostClaimed"
+    HostDiskFull = "HostDiskFull"
+    HostKeyChanged = "HostKeyChanged"
+    HostKeyMissing = "HostKeyMissing"
+    HostNoSudo = "HostNoSudo"
+    HostRefused = "HostRefused"
+    HostTimeout = "HostTimeout"
+    Internal = "Internal"
+    InvalidObject = "InvalidObject"
+    KeysLost = "KeysLost"
+    LabFailed = "LabFailed"
+    LedgerUnreadable = "LedgerUnreadable"
+    NotFound = "NotFound"
+    PackageMissing = "PackageMissing"
+    PackageConflict = "PackageConflict"
+    SecretInvalid = "SecretInvalid"
+    SecretMissing = "SecretMissing"
+    TemplateInvalid = "TemplateInvalid"
+    Timeout = "Timeout"
+    TooManyRequests = "TooManyRequests"
+    Unauthorized = "Unauthorized"
+    Unreachable = "Unreachable"
+    Usage = "Usage"
+    WatchExpired = "WatchExpired"
+
+
+class KokError(Exception):
+    """One failure, told so that a person can act: `message` says what and why, `hint` the next step (a command where there is one)."""
+
+    def __init__(self, code: ErrorCode, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}" + (f" ({self.hint})" if self.hint else "")

@@ -1,0 +1,77 @@
+"""Changing hosts: one job, one Ansible run, hosts that differ only. Never decides; never called for a host that is right.
+
+Real: adapters/ansible.py (a child process per job); twin: adapters/sim_ansible.py. Called by machine_operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from operators.domain.machine.host import DesiredPackage, Owner
+from operators.ports.ssh import SshTarget
+
+
+class JobAction(StrEnum):
+    """What a job does."""
+
+    Apply = "Apply"
+    """Make `packages` true on the host, remove components in `remove`."""
+    Clean = "Clean"
+    """Remove everything of kok from the host, its records last."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostWork:
+    """What one host gets in a job."""
+
+    target: SshTarget
+    owner: Owner
+    """Written to the host first; a host that knows a higher epoch or another claim refuses."""
+    packages: tuple[DesiredPackage, ...] = ()
+    """In order; those that differ, each applied whole."""
+    remove: tuple[str, ...] = ()
+    """Components kok's records on the host name and nobody wants any more."""
+    bootstrap_kubeconfig: str = field(default="", repr=False)
+    """Written to /etc/kubernetes/bootstrap-kubelet.conf before the kubelet starts; empty when the node has its credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsibleJob:
+    """One run. `ident` is derived from what it is for, so that the same work has the same id after a restart."""
+
+    ident: str
+    action: JobAction
+    hosts: tuple[HostWork, ...]
+    timeout: float
+    """Seconds for the whole run; then it is ended with its children and every unfinished host is failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostOutcome:
+    """How it went on one host."""
+
+    changed: int
+    """Tasks that changed something."""
+    failed: bool
+    task: str = ""
+    """Name of the task that failed."""
+    message: str = ""
+    """The last line of what went wrong, without secrets."""
+
+
+class AnsiblePort(Protocol):
+    """Runs jobs."""
+
+    async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
+        """Outcome per host name; a host's failure is an outcome, not an exception.
+
+        Raises KokError AnsibleFailed when the run as a whole could not start, ArtifactMissing or ArtifactMismatch before anything is touched.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End every run with its children; called when leadership is lost."""
+        ...

@@ -1,0 +1,23 @@
+"""The catalogue that travels with the operators: plane templates, playbooks, CRDs. Read-only data; the one loader is adapters/catalogue_files.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class CataloguePort(Protocol):
+    """Reads package data."""
+
+    def plane_templates(self, revision: str) -> Mapping[str, str]:
+        """File name -> Jinja2 text of packages/plane/<revision>. Raises KokError CatalogueInvalid when there is no such revision."""
+        ...
+
+    def manifests(self, folder: str) -> list[dict[str, Any]]:
+        """All YAML documents below a folder of the catalogue (packages/cluster, packages/machine, manifests/crds, ...), sorted by path."""
+        ...
+
+    def playbooks(self) -> Path:
+        """Folder with the playbooks and roles."""
+        ...
