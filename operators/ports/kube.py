@@ -150,7 +150,7 @@ class Watched:
 
     `keys_of` is pure and cheap: it runs for every event. An object for which it returns nothing is not cached either.
     `selector` is a label selector of equalities (`a=b,c`); `namespace` empty means all namespaces. `server` names the API server
-    when a process talks to more than one ("meta", "business"). One Watched per server, kind and namespace.
+    when a process talks to more than one ("meta", "business"). One Watched per server and kind.
     """
 
     kind: Kind

@@ -1,0 +1,154 @@
+"""Objects as they were seen last, by API server and kind: for what may be seconds old. What a risky step depends on is read live.
+
+Fed by the watch, corrected by sweeps and by our own writes; wakes the root keys of what changed. An asyncio structure of one loop.
+Treat what comes out as frozen. Compares resourceVersions as numbers (KEP-5504 makes that legal) so that nothing goes back in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from operators.ports.kube import Key, Kind, Manifest, Ref, Watched, WatchEvent, WatchEventType
+
+Slot = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Entry:
+    """One object. `told` says whether the watch told of exactly this state; `sweeps` counts those that found that it had not."""
+
+    manifest: Manifest
+    told: bool
+    sweeps: int = 0
+
+    @property
+    def version(self) -> int:
+        """Its resourceVersion."""
+        return version_of(self.manifest)
+
+
+class ObjectCache:
+    """What is watched, and what is known of it."""
+
+    def __init__(self, wake: Callable[[Key], None]) -> None:
+        self._wake = wake
+        self._watched: dict[tuple[str, Kind], Watched] = {}
+        self._stores: dict[tuple[str, Kind], dict[Slot, Entry]] = {}
+
+    def follow(self, watched: Watched) -> None:
+        """Keep objects of that kind from now on. One Watched per server and kind."""
+        place = (watched.server, watched.kind)
+        if place in self._watched:
+            raise ValueError(f"{watched.kind} on {watched.server} is watched already: one Watched per server and kind")
+        self._watched[place] = watched
+        self._stores[place] = {}
+
+    @property
+    def watched(self) -> tuple[Watched, ...]:
+        """Everything that is followed."""
+        return tuple(self._watched.values())
+
+    def get(self, ref: Ref, *, server: str = "meta") -> Manifest | None:
+        """The object as it was seen last, or None. A kind that is not followed is a KeyError, never a silent None."""
+        entry = self._stores[server, ref.type].get((ref.namespace, ref.name))
+        return entry.manifest if entry else None
+
+    def list(self, kind: Kind, *, namespace: str = "", server: str = "meta", labels: Mapping[str, str] | None = None) -> list[Manifest]:
+        """Objects of a kind, by namespace and labels, in the order of their names."""
+        store = self._stores[server, kind]
+        slots = sorted(slot for slot in store if not namespace or slot[0] == namespace)
+        found = [store[slot].manifest for slot in slots]
+        return [manifest for manifest in found if labels.items() <= labels_of(manifest).items()] if labels else found
+
+    def note(self, watched: Watched, event: WatchEvent) -> None:
+        """Take in what the watch tells."""
+        if event.type is WatchEventType.Bookmark:
+            return
+        if event.type is WatchEventType.Deleted:
+            self.forget(watched, event.object)
+        else:
+            self.keep(watched, event.object, told=True)
+
+    def put(self, manifest: Manifest, *, server: str = "meta") -> None:
+        """Take in what an own write returned, so that the next pass does not decide on what was before it. Unfollowed kinds are ignored."""
+        watched = self._watched.get((server, Ref.of(manifest).type))
+        if watched:
+            self.keep(watched, manifest, told=False)
+
+    def keep(self, watched: Watched, manifest: Manifest, *, told: bool) -> bool:
+        """Store a state unless a newer one is known; wakes keys if it is new. Returns whether it was."""
+        store, slot = self._stores[watched.server, watched.kind], slot_of(manifest)
+        old = store.get(slot)
+        if old and old.version >= version_of(manifest):
+            old.told = old.told or (told and old.version == version_of(manifest))
+            return False
+        if not is_selected(watched, manifest):
+            return old is not None and self._drop(watched, slot)
+        keys = set(watched.keys_of(manifest))
+        if keys:
+            store[slot] = Entry(slim(manifest), told)
+            self._wake_all(keys | set(watched.keys_of(old.manifest) if old else ()))
+            return True
+        return old is not None and self._drop(watched, slot)
+
+    def forget(self, watched: Watched, manifest: Manifest) -> None:
+        """Take in a deletion, unless the object is known in a newer state (made anew under the same name)."""
+        slot = slot_of(manifest)
+        old = self._stores[watched.server, watched.kind].get(slot)
+        if old is None:
+            self._wake_all(set(watched.keys_of(manifest)))
+        elif old.version <= version_of(manifest) or old.manifest["metadata"].get("uid") == manifest["metadata"].get("uid"):
+            self._drop(watched, slot)
+
+    def _drop(self, watched: Watched, slot: Slot) -> bool:
+        entry = self._stores[watched.server, watched.kind].pop(slot)
+        self._wake_all(set(watched.keys_of(entry.manifest)))
+        return True
+
+    def entries(self, watched: Watched) -> Iterator[Entry]:
+        """For sweeps: every entry, safe to change the cache while going through them."""
+        return iter(tuple(self._stores[watched.server, watched.kind].values()))
+
+    def entry(self, watched: Watched, manifest: Manifest) -> Entry | None:
+        """For sweeps: what is known of the object with that name."""
+        return self._stores[watched.server, watched.kind].get(slot_of(manifest))
+
+    def _wake_all(self, keys: set[Key]) -> None:
+        for key in sorted(keys):
+            self._wake(key)
+
+
+def slot_of(manifest: Manifest) -> Slot:
+    """Namespace and name."""
+    metadata = manifest["metadata"]
+    return (metadata.get("namespace") or "", metadata["name"])
+
+
+def version_of(manifest: Manifest) -> int:
+    """The resourceVersion as the number that it is."""
+    return int(manifest["metadata"].get("resourceVersion") or 0)
+
+
+def labels_of(manifest: Manifest) -> Mapping[str, str]:
+    """Its labels; none is an empty mapping."""
+    labels: Mapping[str, str] = manifest["metadata"].get("labels") or {}
+    return labels
+
+
+def is_selected(watched: Watched, manifest: Manifest) -> bool:
+    """Whether namespace and labels are those that are watched (kopf filters by neither at the server)."""
+    if watched.namespace and slot_of(manifest)[0] != watched.namespace:
+        return False
+    labels = labels_of(manifest)
+    for term in filter(None, watched.selector.split(",")):
+        name, equals, value = term.partition("=")
+        if name not in labels or (equals and labels[name] != value):
+            return False
+    return True
+
+
+def slim(manifest: Manifest) -> Manifest:
+    """Without managedFields, which nobody reads and which are half of an object's size."""
+    metadata = {field: value for field, value in manifest["metadata"].items() if field != "managedFields"}
+    return {**manifest, "metadata": metadata}

@@ -1,0 +1,190 @@
+"""One reconcile: observe -> next_step -> act -> status_of -> one write if it changed -> requeue as the step says.
+
+Decides nothing about any kind: that is the Controller's. Waiting is a step, never a sleep; an error is a status, a backoff, one log
+line and a metric, never the end of a worker. Run by `operators.engine.process`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+from uuid import uuid4
+
+import structlog
+
+from operators.engine.metrics import Metrics
+from operators.engine.queue import WorkQueue
+from operators.engine.recorder import EventRecorder, Occurrence
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import Conflict, Key, KubePort, Manifest, NotFound, Ref
+
+log = structlog.get_logger(__name__)
+
+
+class Step(Protocol):
+    """What the ladder chose. Any frozen dataclass with these two members will do; `reason` is the one sentence that people read."""
+
+    @property
+    def reason(self) -> str:
+        """The same words for the condition, the event, the log line and `kok why`."""
+        ...
+
+    @property
+    def after(self) -> float | None:
+        """Seconds until the object is looked at again: 0 = at once (something was done), None = when something wakes it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWrite:
+    """The whole status that an object should show, beside the one it shows. Equal means that nothing is written."""
+
+    ref: Ref
+    current: Manifest
+    wanted: Manifest
+
+
+View = TypeVar("View")
+StepT = TypeVar("StepT", bound=Step)
+Outcome = TypeVar("Outcome")
+
+
+class Controller(Protocol[View, StepT, Outcome]):
+    """One kind's reconcile. `observe` and `act` do I/O through ports; `next_step` and `status_of` are pure."""
+
+    @property
+    def name(self) -> str:
+        """The `controller` of its keys, and its name in logs and metrics."""
+        ...
+
+    async def observe(self, key: Key) -> View | None:
+        """Everything that a pass looks at, read once; None if the object is gone. What cannot be read is part of the view, not an error."""
+        ...
+
+    def next_step(self, view: View) -> StepT:
+        """The first rung of the ladder that has something to do."""
+        ...
+
+    async def act(self, view: View, step: StepT) -> Outcome:
+        """Do it: one risky thing at most. Safe to repeat after a crash anywhere inside. Raises KokError."""
+        ...
+
+    def status_of(self, view: View, step: StepT, outcome: Outcome | KokError) -> StatusWrite | None:
+        """The status after this pass; `outcome` is the error if `act` raised one. None if the object shows nothing (it is going)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopTools:
+    """What a loop writes with: statuses through `kube`, sentences through `recorder`."""
+
+    kube: KubePort
+    recorder: EventRecorder
+    metrics: Metrics
+
+
+class ReconcileLoop(Generic[View, StepT, Outcome]):
+    """Runs one controller over one queue. `pass_seconds` bounds a whole pass, above the deadlines of its port calls."""
+
+    def __init__(
+        self, controller: Controller[View, StepT, Outcome], queue: WorkQueue, tools: LoopTools, *, pass_seconds: float = 300.0
+    ) -> None:
+        self.controller, self.queue, self.pass_seconds = controller, queue, pass_seconds
+        self._tools = tools
+        self._told: dict[Key, str] = {}
+
+    async def work(self) -> None:
+        """One worker, for ever: take a key, make a pass, give it back."""
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._pass(key)
+            finally:
+                self.queue.done(key)
+
+    async def _pass(self, key: Key) -> None:
+        began = time.monotonic()
+        with structlog.contextvars.bound_contextvars(
+            controller=key.controller, namespace=key.namespace, name=key.name, reconcile_id=uuid4().hex[:8]
+        ):
+            result = await self._settle(key)
+        self._tools.metrics.reconciled(self.controller.name, result, time.monotonic() - began)
+
+    async def _settle(self, key: Key) -> str:
+        """Make the pass and decide when the key comes again; returns the result for the metrics."""
+        try:
+            async with asyncio.timeout(self.pass_seconds):
+                after = await self.reconcile(key)
+        except KokError as error:
+            return self._failed(key, error)
+        except TimeoutError:
+            return self._failed(key, KokError(ErrorCode.Timeout, f"a pass took longer than {self.pass_seconds:.0f} s"))
+        except Exception as error:
+            log.exception("pass broke; this is a bug")
+            return self._failed(key, internal_error(error), already_logged=True)
+        self.queue.succeeded(key)
+        if after == GONE:
+            self._told.pop(key, None)
+            return "gone"
+        if after is not None:
+            self.queue.add(key, after=after)
+        return "ok"
+
+    def _failed(self, key: Key, error: KokError, *, already_logged: bool = False) -> str:
+        delay = self.queue.retry(key)
+        if not already_logged:
+            level = log.debug if isinstance(error, Conflict) else log.warning
+            level(
+                "pass failed", code=str(error.code), error=error.message, retry_seconds=round(delay, 1), failures=self.queue.failures(key)
+            )
+        return str(error.code)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """One pass. Returns the seconds until the next one, None to wait for a wake-up, GONE if the object is no more."""
+        view = await self.controller.observe(key)
+        if view is None:
+            return GONE
+        step = self.controller.next_step(view)
+        outcome = await self._act(view, step)
+        await self._show(key, step, self.controller.status_of(view, step, outcome), outcome)
+        if isinstance(outcome, KokError):
+            raise outcome
+        return step.after
+
+    async def _act(self, view: View, step: StepT) -> Outcome | KokError:
+        """The step's outcome, or its error: both are shown in the status before anything is tried again."""
+        try:
+            return await self.controller.act(view, step)
+        except KokError as error:
+            return error
+        except Exception as error:
+            log.exception("step broke; this is a bug", step=type(step).__name__)
+            return internal_error(error)
+
+    async def _show(self, key: Key, step: StepT, write: StatusWrite | None, outcome: Outcome | KokError) -> None:
+        """Write the status if it changed; with it, and only then, tell the sentence once in the log and as an event."""
+        if write is None or write.wanted == write.current:
+            return
+        try:
+            shown = await self._tools.kube.patch_status(write.ref, write.wanted)
+        except NotFound:
+            return  # deleted since it was observed: there is nothing left to show it on
+        words = outcome.message if isinstance(outcome, KokError) else step.reason
+        if self._told.get(key) == words:
+            return
+        self._told[key] = words
+        reason = str(outcome.code) if isinstance(outcome, KokError) else type(step).__name__
+        log.info("step", step=reason, reason=words)
+        uid = shown.get("metadata", {}).get("uid", "")
+        failed = isinstance(outcome, KokError)
+        await self._tools.recorder.record(Occurrence(write.ref, uid, reason, words, action=type(step).__name__, warning=failed))
+
+
+GONE = -1.0
+
+
+def internal_error(error: Exception) -> KokError:
+    """What a bug looks like in a condition: its type and words, and where the rest is."""
+    return KokError(ErrorCode.Internal, f"{type(error).__name__}: {error}", "the operator's log has the traceback")
