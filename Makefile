@@ -1,0 +1,55 @@
+# `make` alone lists what can be done. Each target can be run again at any time.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+KOK := .venv/bin/kok
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help setup demo demo-down test test-unit test-integration test-e2e test-all bench lint crds dev
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+setup: ## make .venv from requirements.lock (installs what it needs and says so)
+	@meta_cluster/bootstrap/setup.sh
+
+demo: setup ## a whole fleet on this machine, left running: meta cluster, business cluster, two nodes, a web pod
+	@$(PY) -m meta_cluster.demo up
+
+demo-down: setup ## remove exactly what the demo made
+	@$(PY) -m meta_cluster.demo down
+
+test: setup ## everything that CI runs: unit, integration, e2e on one lab; stops what it started
+	@$(PY) -m meta_cluster.assets.ensure test
+	$(PYTEST) tests/unit -q
+	$(PYTEST) tests/integration -q -m "not slow"
+	$(PYTEST) tests/e2e -q -m "not slow"
+
+test-unit: setup ## the pure parts, under 30 seconds
+	$(PYTEST) tests/unit -q
+
+test-integration: setup ## real etcd, API servers, sshd, Ansible
+	$(PYTEST) tests/integration -q -m "not slow"
+
+test-e2e: setup ## stories on the lab
+	$(PYTEST) tests/e2e -q -m "not slow"
+
+test-all: setup ## everything, the slow tests too
+	$(PYTEST) tests -q
+
+bench: setup ## speed and memory as ratios against a bare baseline
+	$(PY) -m tests.bench
+
+lint: setup ## ruff, mypy --strict, import contracts, generated files
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(PY) -m meta_cluster.cli.crds --check
+
+crds: setup ## write manifests/crds from the models
+	$(PY) -m meta_cluster.cli.crds
+
+dev: setup ## the operators in the lab, run from the work tree
+	@$(KOK) lab up --dev
