@@ -1,0 +1,96 @@
+"""Makes sure that assets are there: what is in the folder is used, the rest is made, dependencies first. Declares no asset itself.
+
+The order of ways is: already in the folder -> built. (A download of official files would stand between the two, in `_obtain`.)
+Called by `kok assets`, the lab and the test fixtures, also in several processes at once: each asset is made by one of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import cached_property
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from meta_cluster.assets.folder import AssetsFolder, IndexEntry
+from meta_cluster.assets.progress import say
+from meta_cluster.assets.recipe import Asset, Inputs, Lane
+from meta_cluster.assets.toolchain import Go, find_go
+from operators.errors import ErrorCode, KokError
+
+
+def closure(table: Mapping[str, Asset], wanted: Iterable[str]) -> dict[str, Asset]:
+    """The wanted assets and all they depend on, in table order. Raises KokError NotFound for a name that is not in the table."""
+    todo, found = list(wanted), set[str]()
+    while todo:
+        name = todo.pop()
+        if name not in table:
+            raise KokError(ErrorCode.NotFound, f"no asset is called {name}", "kok assets list")
+        if name not in found:
+            found.add(name)
+            todo.extend(table[name].depends)
+    return {name: asset for name, asset in table.items() if name in found}
+
+
+class Builder:
+    """One run over one folder. Not to be shared between runs: it remembers what it has verified."""
+
+    def __init__(self, folder: AssetsFolder, table: Mapping[str, Asset]) -> None:
+        self.folder = folder
+        self.table = table
+        self._ready: dict[str, IndexEntry] = {}
+
+    @cached_property
+    def go(self) -> Go:
+        """The toolchain, looked for once, and only when something is asked for."""
+        return find_go(self.folder)
+
+    def ensure(self, wanted: Iterable[str]) -> dict[str, Path]:
+        """Bring all wanted assets and their dependencies into the folder; asset name -> file. The first failure ends the run."""
+        assets = closure(self.table, wanted)
+        cold = sum(asset.cold_seconds for name, asset in assets.items() if name not in self.folder.index())
+        if cold > 60:
+            say(f"assets: {len(assets)} wanted in {self.folder.root}; what is missing takes about {cold // 60} min here, once")
+        _ = self.go
+        order = TopologicalSorter({name: list(asset.depends) for name, asset in assets.items()})
+        order.prepare()
+        with ThreadPoolExecutor(1) as compile_lane, ThreadPoolExecutor(1) as pack_lane:
+            self._drive(assets, order, {Lane.COMPILE: compile_lane, Lane.PACK: pack_lane})
+        return {name: self.folder.root / self._ready[name].path for name in assets}
+
+    def _drive(self, assets: Mapping[str, Asset], order: TopologicalSorter[str], lanes: Mapping[Lane, ThreadPoolExecutor]) -> None:
+        running: dict[Future[IndexEntry], str] = {}
+        position = {name: index for index, name in enumerate(assets)}
+        try:
+            while order.is_active():
+                for name in sorted(order.get_ready(), key=position.__getitem__):
+                    running[lanes[assets[name].recipe.lane].submit(self._obtain, assets[name])] = name
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    name = running.pop(future)
+                    self._ready[name] = future.result()
+                    order.done(name)
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _obtain(self, asset: Asset) -> IndexEntry:
+        """From the folder if it is there and whole; else made, under the asset's lock, by whoever comes first."""
+        inputs = Inputs(self.folder, self.go, {name: self._ready[name] for name in asset.depends})
+        key = asset.recipe.key(inputs)
+        if self.folder.find(asset.name, key=key):
+            return self.folder.index()[asset.name]
+        with self.folder.making(asset.name) as work:
+            if self.folder.find(asset.name, key=key):
+                return self.folder.index()[asset.name]
+            return self._make(asset, inputs, work=work, key=key)
+
+    def _make(self, asset: Asset, inputs: Inputs, *, work: Path, key: str) -> IndexEntry:
+        say(f"  {asset.name}: building (about {asset.cold_seconds}s cold)")
+        began = time.monotonic()
+        made = asset.recipe.make(inputs, work)
+        entry = {"how": "built", "version": asset.version, "key": key}
+        done = self.folder.publish(asset.name, made, relative=asset.path, entry=entry)
+        size = (self.folder.root / done.path).stat().st_size / 1e6
+        say(f"  {asset.name}: built in {time.monotonic() - began:.1f}s, {size:.0f} MB")
+        return done

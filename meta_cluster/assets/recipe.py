@@ -1,0 +1,90 @@
+"""What an asset is: a name, a recipe and what it needs first. Shapes only; `table` declares them, `builder` makes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from meta_cluster.assets.folder import AssetsFolder, IndexEntry
+from meta_cluster.assets.gobuild import GoBinary, build, key_of
+from meta_cluster.assets.toolchain import Go
+
+
+class Lane(StrEnum):
+    """What a recipe mostly waits for; one recipe per lane runs at a time, so two cores are neither idle nor fought over."""
+
+    COMPILE = "compile"
+    PACK = "pack"
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a recipe may read: the folder, the Go toolchain, and the index entries of what it depends on."""
+
+    folder: AssetsFolder
+    go: Go
+    entries: Mapping[str, IndexEntry]
+
+    def path(self, name: str) -> Path:
+        """The file of a dependency, which the builder has verified."""
+        return self.folder.root / self.entries[name].path
+
+    def digests(self) -> dict[str, str]:
+        """Dependency name -> sha256, for keys."""
+        return {name: entry.sha256 for name, entry in sorted(self.entries.items())}
+
+
+class Recipe(Protocol):
+    """How one asset is made."""
+
+    @property
+    def lane(self) -> Lane:
+        """Which lane it runs in."""
+
+    def key(self, inputs: Inputs) -> str:
+        """The hash of everything the result depends on."""
+
+    def make(self, inputs: Inputs, work: Path) -> Path:
+        """Make it inside `work` and return the one finished file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One line of the table. `path` is where it lies in the folder; `cold_seconds` is an estimate for a person who waits."""
+
+    name: str
+    version: str
+    path: str
+    recipe: Recipe
+    depends: tuple[str, ...] = ()
+    cold_seconds: int = 1
+    on_demand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FromGo:
+    """A binary from a committed Go module."""
+
+    binary: GoBinary
+    lane: Lane = field(default=Lane.COMPILE, init=False)
+
+    def key(self, inputs: Inputs) -> str:
+        """go.mod, go.sum, Go version and flags."""
+        return key_of(self.binary, inputs.go.version)
+
+    def make(self, inputs: Inputs, work: Path) -> Path:
+        """Compile it."""
+        output = work / "binary"
+        build(self.binary, inputs.go, output=output)
+        output.chmod(0o755)
+        return output
+
+
+def key_from(inputs: Inputs, *parts: object) -> str:
+    """A key from plain values and the digests of all dependencies."""
+    return hashlib.sha256(json.dumps([parts, inputs.digests()], sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,132 @@
+"""The one table of all assets: name, version, how it is made, what it needs first. Order is priority: what tests wait for stands first.
+
+A further Kubernetes minor is a folder under `modules/` and an entry in `versions.KUBERNETES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meta_cluster.assets import images
+from meta_cluster.assets import versions as v
+from meta_cluster.assets.debian import Deb, RootFilesystem
+from meta_cluster.assets.gobuild import GoBinary, kubernetes_stamps
+from meta_cluster.assets.operator_image import DEPENDENCIES, OperatorDependencies, OperatorImage
+from meta_cluster.assets.operator_image import ROOTFS as OPERATOR_ROOTFS
+from meta_cluster.assets.recipe import Asset, FromGo, Recipe
+
+MACHINE_PACKAGES = (
+    # an ordinary minimal server: init, remote access, what Ansible needs
+    "systemd-sysv",
+    "dbus",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "ca-certificates",
+    "curl",
+    "less",
+    "procps",
+    "tar",
+    "gzip",
+    "zstd",
+    # networking and storage tools that a kubelet expects of its system
+    "iproute2",
+    "iptables",
+    "nftables",
+    "conntrack",
+    "ipset",
+    "socat",
+    "ethtool",
+    "ebtables",
+    "kmod",
+    "mount",
+    "util-linux",
+    "iputils-ping",
+)
+OPERATOR_PACKAGES = ("python3", "openssh-client", "ca-certificates")
+
+
+def _go(name: str, version: str, binary: GoBinary, seconds: int) -> Asset:
+    return Asset(f"{name}-{version}", version, f"bin/{name}-{version}", FromGo(binary), cold_seconds=seconds)
+
+
+def _kubernetes(version: str) -> Iterator[Asset]:
+    stamps = kubernetes_stamps(version)
+    seconds = {"kube-apiserver": 190, "kubelet": 60, "kube-controller-manager": 40}
+    for name in v.KUBE_BINARIES:
+        yield _go(name, version, GoBinary(f"kubernetes-{version}", f"k8s.io/kubernetes/cmd/{name}", stamps), seconds.get(name, 15))
+
+
+def _go_assets() -> Iterator[Asset]:
+    etcd = f"etcd-{v.ETCD}"
+    yield _go("etcd", v.ETCD, GoBinary(etcd, "go.etcd.io/etcd/server/v3"), 50)
+    for name in ("etcdctl", "etcdutl"):
+        yield _go(name, v.ETCD, GoBinary(etcd, f"go.etcd.io/etcd/{name}/v3"), 8)
+    kubernetes = list(_kubernetes(v.DEFAULT_KUBERNETES))
+    yield from kubernetes[:2]
+    yield _go("kind", v.KIND, GoBinary(f"kind-{v.KIND}", "sigs.k8s.io/kind"), 8)
+    yield from kubernetes[2:]
+    for version in v.KUBERNETES:
+        if version != v.DEFAULT_KUBERNETES:
+            yield from _kubernetes(version)
+    yield _go("coredns", v.COREDNS, GoBinary(f"coredns-{v.COREDNS}", "github.com/coredns/coredns"), 100)
+    yield _go("flannel", v.FLANNEL, GoBinary(f"flannel-{v.FLANNEL}", "github.com/flannel-io/flannel", static_c=True), 60)
+    local_path = GoBinary(f"local-path-provisioner-{v.LOCAL_PATH}", "github.com/rancher/local-path-provisioner")
+    yield _go("local-path-provisioner", v.LOCAL_PATH, local_path, 60)
+
+
+def _packed(name: str, version: str, suffix: str, recipe: Recipe, *depends: str) -> Asset:
+    return Asset(name, version, f"packages/{name}{suffix}", recipe, depends=depends, cold_seconds=5)
+
+
+def _debian_assets() -> Iterator[Asset]:
+    for name, packages in ((images.ROOTFS, MACHINE_PACKAGES), (OPERATOR_ROOTFS, OPERATOR_PACKAGES)):
+        yield Asset(name, "bookworm", f"rootfs/{name}.tar", RootFilesystem(tuple(packages)), cold_seconds=60)
+    yield _packed(f"containerd-{v.CONTAINERD}", v.CONTAINERD, ".deb", Deb("containerd", v.CONTAINERD))
+    yield _packed(f"runc-{v.RUNC}", v.RUNC, ".deb", Deb("runc", v.RUNC))
+    yield _packed(images.BUSYBOX, "stable", ".deb", Deb("busybox-static", ""))
+    yield _packed("containernetworking-plugins", v.CNI_PLUGINS, ".deb", Deb("containernetworking-plugins", v.CNI_PLUGINS))
+    cni = images.CniPlugins("containernetworking-plugins")
+    yield _packed(f"cni-plugins-{v.CNI_PLUGINS}", v.CNI_PLUGINS, ".tar.gz", cni, "containernetworking-plugins")
+
+
+def _bundle(name: str, version: str, packs: tuple[images.Pack, ...], *depends: str) -> Asset:
+    bundle = images.Bundle(packs, "1")
+    return Asset(f"{name}-{version}", version, f"images/{name}-{version}.tar", bundle, depends=depends, cold_seconds=5)
+
+
+def _image_assets(version: str) -> Iterator[Asset]:
+    """Two archives per minor: what the meta cluster and the planes in it run, and what hosts run."""
+    kube = {
+        name: images.static(v.kube_image(name, version), f"{name}-{version}", at=f"/usr/local/bin/{name}") for name in v.KUBE_IMAGES[:3]
+    }
+    proxy, proxy_needs = images.kube_proxy(version), (f"kube-proxy-{version}", images.ROOTFS)
+    coredns = images.static(v.IMAGE_COREDNS, f"coredns-{v.COREDNS}", at="/coredns")
+    local_path = images.static(v.IMAGE_LOCAL_PATH, f"local-path-provisioner-{v.LOCAL_PATH}", at="/usr/bin/local-path-provisioner")
+    shared = (f"coredns-{v.COREDNS}", images.BUSYBOX, *proxy_needs)
+    etcd = tuple(f"{name}-{v.ETCD}" for name in ("etcd", "etcdctl", "etcdutl"))
+    meta = (images.etcd, *kube.values(), proxy, coredns, images.pause, local_path, images.busybox)
+    meta_needs = (*etcd, *(f"{name}-{version}" for name in kube), f"local-path-provisioner-{v.LOCAL_PATH}")
+    yield _bundle("images-meta", version, meta, *meta_needs, *shared)
+    yield _bundle("images-node", version, (images.pause, proxy, coredns, images.flannel, images.web), f"flannel-{v.FLANNEL}", *shared)
+
+
+def _own_assets() -> Iterator[Asset]:
+    layer = OperatorDependencies()
+    yield Asset(DEPENDENCIES, "lock", "layers/operator-dependencies.tar", layer, depends=(OPERATOR_ROOTFS,), cold_seconds=40)
+    yield Asset("image-kok", "tree", "images/kok.tar", OperatorImage(), depends=(OPERATOR_ROOTFS, DEPENDENCIES), cold_seconds=5)
+
+
+def _on_demand() -> Iterator[Asset]:
+    """Made only when asked for by name: simulated nodes for tests at scale."""
+    binary = GoBinary(f"kwok-{v.KWOK}", "sigs.k8s.io/kwok/cmd/kwok")
+    yield Asset(f"kwok-{v.KWOK}", v.KWOK, f"bin/kwok-{v.KWOK}", FromGo(binary), cold_seconds=110, on_demand=True)
+
+
+def table() -> dict[str, Asset]:
+    """All assets by name, in order of priority."""
+    assets = [*_go_assets(), *_debian_assets(), *_own_assets()]
+    for version in v.KUBERNETES:
+        assets += _image_assets(version)
+    return {asset.name: asset for asset in [*assets, *_on_demand()]}

@@ -1,0 +1,1 @@
+"""The `kok` command, a file per verb."""
