@@ -1,0 +1,105 @@
+"""Everything a plane's manifests depend on, as one value, and the names of its objects. Pure data; made by cluster_operator, read by `desired`.
+
+What is not in here cannot change a manifest: two equal `PlaneInputs` and the same templates give equal manifests.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from operators.api.cluster import Cluster
+from operators.api.packages import ClusterPackageVersion
+
+Manifest = dict[str, Any]
+"""One whole Kubernetes object as JSON."""
+
+APISERVER_PORT = 6443
+"""Port of the API server's container, and of its Service unless the Cluster says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneEndpoint:
+    """Where clients and nodes find the API server, resolved.
+
+    NodePort: spec.endpoint. LoadBalancer: host from spec, else what the Service's status says; port of the Service.
+    ClusterIP: host from spec, else `<cluster>-apiserver.<namespace>.svc`; port of the Service.
+    """
+
+    host: str
+    """An address or a DNS name; goes into the certificate and the kubeconfigs."""
+    port: int
+    addresses: tuple[str, ...] = ()
+    """IPv4 addresses of `host` as seen from the nodes: what `default/kubernetes` points to, with `port`. Sorted, so that passes agree."""
+
+    @property
+    def url(self) -> str:
+        """`https://host:port`."""
+        return f"https://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneInputs:
+    """One plane, as authorised.
+
+    The image of kok itself inside a plane (Machine-Operator, the start of etcd members) is that of the ClusterPackageVersion, so that
+    a new Cluster-Operator changes no plane.
+    """
+
+    cluster: Cluster
+    package: ClusterPackageVersion
+    """The authorised one (ClusterRelease), not the wished one."""
+    endpoint: PlaneEndpoint | None
+    """None while a load balancer has not said its address."""
+    secret_digests: Mapping[str, str] = field(default_factory=dict)
+    """Secret name -> short digest of its data (`certificates.digest_of`), for every Secret of the plane that exists and is sound.
+
+    They become annotations of the pod templates, so that a re-issued leaf rolls exactly what uses it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names of one plane's objects in the meta cluster: `<cluster>-<component>`."""
+
+    cluster: str
+    namespace: str
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Names:
+        """The names of that Cluster's plane."""
+        return cls(cluster.metadata.name, cluster.metadata.namespace or "default")
+
+    def __getitem__(self, component: str) -> str:
+        """`names["apiserver"]` is `demo-apiserver`."""
+        return f"{self.cluster}-{component}"
+
+    @property
+    def apiserver_host(self) -> str:
+        """The API server's Service as seen from inside the meta cluster."""
+        return f"{self['apiserver']}.{self.namespace}.svc"
+
+    @property
+    def machine_operator_role(self) -> str:
+        """ClusterRole and ClusterRoleBinding of this plane's Machine-Operator in the meta cluster; cluster-scoped, so no owner removes them."""
+        return f"kok:machine-operator:{self.namespace}:{self.cluster}"
+
+    def etcd_member(self, etcd: str, ordinal: int) -> str:
+        """Pod name of a member of `etcd` or `etcd-events`."""
+        return f"{self[etcd]}-{ordinal}"
+
+    def etcd_member_host(self, etcd: str, ordinal: int) -> str:
+        """DNS name of a member within the meta cluster; resolves also while it is not ready."""
+        return f"{self.etcd_member(etcd, ordinal)}.{self[f'{etcd}-peer']}.{self.namespace}.svc"
+
+
+def service_address(service_cidr: str, index: int) -> str:
+    """The index-th address of the Service range: 1 is the API server's, 10 the DNS server's."""
+    return str(ipaddress.ip_network(service_cidr)[index])
+
+
+def etcds_of(cluster: Cluster) -> tuple[str, ...]:
+    """The etcds of a plane: `etcd`, and `etcd-events` when asked for."""
+    return ("etcd", "etcd-events") if cluster.spec.etcd.separate_events else ("etcd",)

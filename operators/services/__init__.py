@@ -1,0 +1,1 @@
+"""What both operators use: keys and certificates, ledger, the start of an etcd member. Calls ports, decides by domain."""
