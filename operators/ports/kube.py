@@ -320,3 +320,18 @@ class KubePort(Protocol):
     async def close(self) -> None:
         """End its connections. The port may be used again afterwards."""
         ...
+
+
+class KubeConnector(Protocol):
+    """Ports to API servers whose kubeconfig is only known at run time: the business clusters."""
+
+    def connect(self, name: str, kubeconfig: str) -> KubePort:
+        """The port for the cluster of that name; the same one as long as the kubeconfig is the same.
+
+        Sessions are bounded in number and close when idle. Contacts nobody; a kubeconfig that cannot be used is a KokError (SecretInvalid).
+        """
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Close and drop the port of a cluster that is gone."""
+        ...
