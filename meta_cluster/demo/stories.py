@@ -1,0 +1,271 @@
+"""The demo's stages and breakages, each timed by what a client sees. Called by `python -m meta_cluster.demo`; leaves the fleet running."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.demo import fleet
+from meta_cluster.demo.kubectl import Kubectl, wait_until
+from meta_cluster.demo.timeline import Breakage, Stage, stage_line
+from operators.errors import ErrorCode, KokError
+
+ENDPOINT_PORT = 31443
+KUBECTL = "kubectl-1.35.4"
+KOK = Path(sys.executable).parent / "kok"
+
+
+def kok(*arguments: str, timeout: float = 3600) -> str:
+    """Run `kok` as a person would, its progress on our stderr; returns its standard output."""
+    done = subprocess.run([str(KOK), *arguments], stdout=subprocess.PIPE, text=True, timeout=timeout, check=False)
+    if done.returncode:
+        raise KokError(ErrorCode.LabFailed, f"kok {' '.join(arguments)} ended with {done.returncode}", "its last lines above say why")
+    return done.stdout
+
+
+@dataclass(slots=True)
+class Demo:
+    """The fleet while it is being brought up: what later stages need of earlier ones, and the times."""
+
+    kubectl_binary: Path = Path("kubectl")
+    stages: list[Stage] = field(default_factory=list)
+    breakages: list[Breakage] = field(default_factory=list)
+    lab: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def meta(self) -> Kubectl:
+        """kubectl against the meta cluster."""
+        return Kubectl(self.kubectl_binary, Path(self.lab["kubeconfig"]))
+
+    @property
+    def business(self) -> Kubectl:
+        """kubectl against the business cluster, with the kubeconfig that `kok kubeconfig` prints."""
+        return Kubectl(self.kubectl_binary, Path(tempfile.gettempdir()) / f"kok-demo-{fleet.CLUSTER}.kubeconfig")
+
+    def stage(self, name: str, what: str, began: float) -> None:
+        """Record and print one stage that ended now."""
+        self.stages.append(Stage(name, what, time.monotonic() - began))
+        print(stage_line(self.stages[-1]), flush=True)
+
+
+def bring_up(demo: Demo) -> None:
+    """Every stage in order; each finds its work done when it is run again."""
+    for stage in (_lab, _cluster, _machines, _web):
+        stage(demo)
+
+
+def _lab(demo: Demo) -> None:
+    began = time.monotonic()
+    kok("lab", "up")
+    kok("lab", "host", "add", *fleet.HOSTS)
+    demo.lab = json.loads(kok("lab", "status", "-o", "json"))
+    demo.kubectl_binary = AssetsFolder().get(KUBECTL)
+    operators = demo.meta.items("deployments", "-n", "kok-system")
+    ready = ", ".join(f"{one['metadata']['name']} {one['status'].get('readyReplicas', 0)}/{one['spec']['replicas']}" for one in operators)
+    demo.stage("meta cluster", f"{demo.lab['node']}  {ready}", began)
+
+
+def _cluster(demo: Demo) -> None:
+    began = time.monotonic()
+    key = Path(demo.lab["sshKey"]).read_text()
+    wish = fleet.cluster(demo.lab["packageVersion"], host=demo.lab["node"], port=ENDPOINT_PORT)
+    demo.meta.apply(fleet.namespace(), fleet.ssh_secret(key), wish)
+    wait_until("first write to cluster demo", lambda: _can_write(demo), timeout=180, tell=lambda: _message(demo.meta, "clusters.kok.dev"))
+    demo.stage("cluster demo", f"namespace demo, {demo.business.kubeconfig.name}: first authorised write", began)
+
+
+def _can_write(demo: Demo) -> bool:
+    """Whether a client with the admin kubeconfig may write; fetches the kubeconfig once it exists."""
+    try:
+        demo.business.kubeconfig.write_text(
+            subprocess.run(
+                [str(KOK), "kubeconfig", fleet.CLUSTER, "-n", fleet.NAMESPACE, f"--kubeconfig={demo.meta.kubeconfig}"],
+                capture_output=True, text=True, timeout=30, check=True,
+            ).stdout
+        )  # fmt: skip
+        demo.business.kubeconfig.chmod(0o600)
+        demo.business.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "first-write", "namespace": "default"}})
+    except (KokError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def _message(kubectl: Kubectl, kind: str, name: str = fleet.CLUSTER) -> str:
+    found = kubectl.get(kind, name, "-n", fleet.NAMESPACE) or {}
+    return f"it says: {(found.get('status') or {}).get('message', 'nothing yet')}"
+
+
+def _machines(demo: Demo) -> None:
+    began = time.monotonic()
+    hosts = [fleet.LabHost(one["name"], one["address"], tuple(one["hostKeys"])) for one in demo.lab["hosts"] if one["name"] in fleet.HOSTS]
+    demo.meta.apply(fleet.pool(hosts))
+    opened: dict[str, float] = {}
+
+    def all_open() -> bool:
+        for name in fleet.HOSTS:
+            if name not in opened and is_open(demo.business, name):
+                opened[name] = time.monotonic() - began
+        return len(opened) == len(fleet.HOSTS)
+
+    wait_until("nodes open", all_open, timeout=240, tell=lambda: _machine_messages(demo.business))
+    seconds = ", ".join(f"{name} after {at:.0f}s" for name, at in opened.items())
+    demo.stage("machines", f"open: {seconds}", began)
+
+
+def is_open(business: Kubectl, name: str) -> bool:
+    """Whether a node takes pods: Ready, no not-ready taint of kok's, schedulable."""
+    node = business.get("node", name)
+    if not node or node["spec"].get("unschedulable"):
+        return False
+    tainted = any(taint["key"] == "kok.dev/not-ready" for taint in node["spec"].get("taints", ()))
+    return not tainted and any(one["type"] == "Ready" and one["status"] == "True" for one in node["status"].get("conditions", ()))
+
+
+def _machine_messages(business: Kubectl) -> str:
+    machines = business.items("machines.kok.dev")
+    return "; ".join(f"{one['metadata']['name']}: {(one.get('status') or {}).get('message', '?')}" for one in machines) or "no machines yet"
+
+
+def _web(demo: Demo) -> None:
+    began = time.monotonic()
+    demo.business.apply(*fleet.web())
+    wait_until("web answers by its Service name", lambda: _web_answers(demo.business), timeout=120, every=0.5)
+    took = _ask_web(demo.business)
+    demo.stage("pod web", f"on {fleet.HOSTS[0]}, answered {fleet.HOSTS[1]} as web.default.svc in {took}", began)
+
+
+def _web_answers(business: Kubectl) -> bool:
+    try:
+        return bool(_ask_web(business))
+    except KokError:
+        return False
+
+
+def _ask_web(business: Kubectl) -> str:
+    """Milliseconds that the client pod's request took, by Service DNS name, DNS included."""
+    out = business.run(
+        "exec", "client", "-n", "default", "--",
+        "curl", "-sf", "-o", "/dev/null", "-w", "%{time_total}", "--max-time", "3", "http://web.default.svc.cluster.local/", timeout=10,
+    )  # fmt: skip
+    return f"{float(out) * 1000:.0f} ms"
+
+
+def break_and_heal(demo: Demo) -> None:
+    """Break four things on purpose, one after the other, and time how each heals."""
+    for story in (_kill_apiserver, _empty_leaf, _stop_containerd, _edit_file):
+        print(f"  breaking: {(story.__doc__ or '').splitlines()[0]}", file=sys.stderr, flush=True)
+        demo.breakages.append(story(demo))
+
+
+def _kill_apiserver(demo: Demo) -> Breakage:
+    """apiserver pod deleted"""
+    selector = ("pods", "-n", fleet.NAMESPACE, "-l", "app.kubernetes.io/component=apiserver")
+    before = {pod["metadata"]["uid"] for pod in demo.meta.items(*selector)}
+    demo.meta.run("delete", *selector, "--wait=false")
+
+    def fresh() -> list[dict[str, Any]]:
+        return [pod for pod in demo.meta.items(*selector) if pod["metadata"]["uid"] not in before]
+
+    return _timed("apiserver pod deleted", noticed=fresh, healed=lambda: any(_pod_ready(pod) for pod in fresh()) and _readyz(demo.business))
+
+
+def _pod_ready(pod: dict[str, Any]) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))
+
+
+def _readyz(business: Kubectl) -> bool:
+    try:
+        return business.run("get", "--raw", "/readyz", timeout=3) == "ok"
+    except KokError:
+        return False
+
+
+def _empty_leaf(demo: Demo) -> Breakage:
+    """Secret demo-apiserver-tls emptied"""
+    name, deployment = f"{fleet.CLUSTER}-apiserver-tls", ("deployment", f"{fleet.CLUSTER}-apiserver", "-n", fleet.NAMESPACE)
+    generation = (demo.meta.get(*deployment) or {})["metadata"]["generation"]
+    demo.meta.run("patch", "secret", name, "-n", fleet.NAMESPACE, "--type=merge", "-p", json.dumps({"data": None}))
+
+    def rolled() -> bool:
+        found = demo.meta.get(*deployment) or {}
+        status = found.get("status", {})
+        fresh = found.get("metadata", {}).get("generation", 0) > generation
+        wanted = found.get("spec", {}).get("replicas")
+        return fresh and status.get("observedGeneration") == found["metadata"]["generation"] and status.get("updatedReplicas") == wanted \
+            and status.get("readyReplicas") == wanted == status.get("replicas") and _readyz(demo.business)  # fmt: skip
+
+    return _timed(
+        f"Secret {name} emptied",
+        noticed=lambda: (demo.meta.get("secret", name, "-n", fleet.NAMESPACE) or {}).get("data"),
+        healed=rolled,
+        remark="(issued anew, apiserver rolled)",
+    )
+
+
+def _stop_containerd(demo: Demo) -> Breakage:
+    """containerd stopped on demo-1"""
+    started = _started_at(demo.business)
+    on_host(fleet.HOSTS[0], "systemctl", "stop", "containerd")
+    breakage = _timed(
+        f"containerd stopped on {fleet.HOSTS[0]}",
+        noticed=lambda: not _machine_ready(demo.business, fleet.HOSTS[0]) or _unit_active(fleet.HOSTS[0]),
+        healed=lambda: _unit_active(fleet.HOSTS[0]) and is_open(demo.business, fleet.HOSTS[0]) and _web_answers(demo.business),
+        timeout=180,
+    )
+    if _started_at(demo.business) != started:
+        raise KokError(ErrorCode.LabFailed, "the web pod's container was restarted while containerd was stopped and started")
+    return Breakage(breakage.what, breakage.noticed, breakage.healed, "(pods kept running)")
+
+
+def _started_at(business: Kubectl) -> str:
+    pod = business.get("pod", "web", "-n", "default") or {}
+    states = [one.get("containerID", "") for one in pod.get("status", {}).get("containerStatuses", ())]
+    return ",".join(states)
+
+
+def _machine_ready(business: Kubectl, name: str) -> bool:
+    return business.condition("machines.kok.dev", name, "Ready").get("status") == "True"
+
+
+def _unit_active(host: str) -> bool:
+    try:
+        return on_host(host, "systemctl", "is-active", "containerd").strip() == "active"
+    except KokError:
+        return False
+
+
+def _edit_file(demo: Demo) -> Breakage:
+    """package file edited on demo-2"""
+    host, path = fleet.HOSTS[1], "/etc/sysctl.d/90-kok-kubelet.conf"
+    before = on_host(host, "sha256sum", path)
+    on_host(host, "sh", "-c", f"echo '# edited by hand' >> {path}")
+    return _timed(
+        f"{path} edited on {host}",
+        noticed=lambda: not _machine_ready(demo.business, host) or on_host(host, "sha256sum", path) == before,
+        healed=lambda: on_host(host, "sha256sum", path) == before and _machine_ready(demo.business, host) and is_open(demo.business, host),
+        timeout=180,
+    )
+
+
+def on_host(name: str, *command: str) -> str:
+    """Run a command on a lab host, as someone with a console there would."""
+    done = subprocess.run([str(KOK), "lab", "host", "exec", name, "--", *command], capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise KokError(ErrorCode.LabFailed, f"{' '.join(command)} on {name}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def _timed(what: str, *, noticed: Callable[[], object], healed: Callable[[], object], remark: str = "", timeout: float = 120) -> Breakage:
+    began = time.monotonic()
+    wait_until(f"{what}: noticed", noticed, timeout=timeout, every=0.1)
+    seen = time.monotonic() - began
+    wait_until(f"{what}: healed", healed, timeout=timeout, every=0.2)
+    return Breakage(what, seen, time.monotonic() - began, remark)

@@ -1,0 +1,57 @@
+"""What the demo prints: stages as they end, then what was broken and how fast it healed. Pure text; called by `stories`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One thing that was brought up."""
+
+    name: str
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """One thing that was broken on purpose. Seconds count from the moment it was broken."""
+
+    what: str
+    noticed: float
+    healed: float
+    remark: str = ""
+
+
+def duration(seconds: float) -> str:
+    """`8.1s` below a minute, else `2m 41s`."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    return f"{int(seconds) // 60}m {int(seconds) % 60:02d}s"
+
+
+def stage_line(stage: Stage) -> str:
+    """One line of the upper table."""
+    return f"  {stage.name:<15} {stage.what:<64} {duration(stage.seconds):>8}"
+
+
+def breakage_lines(breakages: list[Breakage]) -> list[str]:
+    """The lower table."""
+    head = f"  {'Broke':<46} {'noticed':>8} {'healed':>8}"
+    rows = [f"  {one.what:<46} {duration(one.noticed):>8} {duration(one.healed):>8}   {one.remark}".rstrip() for one in breakages]
+    return [head, *rows]
+
+
+def try_next(kubeconfig_command: str) -> list[str]:
+    """What a person types next."""
+    return [
+        "Try next",
+        f"  export PATH=$PWD/.venv/bin:$PATH KUBECONFIG=$({kubeconfig_command})",
+        "  kok get kok -A                          everything kok knows",
+        "  kok describe cluster demo -n demo",
+        "  kok get machines -n demo",
+        "  kok kubeconfig demo -n demo > demo.kubeconfig",
+        "  kok lab host kill demo-2                and watch: kok get machines -n demo -w",
+        "  make demo-down                          removes all of it",
+    ]
