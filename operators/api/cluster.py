@@ -25,12 +25,34 @@ from operators.api.base import (
 
 CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/([0-9]|[12][0-9]|3[0-2])$"
 Cidr = Annotated[
-    str, Field(pattern=CIDR, max_length=18, json_schema_extra=rules(cel("isCIDR(self)", "must be an IPv4 CIDR such as 10.245.0.0/16")))
+    str,
+    Field(
+        pattern=CIDR,
+        max_length=18,
+        json_schema_extra=rules(
+            cel("isCIDR(self)", "must be an IPv4 CIDR such as 10.245.0.0/16"),
+            cel(
+                "!isCIDR(self) || cidr(self).masked() == cidr(self)",
+                "must be the first address of its range: 10.245.0.0/16, not 10.245.0.1/16",
+            ),
+        ),
+    ),
 ]
 
 FLAG_COMPONENTS = ("etcd", "apiserver", "controllerManager", "scheduler")
 FlagValue = Annotated[str, Field(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Flags = Annotated[dict[str, FlagValue], Field(max_length=64)]
+Flags = Annotated[
+    dict[str, FlagValue],
+    Field(
+        max_length=64,
+        json_schema_extra=rules(
+            cel(
+                "self.all(f, f.matches('^[a-z][a-z0-9-]{0,127}$'))",
+                "a flag is named without its dashes, in lower-case letters, digits and '-': v, audit-log-maxage",
+            )
+        ),
+    ),
+]
 """Command-line flags of one component without their leading dashes; the value is a string, as on the command line."""
 ComponentFlags = Annotated[
     dict[str, Flags],
@@ -256,6 +278,15 @@ class ClusterStatus(Model):
 
 class Cluster(Resource):
     """One business cluster, as wished: its masters run as pods in this namespace."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$')",
+                "the name of a Cluster is the prefix of its Services and pods: at most 32 characters, lower-case letters, digits and '-', starting with a letter",
+            )
+        )
+    )
 
     INFO: ClassVar[KindInfo] = KindInfo(
         plural="clusters",

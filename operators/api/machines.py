@@ -26,8 +26,21 @@ from operators.api.base import (
 from operators.api.packages import Effect
 
 HostKey = Annotated[str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$", max_length=1024)]
-LabelKey = Annotated[str, Field(max_length=317)]
+LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+OURS = cel("!self.startsWith('kok.dev/')", "kok.dev/ is kok's own; use a prefix of yours")
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=317, json_schema_extra=rules(OURS))]
 LabelValue = Annotated[str, Field(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)]
+Labels = Annotated[
+    dict[str, LabelValue],
+    Field(
+        max_length=32,
+        json_schema_extra=rules(
+            cel(f"self.all(k, k.matches('{LABEL_KEY}'))", "a label's key is an optional DNS prefix and a name: example.org/pool"),
+            cel("self.all(k, !k.startsWith('kok.dev/'))", "labels under kok.dev/ are kok's own; use a prefix of yours"),
+        ),
+    ),
+]
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 
 class Power(Model):
@@ -52,9 +65,9 @@ class Host(Model):
     """root, or a user with password-less sudo."""
     host_keys: Annotated[tuple[HostKey, ...], Field(max_length=8, json_schema_extra=LIST_SET)] = ()
     """Public host keys, as ssh-keyscan prints them; without one nothing connects (`kok host scan` prints what to commit)."""
-    zone: Annotated[str, Field(max_length=63)] = ""
+    zone: LabelValue = ""
     """Failure domain."""
-    rack: Annotated[str, Field(max_length=63)] = ""
+    rack: LabelValue = ""
     """Failure domain within a zone."""
     power: Power | None = None
     """Out-of-band management, where there is any."""
@@ -97,7 +110,7 @@ class ReadinessGate(Model):
     """For example LogAgentReady."""
     source: GateSource = GateSource.ConfigMap
     """A condition ConfigMap, or a condition of the Node."""
-    reporter: Annotated[str, Field(max_length=253)] = ""
+    reporter: Annotated[str, Field(pattern=PRINTABLE, max_length=253)] = ""
     """The only identity whose report counts (ConfigMap)."""
     max_age_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
     """An older report does not count."""
@@ -152,11 +165,23 @@ class MachinePoolSpec(Model):
         Field(json_schema_extra=rules(cel("self == oldSelf", "a pool stays with its cluster; create another pool and move the hosts"))),
     ]
     """The Cluster of this namespace."""
-    hosts: Annotated[tuple[Host, ...], Field(max_length=200, json_schema_extra=list_map("name"))] = ()
+    hosts: Annotated[
+        tuple[Host, ...],
+        Field(
+            max_length=200,
+            json_schema_extra=list_map("name")
+            | rules(
+                cel(
+                    "self.all(h, self.exists_one(o, o.address == h.address && o.port == h.port))",
+                    "two hosts have the same address and port; a host belongs into a pool once",
+                )
+            ),
+        ),
+    ] = ()
     """At most 200; more hosts are more pools."""
     packages: PoolPackages
     """What is installed on them."""
-    labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
+    labels: Labels = Field(default_factory=dict)
     """Labels of the nodes."""
     taints: Annotated[tuple[Taint, ...], Field(max_length=16)] = ()
     """Taints of the nodes."""

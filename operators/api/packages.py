@@ -30,6 +30,17 @@ SemVer = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+~][0-9A-Za-z.
 IMMUTABLE = rules(cel("self == oldSelf", "a package version never changes; create one under a new name"))
 
 
+Sysctls = Annotated[
+    dict[str, Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]],
+    Field(
+        max_length=128,
+        json_schema_extra=rules(
+            cel("self.all(k, k.matches('^[a-z0-9][A-Za-z0-9_./-]{0,254}$'))", "a sysctl is named as under /proc/sys: net.ipv4.ip_forward")
+        ),
+    ),
+]
+
+
 class EtcdComponent(Model):
     """etcd's image, version and default flags."""
 
@@ -153,10 +164,18 @@ class Artifact(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "!(self.as in ['File', 'Archive']) || has(self.path)",
+                "!(self.__as__ in ['File', 'Archive']) || has(self.path)",
                 "path is required with as File (the file) and Archive (the folder it is unpacked into)",
             ),
             cel("self.method != 'Url' || has(self.url)", "url is required with method Url"),
+            cel(
+                "!(self.__as__ in ['Deb', 'Rpm']) || (self.package != '' && self.packageVersion != '')",
+                "package and packageVersion are required with as Deb and Rpm: they are how the host is asked what it has",
+            ),
+            cel(
+                "self.__as__ != 'Image' || self.image != ''",
+                "image is required with as Image: a name that must be present after the import",
+            ),
         )
     )
 
@@ -260,7 +279,7 @@ class MachinePackageVersionSpec(Model):
     """Files whose whole content kok owns."""
     units: Annotated[tuple[Unit, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
     """systemd units."""
-    sysctls: Annotated[dict[str, Annotated[str, Field(max_length=255)]], Field(max_length=128)] = Field(default_factory=dict)
+    sysctls: Sysctls = Field(default_factory=dict)
     """Kernel settings, persisted and applied."""
     kernel_modules: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)], ...], Field(max_length=32, json_schema_extra=LIST_SET)

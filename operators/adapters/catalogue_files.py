@@ -1,0 +1,82 @@
+"""The catalogue as files: `CataloguePort` over packages/, playbooks/ and manifests/. The one loader; reads only, decides nothing.
+
+The folders lie at the top of a checkout, and in `kok_data/` beside the code in an installed wheel. Chosen by the entry points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import operators
+from operators.errors import ErrorCode, KokError
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_FOLDERS = ("packages", "playbooks", "manifests")
+
+
+def data_root() -> Path:
+    """The folder that holds packages/, playbooks/ and manifests/ of this installation.
+
+    Raises KokError CatalogueInvalid if the code was copied without its data.
+    """
+    beside = Path(operators.__file__).resolve().parents[1]
+    for root in (beside / "kok_data", beside):
+        if (root / "packages").is_dir():
+            return root
+    raise KokError(
+        ErrorCode.CatalogueInvalid,
+        f"no packages/ beside {beside}: the code is there, its data is not",
+        "install kok from its wheel, or run it from a checkout",
+    )
+
+
+class FileCatalogue:
+    """`operators.ports.catalogue.CataloguePort` over the folders below `root`."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root or data_root()
+
+    def plane_templates(self, revision: str) -> Mapping[str, str]:
+        """File name -> Jinja2 text of packages/plane/<revision>, sorted by name.
+
+        Raises KokError CatalogueInvalid, naming the revisions that are there.
+        """
+        planes = self._root / "packages" / "plane"
+        known = sorted(path.name for path in planes.iterdir() if path.is_dir()) if planes.is_dir() else []
+        if revision not in known:
+            raise KokError(
+                ErrorCode.CatalogueInvalid,
+                f"planeRevision {revision}: this release of kok has no such templates (it has {', '.join(known) or 'none'})",
+                "use a ClusterPackageVersion with one of these revisions, or a release of kok that has it",
+            )
+        return {path.name: path.read_text(encoding="utf-8") for path in sorted((planes / revision).glob("*.j2"))}
+
+    def manifests(self, folder: str) -> list[dict[str, Any]]:
+        """All YAML documents below `folder` (packages/cluster, manifests/crds, ...), sorted by path; kustomization files are none.
+
+        Raises KokError CatalogueInvalid for a folder outside the catalogue, one that is missing, or a file that is not YAML.
+        """
+        base = (self._root / folder).resolve()
+        if not base.is_dir() or not any(base.is_relative_to(self._root.resolve() / name) for name in _FOLDERS):
+            raise KokError(ErrorCode.CatalogueInvalid, f"the catalogue has no folder {folder!r}", f"it has {', '.join(_FOLDERS)}")
+        paths = sorted(path for path in base.rglob("*.yaml") if path.name != "kustomization.yaml")
+        return [document for path in paths for document in _documents(path)]
+
+    def playbooks(self) -> Path:
+        """Folder with the playbooks and roles."""
+        return self._root / "playbooks"
+
+
+def _documents(path: Path) -> list[dict[str, Any]]:
+    try:
+        documents = [document for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader) if document]
+    except yaml.YAMLError as error:
+        raise KokError(ErrorCode.CatalogueInvalid, f"{path}: not YAML: {error}", "correct the file") from error
+    for document in documents:
+        if not isinstance(document, dict) or "kind" not in document:
+            raise KokError(ErrorCode.CatalogueInvalid, f"{path}: a document is no manifest (it has no kind)", "correct the file")
+    return documents

@@ -1,0 +1,80 @@
+"""The CRDs in manifests/crds are what the models say, and are structural."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meta_cluster.cli.crds import FOLDER, crd_files, stale_files, write_files
+from operators.api import KINDS
+from operators.api.schema import crd_of
+
+CRDS = [crd_of(kind) for kind in KINDS]
+BOUNDED = {"string": ("maxLength", "enum", "pattern", "format"), "array": ("maxItems",), "integer": ("minimum",)}
+
+
+def schema_of(crd: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def nodes(schema: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
+    """Every schema below `schema` with its path."""
+    found = [(path, schema)]
+    for name, child in schema.get("properties", {}).items():
+        found += nodes(child, f"{path}.{name}")
+    for key in ("items", "additionalProperties"):
+        if isinstance(schema.get(key), dict):
+            found += nodes(schema[key], f"{path}[]")
+    return found
+
+
+def test_should_have_committed_what_the_models_say() -> None:
+    assert stale_files(FOLDER) == []
+
+
+def test_should_notice_changed_missing_and_left_over_files(tmp_path: Path) -> None:
+    assert sorted(write_files(tmp_path)) == sorted(crd_files())
+    (tmp_path / "clusters.kok.dev.yaml").write_text("changed")
+    (tmp_path / "ledgers.kok.dev.yaml").unlink()
+    (tmp_path / "gone.kok.dev.yaml").write_text("kind: Gone")
+    assert stale_files(tmp_path) == ["clusters.kok.dev.yaml", "gone.kok.dev.yaml", "ledgers.kok.dev.yaml"]
+    write_files(tmp_path)
+    assert stale_files(tmp_path) == []
+
+
+def test_should_write_files_that_load_as_what_was_meant() -> None:
+    assert [yaml.safe_load(text) for text in crd_files().values()] == CRDS
+
+
+@pytest.mark.parametrize("crd", CRDS, ids=lambda crd: crd["spec"]["names"]["kind"])
+def test_should_be_structural(crd: dict[str, Any]) -> None:
+    for path, node in nodes(schema_of(crd)):
+        assert "type" in node, f"{path} has no type"
+        assert not node.keys() & {"$ref", "anyOf", "oneOf", "allOf", "title", "const", "exclusiveMinimum"}, path
+        assert node.get("default", 0) is not None, path
+
+
+@pytest.mark.parametrize("crd", CRDS, ids=lambda crd: crd["spec"]["names"]["kind"])
+def test_should_bound_every_string_list_map_and_number(crd: dict[str, Any]) -> None:
+    for path, node in nodes(schema_of(crd)):
+        if path in (".apiVersion", ".kind", ".metadata"):
+            continue
+        assert any(bound in node for bound in BOUNDED.get(node["type"], ("type",))), f"{path} is not bounded"
+        if isinstance(node.get("additionalProperties"), dict):
+            assert "maxProperties" in node, f"{path} is not bounded"
+
+
+@pytest.mark.parametrize("crd", CRDS, ids=lambda crd: crd["spec"]["names"]["kind"])
+def test_should_say_what_the_kind_is_for(crd: dict[str, Any]) -> None:
+    assert len(schema_of(crd)["description"]) > 20
+
+
+def test_should_be_in_the_category_kok() -> None:
+    assert all(crd["spec"]["names"]["categories"] == ["kok"] for crd in CRDS)
+
+
+def test_should_use_each_short_name_once() -> None:
+    short = [name for crd in CRDS for name in crd["spec"]["names"].get("shortNames", [])]
+    assert len(short) == len(set(short))
