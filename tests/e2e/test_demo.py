@@ -1,0 +1,98 @@
+"""What `make demo` promises: a fleet that runs, heals, comes to rest, and is not disturbed by being asked for again."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from typing import Any
+
+from meta_cluster.demo import fleet as wish
+from meta_cluster.demo.kubectl import Kubectl
+from meta_cluster.demo.stories import is_open
+from tests.e2e.ground import ROOT, Fleet
+
+KOK_KINDS_META = (
+    "clusters", "clusterpackageversions", "clusterreleases", "hostclaims", "ledgers",
+    "machinepackageversions", "machinepools", "machinepoolreleases", "operationgrants",
+)  # fmt: skip
+PLANE_KINDS = ("deployments", "statefulsets", "services", "secrets", "configmaps", "poddisruptionbudgets", "networkpolicies", "serviceaccounts", "roles", "rolebindings")  # fmt: skip
+INSIDE_KINDS = (
+    "machines.kok.dev", "nodes", "daemonsets", "deployments", "services", "configmaps", "secrets",
+    "clusterroles", "clusterrolebindings", "validatingadmissionpolicies", "customresourcedefinitions",
+)  # fmt: skip
+IDLE_SECONDS = 60
+
+
+def versions(kubectl: Kubectl, kinds: tuple[str, ...], *scope: str) -> dict[str, Any]:
+    """What a write would change, per object. Node heartbeats (status.conditions times) are exempt: spec and metadata are compared."""
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        for item in kubectl.items(kind, *scope):
+            meta = item["metadata"]
+            name = f"{item['kind']} {meta.get('namespace', '')}/{meta['name']}"
+            exempt = item["kind"] == "Node"
+            found[name] = (meta.get("annotations"), meta.get("labels"), item["spec"]) if exempt else meta["resourceVersion"]
+    return found
+
+
+def everything(fleet: Fleet) -> dict[str, Any]:
+    kok_kinds = tuple(f"{kind}.kok.dev" for kind in KOK_KINDS_META)
+    return {
+        "kinds": versions(fleet.meta, kok_kinds, "-A"),
+        "plane": versions(fleet.meta, PLANE_KINDS, "-n", wish.NAMESPACE),
+        "system": versions(fleet.meta, PLANE_KINDS, "-n", "kok-system"),
+        "inside": versions(fleet.business, INSIDE_KINDS, "-A"),
+    }
+
+
+def test_should_leave_two_open_nodes_and_a_web_pod_that_answers(fleet: Fleet) -> None:
+    assert all(is_open(fleet.business, name) for name in wish.HOSTS)
+    assert "answered demo-2 as web.default.svc" in fleet.transcript
+    for broken in ("apiserver pod deleted", "demo-apiserver-tls emptied", "containerd stopped on demo-1", "edited on demo-2"):
+        assert broken in fleet.transcript
+
+
+def test_should_write_nothing_while_idle(fleet: Fleet) -> None:
+    wait_for_rest(fleet)
+    before = everything(fleet)
+    assert all(before.values()), "nothing was compared"
+    time.sleep(IDLE_SECONDS)
+    after = everything(fleet)
+    assert after == before
+
+
+def wait_for_rest(fleet: Fleet) -> None:
+    """The healing of the last breakage may still be settling when the demo ends: wait until 10 s pass without a change, bounded."""
+    deadline = time.monotonic() + 120
+    seen = everything(fleet)
+    while time.monotonic() < deadline:
+        time.sleep(10)
+        now = everything(fleet)
+        if now == seen:
+            return
+        seen = now
+
+
+def test_should_notice_a_write_of_ours_if_there_were_one(fleet: Fleet) -> None:
+    """Positive control of the test above: one annotation is enough to be seen."""
+    before = everything(fleet)
+    fleet.meta.run("annotate", "clusters.kok.dev", wish.CLUSTER, "-n", wish.NAMESPACE, "probe=1")
+    assert everything(fleet)["kinds"] != before["kinds"]
+    fleet.meta.run("annotate", "clusters.kok.dev", wish.CLUSTER, "-n", wish.NAMESPACE, "probe-")
+
+
+def test_should_change_no_resource_version_when_everything_is_applied_again(fleet: Fleet) -> None:
+    hosts = [wish.LabHost(h["name"], h["address"], tuple(h["hostKeys"])) for h in fleet.lab["hosts"] if h["name"] in wish.HOSTS]
+    wishes = (wish.cluster(fleet.lab["packageVersion"], host=fleet.lab["node"], port=31443), wish.pool(hosts))
+    wait_for_rest(fleet)
+    before = everything(fleet)
+    fleet.meta.apply(*wishes)
+    fleet.business.apply(*wish.web())
+    time.sleep(5)
+    assert everything(fleet) == before
+
+
+def test_should_run_again_and_find_everything_done(fleet: Fleet) -> None:
+    done = subprocess.run(["make", "demo"], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout
+    assert all(is_open(fleet.business, name) for name in wish.HOSTS)
