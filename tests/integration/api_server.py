@@ -1,0 +1,249 @@
+"""A real API server for tests: etcd and kube-apiserver from the assets, on loopback, in a folder of their own; kube-controller-manager on request.
+
+Every identity is a client certificate: the admin's, and any other that a test asks for. Started by tests/integration/conftest.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import ipaddress
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from meta_cluster.assets.builder import Builder
+from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.assets.table import table
+
+ETCD, APISERVER, CONTROLLER_MANAGER, KUBECTL = "etcd-3.6.8", "kube-apiserver-1.35.4", "kube-controller-manager-1.35.4", "kubectl-1.35.4"
+START_SECONDS = 90.0
+
+
+def asset(name: str) -> Path:
+    """The binary of that name; made if it is not there yet, never a reason to skip."""
+    entry = AssetsFolder().index().get(name)
+    path = AssetsFolder().root / entry.path if entry else None
+    if path and path.is_file():
+        return path
+    return Builder(AssetsFolder(), table()).ensure([name])[name]
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on right now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class TestAuthority:
+    """One CA and what it signs, as PEM texts."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")])
+        builder = self._builder(self._name, self._key.public_key()).add_extension(x509.BasicConstraints(True, None), critical=True)
+        usage = x509.KeyUsage(True, False, False, False, False, True, True, False, False)
+        self._certificate = builder.add_extension(usage, critical=True).sign(self._key, hashes.SHA256())
+        self.pem = _pem(self._certificate)
+        self.key_pem = key_pem(self._key)
+
+    def _builder(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(public)
+        builder = builder.serial_number(x509.random_serial_number())
+        return builder.not_valid_before(now - timedelta(minutes=5)).not_valid_after(now + timedelta(days=1))
+
+    def leaf(self, name: str, *, groups: Sequence[str] = (), server: bool = False) -> tuple[str, str]:
+        """Certificate and key, for a user in groups or for a server on loopback."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+        builder = self._builder(x509.Name([*subject, x509.NameAttribute(NameOID.COMMON_NAME, name)]), key.public_key())
+        usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        if server:
+            names = [x509.DNSName("localhost"), x509.DNSName("kubernetes"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return _pem(builder.sign(self._key, hashes.SHA256())), key_pem(key)
+
+
+def _pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    """The key as "EC PRIVATE KEY" PEM: kube-apiserver reads service account keys in no other EC format."""
+    openssl = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, openssl, serialization.NoEncryption()).decode()
+
+
+def _die_with_parent() -> None:
+    """In the child: be killed when the test run dies, however it dies (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Child:
+    """A child process with its log."""
+
+    def __init__(self, name: str, argv: Sequence[str | Path], folder: Path) -> None:
+        self.name, self.argv, self.log = name, [str(part) for part in argv], folder / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent
+            )
+
+    def check(self) -> None:
+        """Fail with the end of its log if it ended by itself."""
+        if self.process and self.process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self.process.returncode}: {self.log.read_text()[-3000:]}")
+
+    def signal(self, number: int) -> None:
+        if self.process:
+            self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+class ApiServer:
+    """etcd and kube-apiserver. `stop` and `start` keep the data; `close` removes everything."""
+
+    def __init__(self, *, extra_flags: Sequence[str] = ()) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kok-test-api-"))
+        self.authority = TestAuthority()
+        self.port, self._etcd_ports = free_port(), (free_port(), free_port())
+        self.url = f"https://127.0.0.1:{self.port}"
+        self._write_keys()
+        self.etcd = Child("etcd", self._etcd_argv(), self.folder)
+        self.apiserver = Child("kube-apiserver", [*self._apiserver_argv(), *extra_flags], self.folder)
+        self.controller_manager: Child | None = None
+
+    def _write_keys(self) -> None:
+        certificate, key = self.authority.leaf("kube-apiserver", server=True)
+        service_accounts = key_pem(ec.generate_private_key(ec.SECP256R1()))
+        files = {"ca.crt": self.authority.pem, "ca.key": self.authority.key_pem, "server.crt": certificate, "server.key": key}
+        for name, text in {**files, "service-accounts.key": service_accounts}.items():
+            (self.folder / name).write_text(text)
+        self.admin_kubeconfig = self.folder / "admin.kubeconfig"
+        self.admin_kubeconfig.write_text(self.kubeconfig("test-admin", groups=["system:masters"]))
+
+    def _etcd_argv(self) -> list[str | Path]:
+        client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd_ports)
+        return [
+            asset(ETCD), "--name=test", f"--data-dir={self.folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=warn",
+            f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=test={peer}",
+        ]  # fmt: skip
+
+    def _apiserver_argv(self) -> list[str | Path]:
+        folder = self.folder
+        return [
+            asset(APISERVER), f"--etcd-servers=http://127.0.0.1:{self._etcd_ports[0]}", "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1", f"--secure-port={self.port}", f"--tls-cert-file={folder / 'server.crt'}",
+            f"--tls-private-key-file={folder / 'server.key'}", f"--client-ca-file={folder / 'ca.crt'}",
+            "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--enable-bootstrap-token-auth",
+            "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={folder / 'service-accounts.key'}",
+            f"--service-account-signing-key-file={folder / 'service-accounts.key'}",
+            "--endpoint-reconciler-type=none", "--allow-privileged", "--profiling=false", "--v=1",
+        ]  # fmt: skip
+
+    def kubeconfig(self, user: str, *, groups: Sequence[str] = ()) -> str:
+        """A kubeconfig for that identity; what it may do is up to RBAC (`system:masters` may do all)."""
+        certificate, key = self.authority.leaf(user, groups=groups)
+        cluster = {"server": self.url, "certificate-authority-data": _base64(self.authority.pem)}
+        identity = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
+        return yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{"name": "test", "cluster": cluster}],
+                "users": [{"name": user, "user": identity}],
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
+                "current-context": "test",
+            }
+        )
+
+    def start(self) -> None:
+        """Start both and wait until the server is ready."""
+        if self.etcd.process is None:
+            self.etcd.start()
+        self.apiserver.start()
+        self._wait_ready()
+
+    def _wait_ready(self) -> None:
+        context = ssl.create_default_context(cadata=self.authority.pem)
+        deadline = time.monotonic() + START_SECONDS
+        words: object = "no answer"
+        while time.monotonic() < deadline:
+            self.etcd.check()
+            self.apiserver.check()
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", context=context, timeout=5):
+                    return
+            except (OSError, urllib.error.URLError) as error:
+                words = error
+            time.sleep(0.1)
+        raise AssertionError(f"kube-apiserver is not ready after {START_SECONDS:.0f} s: {words}: {self.apiserver.log.read_text()[-3000:]}")
+
+    def stop(self) -> None:
+        """Kill the API server; etcd and the data stay."""
+        self.apiserver.kill()
+
+    def start_controller_manager(self) -> None:
+        """Run kube-controller-manager (garbage collection, endpoints, service accounts, namespaces); does nothing if it runs."""
+        if self.controller_manager:
+            return
+        argv = [
+            asset(CONTROLLER_MANAGER), f"--kubeconfig={self.admin_kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1",
+            f"--secure-port={free_port()}", f"--root-ca-file={self.folder / 'ca.crt'}",
+            f"--service-account-private-key-file={self.folder / 'service-accounts.key'}",
+            f"--cluster-signing-cert-file={self.folder / 'ca.crt'}", f"--cluster-signing-key-file={self.folder / 'ca.key'}",
+            f"--cert-dir={self.folder / 'controller-manager'}",
+        ]  # fmt: skip
+        self.controller_manager = Child("kube-controller-manager", argv, self.folder)
+        self.controller_manager.start()
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """Run the assets' kubectl as admin; its output. A failure is an AssertionError with what it said."""
+        done = subprocess.run(
+            [asset(KUBECTL), f"--kubeconfig={self.admin_kubeconfig}", *arguments],
+            input=stdin, capture_output=True, text=True, check=False, env={**os.environ, "HOME": str(self.folder)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def close(self) -> None:
+        """End the processes and remove the folder."""
+        for child in (self.controller_manager, self.apiserver, self.etcd):
+            if child:
+                child.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,79 @@
+"""Fixtures for everything that needs a real API server: one per test run, a namespace per test, a KubePort as its admin."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_credentials import kubeconfig_credentials
+from tests.integration.api_server import ApiServer
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[ApiServer]:
+    """The one that all tests share; never stop it. A test that breaks its server asks for `own_api_server`."""
+    server = ApiServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def api_server_with_controllers(api_server: ApiServer) -> ApiServer:
+    """The shared one, with kube-controller-manager from now on: garbage collection, endpoints, namespace deletion."""
+    api_server.start_controller_manager()
+    return api_server
+
+
+@pytest.fixture
+def own_api_server() -> Iterator[ApiServer]:
+    """One to stop, start and break."""
+    server = ApiServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+async def kube_as(api_server: ApiServer) -> AsyncIterator[Callable[..., KubeClient]]:
+    """Makes KubePorts for identities: `kube_as("jane", "developers")`; the first word is the user, the others are groups."""
+    clients: list[KubeClient] = []
+
+    def make(user: str, *groups: str, field_manager: str = "test") -> KubeClient:
+        credentials = kubeconfig_credentials(api_server.kubeconfig(user, groups=groups))
+        clients.append(KubeClient(credentials, field_manager=field_manager))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+def kube(kube_as: Callable[..., KubeClient]) -> KubeClient:
+    """A KubePort that may do everything on the shared server."""
+    return kube_as("test-admin", "system:masters")
+
+
+@pytest.fixture
+async def namespace(kube: KubeClient) -> str:
+    """A namespace of the test's own. It is not waited for at the end: the server goes with the run."""
+    name = f"test-{uuid4().hex[:10]}"
+    await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+@pytest.fixture(scope="session")
+def crds(api_server: ApiServer) -> None:
+    """The shared server knows every kind of ours, the business clusters' too."""
+    folder = str(Path(__file__).parents[2] / "manifests" / "crds")
+    api_server.kubectl("apply", "--server-side", "-f", folder)
+    api_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
