@@ -1,6 +1,7 @@
 """One operator process, from start to end: elect, watch, sweep, work; any part that ends ends the process.
 
-Order: health endpoint -> lease -> watch threads and a first sweep -> workers. At SIGTERM: workers stop, then the lease is given back.
+Order: health endpoint -> lease -> first sweep -> watch threads -> workers -> a second sweep soon, for what was deleted between the
+first sweep and the watches' own lists. At SIGTERM: workers stop, then the lease is given back.
 Losing the lease is a hard exit: nothing may be tidied up by who no longer leads. Built by `*/main.py`, which choose the adapters.
 """
 
@@ -39,6 +40,7 @@ class ProcessConfig:
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus ask the pod's address
     port: int = 8080
     sweep_every: float = 600.0
+    settle: float = 30.0
     key_bound: float = 1800.0
 
 
@@ -55,7 +57,8 @@ class Servers:
 class _Run:
     """What one run found out."""
 
-    started: bool = False
+    waiting_for: str = "the lease"
+    """What keeps it from working; empty while it works."""
     failure: BaseException | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -120,13 +123,13 @@ class Process:
         self.elector.watch_over()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.elector.hold(), name="lease")
-            self._start_watches()
             await self._first_sweep()
+            self._start_watches()
             for loop, workers in self._loops:
                 for number in range(workers):
                     group.create_task(loop.work(), name=f"{loop.controller.name}-{number}")
             group.create_task(self._sweep_for_ever(), name="sweep")
-            self._run.started = True
+            self._run.waiting_for = ""
             log.info("working", controllers=sorted(self._queues), epoch=epoch)
 
     def _start_watches(self) -> None:
@@ -148,22 +151,25 @@ class Process:
             self.stop()
 
     async def _first_sweep(self) -> None:
-        """Workers decide on a whole cache or not at all: try until every kind was listed."""
+        """Workers decide on a whole cache or not at all: try until every kind is served and was listed."""
         while True:
             try:
-                await self.sweeper.sweep()
+                await self.sweeper.sweep(settling=True)
                 return
             except KokError as error:
+                self._run.waiting_for = f"cannot list yet: {error}"
                 log.warning("first sweep failed", error=str(error))
                 await asyncio.sleep(2.0)
 
     async def _sweep_for_ever(self) -> None:
+        pause, settling = min(self._config.settle, self._config.sweep_every), True
         while True:
-            await asyncio.sleep(self._config.sweep_every)
+            await asyncio.sleep(pause)
             try:
-                await self.sweeper.sweep()
+                await self.sweeper.sweep(settling=settling)
             except KokError as error:
                 log.warning("sweep failed", error=str(error))
+            pause, settling = self._config.sweep_every, False
 
     async def _end(self, leading: asyncio.Task[None], stopping: asyncio.Task[bool]) -> None:
         """Workers first, then watches, then the lease: whoever comes next finds nobody acting."""
@@ -177,7 +183,7 @@ class Process:
         for watch in self._servers.watches:
             await asyncio.to_thread(watch.stop)
         await self.elector.release()
-        self._run.started = False
+        self._run.waiting_for = "nothing: it has ended"
 
     def complaint(self) -> str:
         """Why the kubelet should start this process anew; empty if it need not."""

@@ -35,11 +35,14 @@ class Sweeper:
         self.deaf = ""
         """Why the watch must be taken for dead; empty while it is not."""
 
-    async def sweep(self) -> None:
-        """All kinds, one after the other: the cost is a list each, never all in memory at once. Raises KubeError."""
+    async def sweep(self, *, settling: bool = False) -> None:
+        """All kinds, one after the other: the cost is a list each, never all in memory at once. Raises KubeError.
+
+        While `settling`, the watches may still be listing themselves: what they have not told yet is not held against them.
+        """
         deaf = []
         for watched in self._cache.watched:
-            result = await self.sweep_kind(watched)
+            result = await self.sweep_kind(watched, settling=settling)
             self._metrics.missed(watched.server, watched.kind.kind, result.corrected)
             if result.corrected:
                 log.debug("sweep corrected", kind=str(watched.kind), server=watched.server, corrected=result.corrected)
@@ -49,7 +52,7 @@ class Sweeper:
             self.deaf = "; ".join(deaf)
             log.error("watch is deaf", reason=self.deaf)
 
-    async def sweep_kind(self, watched: Watched) -> SweepResult:
+    async def sweep_kind(self, watched: Watched, *, settling: bool = False) -> SweepResult:
         """One kind. What is newer in the cache than in the list (told while it was read) stays."""
         kube = self._kubes[watched.server]
         listing = await kube.list(watched.kind, namespace=watched.namespace, selector=watched.selector, deadline=30.0)
@@ -59,7 +62,7 @@ class Sweeper:
             present.add(slot_of(manifest))
             corrected += self._cache.keep(watched, manifest, told=False)
             entry = self._cache.entry(watched, manifest)
-            if entry and not entry.told:
+            if entry and not entry.told and not settling:
                 entry.sweeps += 1
                 deaf += entry.sweeps > 1
         corrected += self._forget_vanished(watched, present, int(listing.resource_version or 0))

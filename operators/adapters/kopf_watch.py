@@ -1,0 +1,135 @@
+"""kopf as the watch layer, nothing more: it tells what changed, from a thread and loop of its own, against one API server.
+
+No handlers of causes, no annotations, finalizers, timers, indices or peering: one `on.event` per kind that hands the object over.
+Kopf tells neither of deletions missed across a re-list nor of its own death: `operators.engine.sweep` makes up for both. One `KopfWatch`
+is one `kopf.operator`; several in one process do not meet (own registry, settings, loop, stop flag). Built by the entry points.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import aiohttp
+import kopf
+
+from operators.adapters.kube_credentials import Credentials, TokenSource
+from operators.ports.kube import Watched, WatchEvent, WatchEventType
+
+Deliver = Callable[[Watched, WatchEvent], None]
+Ended = Callable[[BaseException | None], None]
+OUR_PREFIX = "kok.dev"
+
+
+class KopfWatch:
+    """WatchLayer over kopf. `namespaces` empty means all of them; cluster-scoped kinds are watched as a whole either way."""
+
+    def __init__(self, credentials: Credentials, watched: Sequence[Watched], *, namespaces: Sequence[str] = ()) -> None:
+        self._credentials, self._watched, self._namespaces = credentials, tuple(watched), tuple(namespaces)
+        for each in watched:
+            if each.namespace and namespaces and each.namespace not in namespaces:
+                raise ValueError(f"{each.kind} is watched in {each.namespace}, but this layer sees only {', '.join(namespaces)}")
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, deliver: Deliver, ended: Ended) -> None:
+        """See WatchLayer."""
+        self._thread = threading.Thread(target=self._run, args=(deliver, ended), name=f"watch {self._credentials.server}", daemon=True)
+        self._thread.start()
+
+    def stop(self, patience_seconds: float = 5.0) -> None:
+        """See WatchLayer."""
+        self._stop.set()
+        if self._thread:
+            self._thread.join(patience_seconds)
+
+    def _run(self, deliver: Deliver, ended: Ended) -> None:
+        error: BaseException | None = None
+        try:
+            asyncio.run(self._operate(deliver))
+        except BaseException as failure:  # noqa: BLE001 - this thread's end is told to the process, whatever it was
+            error = failure
+        ended(error)
+
+    async def _operate(self, deliver: Deliver) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(deliver),
+                settings=watch_settings(self._watched),
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
+        finally:
+            self._stop.set()  # a thread of this loop's executor waits for it
+
+    def _registry(self, deliver: Deliver) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+        kopf.on.login(registry=registry)(self._log_in)
+        for watched in self._watched:
+            handler = _handler(watched, deliver)
+            kind = watched.kind
+            kopf.on.event(group=kind.group, version=kind.version, kind=kind.kind, id=str(kind), registry=registry)(handler)
+        return registry
+
+    async def _log_in(self, **_: Any) -> kopf.AiohttpSession:
+        """A session with our own TLS context (keys stay in memory); kopf asks again when the server refuses the token."""
+        credentials = self._credentials
+        token = await TokenSource(credentials).token()
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context()),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            proxy=credentials.proxy or None,
+        )
+        return kopf.AiohttpSession(server=credentials.server, aiohttp_session=session)
+
+
+def _handler(watched: Watched, deliver: Deliver) -> Callable[..., Any]:
+    """The one handler of a kind. An object of the first list comes with no type."""
+
+    async def on_event(event: Any, **_: Any) -> None:
+        kind = WatchEventType(event["type"]) if event["type"] else WatchEventType.Seen
+        head = {"apiVersion": watched.kind.api_version, "kind": watched.kind.kind}  # items of a list lack both
+        deliver(watched, WatchEvent(kind, {**head, **event["object"]}))
+
+    return on_event
+
+
+class _EndlessBackoff:
+    """Seconds between tries of a lost API server: 1, 2, 4 ... 30, then 30 for ever, each jittered. Kopf iterates it per request."""
+
+    def __iter__(self) -> Iterator[float]:
+        wait = 1.0
+        while True:
+            yield wait * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, guards nothing
+            wait = min(30.0, wait * 2)
+
+
+def watch_settings(watched: Sequence[Watched]) -> kopf.OperatorSettings:
+    """Kopf, silent and patient. Seconds; what is not set here is as kopf has it."""
+    settings = kopf.OperatorSettings()
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = _EndlessBackoff()
+    settings.networking.enforce_retry_after = True
+    settings.queueing.idle_timeout = 1  # a worker per object for so long; a limit would throttle the start
+    settings.queueing.worker_limit = None
+    settings.queueing.exit_timeout = 1
+    settings.posting.enabled = False
+    settings.posting.loggers = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # the first sweep has made sure that every kind is served
+    settings.persistence.finalizer = f"{OUR_PREFIX}/unused"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"unused.{OUR_PREFIX}")
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"unused.{OUR_PREFIX}")
+    for each in watched:
+        if each.selector:
+            settings.watching.label_selectors[each.kind.api_version, each.kind.kind] = each.selector
+    return settings
