@@ -128,7 +128,7 @@ def _image(image: Image, blobs: dict[str, bytes | Path]) -> tuple[dict[str, obje
     annotations = {"io.containerd.image.name": image.name, "org.opencontainers.image.ref.name": tag}
     platform_of = {"architecture": architecture(), "os": "linux"}
     paths = [f"blobs/{str(layer['digest']).replace(':', '/')}" for layer in layers]
-    docker = {"Config": f"blobs/{str(config['digest']).replace(':', '/')}", "RepoTags": [image.name], "Layers": paths}
+    docker: dict[str, object] = {"Config": f"blobs/{str(config['digest']).replace(':', '/')}", "RepoTags": [image.name], "Layers": paths}
     return {**descriptor, "annotations": annotations, "platform": platform_of}, docker
 
 

@@ -80,7 +80,7 @@ class OperatorDependencies:
         """Install what the operators need of the lock (not the developers' tools), hashes checked, byte-compiled by the image's Python."""
         lock = work / "runtime.lock"
         project = checkout()
-        resolve = [
+        resolve: list[str | Path] = [
             *uv(),
             "pip",
             "compile",
@@ -130,7 +130,7 @@ class OperatorImage:
 def _install(root: Path, *arguments: str) -> None:
     """Install into the image's site folder from outside; then let the image's own Python compile, so that nothing depends on file times."""
     target = root / SITE.lstrip("/")
-    options = ["--target", target, "--python-version", "3.11", "--link-mode", "copy", "--only-binary", ":all:"]
+    options: list[str | Path] = ["--target", target, "--python-version", "3.11", "--link-mode", "copy", "--only-binary", ":all:"]
     run([*uv(), "pip", "install", "-q", *options, *arguments])
     shutil.rmtree(target / "bin", ignore_errors=True)
     for leftover in (".lock", "__pycache__"):

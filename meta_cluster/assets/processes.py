@@ -17,13 +17,13 @@ def run(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd
 
     Raises KokError AssetUnavailable with the last lines of output when the command is missing or fails.
     """
-    argv = [str(word) for word in argv]
+    words = [str(word) for word in argv]
     merged = {**os.environ, **(env or {})}
     try:
-        done = subprocess.run(argv, env=merged, cwd=cwd, input=stdin, text=True, capture_output=True, check=False)
+        done = subprocess.run(words, env=merged, cwd=cwd, input=stdin, text=True, capture_output=True, check=False)
     except OSError as error:
-        raise KokError(ErrorCode.AssetUnavailable, f"cannot run {argv[0]}: {error.strerror}", f"install {argv[0]}") from error
+        raise KokError(ErrorCode.AssetUnavailable, f"cannot run {words[0]}: {error.strerror}", f"install {words[0]}") from error
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-TAIL_LINES:])
-        raise KokError(ErrorCode.AssetUnavailable, f"`{' '.join(argv[:6])} ...` exited {done.returncode}:\n{tail}")
+        raise KokError(ErrorCode.AssetUnavailable, f"`{' '.join(words[:6])} ...` exited {done.returncode}:\n{tail}")
     return done.stdout

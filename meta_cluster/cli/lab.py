@@ -1,0 +1,174 @@
+"""`kok lab`: a whole fleet on one machine. A thin face of meta_cluster.lab; every command may be repeated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from meta_cluster.lab.hosts import Host
+
+app = typer.Typer(no_args_is_help=True, help="A meta cluster (kind) and hosts (containers with systemd and sshd) on this machine.")
+host_app = typer.Typer(no_args_is_help=True, help="Hosts of the lab, and what can happen to hosts.")
+app.add_typer(host_app, name="host")
+
+Name = Annotated[str, typer.Argument(help="The host's name.")]
+Output = Annotated[str, typer.Option("--output", "-o", help="wide | json | name")]
+
+
+@app.command()
+def up(
+    dev: Annotated[bool, typer.Option("--dev", help="Mount this work tree into the meta cluster at /kok-src.")] = False,
+    node_image: Annotated[str | None, typer.Option(envvar="KOK_NODE_IMAGE", help="A kind node image instead of our own.")] = None,
+) -> None:
+    """Bring the lab up; what is up already is left alone.
+
+    Example: kok lab up
+    """
+    from meta_cluster.assets.operator_image import checkout
+    from meta_cluster.lab import layout, lifecycle
+
+    lifecycle.up(source=checkout() if dev else None, node=node_image)
+    print(layout.kubeconfig_path())
+
+
+@app.command()
+def down() -> None:
+    """Remove exactly what carries the lab's label.
+
+    Example: kok lab down
+    """
+    from meta_cluster.lab import lifecycle
+
+    for line in lifecycle.down() or ["nothing of the lab is here"]:
+        print(line)
+
+
+@app.command()
+def status(output: Output = "wide") -> None:
+    """Show what of the lab is there.
+
+    Example: kok lab status -o json
+    """
+    from meta_cluster.lab import lifecycle
+
+    found = lifecycle.status()
+    if output == "json":
+        print(json.dumps(asdict(found), indent=2))
+        return
+    for name in ("engine", "network", "fence", "meta"):
+        print(f"{name:<10}{getattr(found, name)}")
+    _show(list(found.hosts), output)
+
+
+@app.command()
+def kubeconfig() -> None:
+    """Print the path of the meta cluster's kubeconfig.
+
+    Example: export KUBECONFIG=$(kok lab kubeconfig)
+    """
+    from meta_cluster.lab import layout
+
+    print(layout.kubeconfig_path())
+
+
+@host_app.command("list")
+def list_hosts(output: Output = "wide") -> None:
+    """List hosts with what a MachinePool wants to know: name, address, host key.
+
+    Example: kok lab host list -o json
+    """
+    from meta_cluster.lab import hosts
+
+    _show([hosts.host(name) for name in hosts.host_names()], output)
+
+
+@host_app.command()
+def add(names: Annotated[list[str], typer.Argument(help="Names of the hosts.")], output: Output = "wide") -> None:
+    """Start hosts; those that run already are left alone.
+
+    Example: kok lab host add demo-1 demo-2
+    """
+    from meta_cluster.lab import hosts, lifecycle
+
+    image, ground = lifecycle.host_ground()
+    with lifecycle.exclusive():
+        _show([hosts.add(name, image=image, ground=ground) for name in names], output)
+
+
+@host_app.command()
+def reboot(name: Name, output: Output = "wide") -> None:
+    """Reboot in good order: a new boot id, the same disk."""
+    from meta_cluster.lab import hosts
+
+    _show([hosts.reboot(name)], output)
+
+
+@host_app.command()
+def kill(name: Name, output: Output = "wide") -> None:
+    """Cut the power; the host stays off until it is started."""
+    from meta_cluster.lab import hosts
+
+    _show([hosts.kill(name)], output)
+
+
+@host_app.command()
+def start(name: Name, output: Output = "wide") -> None:
+    """Power on."""
+    from meta_cluster.lab import hosts
+
+    _show([hosts.start(name)], output)
+
+
+@host_app.command()
+def reinstall(name: Name, output: Output = "wide") -> None:
+    """Install the system anew: an empty disk and a new SSH host key."""
+    from meta_cluster.lab import hosts, lifecycle
+
+    image, ground = lifecycle.host_ground()
+    with lifecycle.exclusive():
+        _show([hosts.reinstall(name, image=image, ground=ground)], output)
+
+
+@host_app.command()
+def partition(name: Name, output: Output = "wide") -> None:
+    """Unplug the host from the network; it runs on."""
+    from meta_cluster.lab import hosts
+
+    _show([hosts.partition(name)], output)
+
+
+@host_app.command()
+def heal(name: Name, output: Output = "wide") -> None:
+    """Plug it in again, with its old address."""
+    from meta_cluster.lab import hosts
+
+    _show([hosts.heal(name)], output)
+
+
+@host_app.command()
+def remove(name: Name) -> None:
+    """Remove a host with its disks."""
+    from meta_cluster.lab import hosts
+
+    hosts.remove(name)
+    print(f"host {name} removed")
+
+
+def _show(found: list[Host], output: str) -> None:
+    if output == "json":
+        print(json.dumps([asdict(host) for host in found], indent=2))
+        return
+    if output == "name":
+        print("\n".join(host.name for host in found))
+        return
+    if found:
+        print(f"{'NAME':<12}{'ADDRESS':<14}{'STATE':<13}HOST KEY")
+    for host in found:
+        print(f"{host.name:<12}{host.address:<14}{host.state:<13}{host.host_key}")
+
+
+if __name__ == "__main__":
+    app()

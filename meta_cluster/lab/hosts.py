@@ -1,0 +1,167 @@
+"""The lab's hosts: containers that are ordinary servers with systemd and sshd, and what can happen to servers. No package of kok is put on them.
+
+reboot: systemd ends, the container starts again (a new boot id, the same disk). kill: power lost. reinstall: a new disk, so a new SSH host key.
+partition: unplugged from the network. Every verb refuses containers that are not the lab's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from meta_cluster.assets.processes import run
+from meta_cluster.lab import layout
+from meta_cluster.lab.docker import attempt, docker, inspect, labelled
+from meta_cluster.lab.ground import Ground, power_options
+from operators.errors import ErrorCode, KokError
+
+UP_SECONDS = 60
+VOLUMES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host as a MachinePool wants to know it. `host_key` is empty while the host does not answer."""
+
+    name: str
+    address: str
+    state: str
+    host_key: str
+
+
+def free_address(taken: Iterable[str]) -> IPv4Address:
+    """The first address for a host that nobody has. Raises KokError when the network is full."""
+    used = {IPv4Address(address) for address in taken}
+    for address in layout.SUBNET.hosts():
+        if address >= layout.FIRST_HOST and address not in used:
+            return address
+    raise KokError(ErrorCode.LabFailed, f"no address is free in {layout.SUBNET}", "kok lab down, or remove hosts")
+
+
+def run_words(name: str, *, address: IPv4Address, image: str, ground: Ground, key: str) -> list[str]:
+    """The whole `docker run` of a host."""
+    volumes = [word for path in VOLUMES for word in ("--volume", path)]
+    labels = [layout.LABELLED, f"{layout.ROLE_LABEL}=host", f"{layout.ADDRESS_LABEL}={address}"]
+    return [
+        *("run", "--detach", "--name", name, "--hostname", name, "--network", layout.NETWORK, "--ip", str(address)),
+        *(word for label in labels for word in ("--label", label)),
+        *("--restart", "always", "--cgroupns", "private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/tmp"),  # noqa: S108
+        *(*volumes, "--volume", "/lib/modules:/lib/modules:ro", "--env", f"KOK_AUTHORIZED_KEY={key}"),
+        *(*power_options(ground), image),
+    ]
+
+
+def ensure_ssh_key() -> str:
+    """The public half of the lab's SSH key, made at the first call."""
+    path = layout.ssh_key_path()
+    if not path.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kok-lab", "-f", path])
+    return path.with_suffix(".pub").read_text().strip()
+
+
+def host_names() -> list[str]:
+    """All hosts of the lab, running or not."""
+    return labelled("container", f"{layout.ROLE_LABEL}=host")
+
+
+def host(name: str) -> Host:
+    """What is known of a host now. Raises KokError NotFound if the lab has none of that name."""
+    known = _known(name)
+    key = attempt("exec", name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub") if known["State"]["Running"] else None
+    words = key.stdout.split() if key is not None and key.returncode == 0 else []
+    linked = layout.NETWORK in known["NetworkSettings"]["Networks"]
+    state = known["State"]["Status"] if linked else "partitioned"
+    return Host(name, known["Config"]["Labels"][layout.ADDRESS_LABEL], state, " ".join(words[:2]))
+
+
+def _known(name: str) -> Mapping[str, Any]:
+    known = inspect("container", name)
+    labels = known["Config"]["Labels"] if known else {}
+    if known is None or labels.get(layout.LABEL) != layout.LABEL_VALUE or labels.get(layout.ROLE_LABEL) != "host":
+        raise KokError(ErrorCode.NotFound, f"the lab has no host {name}", "kok lab host list")
+    return known
+
+
+def add(name: str, *, image: str, ground: Ground, address: IPv4Address | None = None) -> Host:
+    """Start a host; one that is there already is started if it stopped, and otherwise left alone."""
+    if name in host_names():
+        if not _known(name)["State"]["Running"]:
+            docker("start", name)
+    else:
+        if inspect("container", name) is not None:
+            raise KokError(ErrorCode.AlreadyExists, f"a container {name} exists that is not the lab's", "choose another name")
+        taken = [str(_known(other)["Config"]["Labels"][layout.ADDRESS_LABEL]) for other in host_names()]
+        docker(*run_words(name, address=address or free_address(taken), image=image, ground=ground, key=ensure_ssh_key()))
+    return wait_until_up(name)
+
+
+def reboot(name: str) -> Host:
+    """An orderly reboot; returns when the host answers again with a new boot id."""
+    before = _boot_id(name)
+    attempt("exec", name, "systemctl", "reboot")
+    _wait(lambda: _boot_id(name) not in ("", before), f"{name} did not reboot")
+    return wait_until_up(name)
+
+
+def kill(name: str) -> Host:
+    """Cut the power; the host stays off until `start`."""
+    _known(name)
+    docker("kill", name)
+    return host(name)
+
+
+def start(name: str) -> Host:
+    """Power on."""
+    _known(name)
+    docker("start", name)
+    return wait_until_up(name)
+
+
+def reinstall(name: str, *, image: str, ground: Ground) -> Host:
+    """A new system on a new disk under the same name and address; the SSH host key is a new one."""
+    address = IPv4Address(host(name).address)
+    docker("rm", "--force", "--volumes", name)
+    return add(name, image=image, ground=ground, address=address)
+
+
+def partition(name: str) -> Host:
+    """Take the host off the network; it runs on."""
+    if host(name).state != "partitioned":
+        docker("network", "disconnect", layout.NETWORK, name)
+    return host(name)
+
+
+def heal(name: str) -> Host:
+    """Plug it in again, with its old address."""
+    known = host(name)
+    if known.state == "partitioned":
+        docker("network", "connect", "--ip", known.address, layout.NETWORK, name)
+    return wait_until_up(name)
+
+
+def remove(name: str) -> None:
+    """Remove a host with its disks."""
+    _known(name)
+    docker("rm", "--force", "--volumes", name)
+
+
+def wait_until_up(name: str) -> Host:
+    """Until systemd has started sshd and the host key is known."""
+    _wait(lambda: attempt("exec", name, "systemctl", "is-active", "--quiet", "ssh").returncode == 0, f"sshd does not start on {name}")
+    return host(name)
+
+
+def _boot_id(name: str) -> str:
+    done = attempt("exec", name, "cat", "/proc/sys/kernel/random/boot_id")
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _wait(ready: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + UP_SECONDS
+    while not ready():
+        if time.monotonic() > deadline:
+            raise KokError(ErrorCode.LabFailed, f"{complaint} within {UP_SECONDS}s", "kok lab status")
+        time.sleep(0.2)

@@ -1,0 +1,162 @@
+"""The meta cluster of the lab: one kind node at a fixed address. Made if it is not there, started if it stopped, never changed in place.
+
+Installs nothing of kok: that is `kok meta install`, on this cluster as on any other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from meta_cluster.assets import versions as v
+from meta_cluster.assets.progress import say, timed
+from meta_cluster.lab import docker_wrapper, layout
+from meta_cluster.lab.docker import attempt, docker, inspect
+from meta_cluster.lab.ground import Ground, power_options
+from operators.errors import ErrorCode, KokError
+
+READY_SECONDS = 120
+
+
+def kubeadm_patches(ground: Ground) -> list[Mapping[str, Any]]:
+    """What kind's own kubeadm configuration lacks for our node image: driver and root of cgroups, room for many planes, our image tags."""
+    kubelet: dict[str, Any] = {
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": "/",
+        "failCgroupV1": False,
+        "maxPods": 250,
+        "resolvConf": "/etc/kok-resolv.conf",
+        "serializeImagePulls": False,
+    }
+    if not ground.privileged:
+        kubelet["featureGates"] = {"KubeletInUserNamespace": True}
+    cluster = {
+        "kind": "ClusterConfiguration",
+        "dns": {"imageTag": f"v{v.COREDNS}"},
+        "etcd": {"local": {"imageTag": f"{v.ETCD}-0", "extraArgs": {"unsafe-no-fsync": "true"}}},
+        "controllerManager": {"extraArgs": {"node-cidr-mask-size": "23"}},
+    }
+    return [kubelet, cluster]
+
+
+def kind_config(ground: Ground, *, image: str, assets: Path, source: Path | None) -> Mapping[str, Any]:
+    """The kind configuration: our image and patches, the assets (and a work tree, for development) mounted read-only."""
+    mounts = [{"hostPath": str(assets), "containerPath": layout.NODE_ASSETS, "readOnly": True}]
+    if source is not None:
+        mounts.append({"hostPath": str(source), "containerPath": layout.NODE_SOURCE, "readOnly": True})
+    patches = [yaml.safe_dump(patch, sort_keys=True) for patch in kubeadm_patches(ground)]
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": layout.META_CLUSTER,
+        "networking": {
+            "disableDefaultCNI": True,
+            "apiServerAddress": "127.0.0.1",
+            "podSubnet": layout.POD_SUBNET,
+            "serviceSubnet": layout.SERVICE_SUBNET,
+            "kubeProxyMode": "iptables",
+        },
+        "nodes": [{"role": "control-plane", "image": image, "extraMounts": mounts, "kubeadmConfigPatches": patches}],
+    }
+
+
+def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> None:
+    """Bring the meta cluster up: a healthy one is kept, a stopped one started, the remains of an interrupted creation removed and made anew."""
+    known = inspect("container", layout.META_NODE)
+    if known is not None and known["Config"]["Labels"].get(layout.LABEL) != layout.LABEL_VALUE:
+        raise KokError(ErrorCode.LabFailed, f"a container {layout.META_NODE} exists that is not the lab's", f"kind delete cluster --name {layout.META_CLUSTER}")
+    if known is not None and _is_complete():
+        if not known["State"]["Running"]:
+            with timed("meta cluster", "starting the stopped node"):
+                docker("start", layout.META_NODE)
+        _wait_until_ready()
+        return
+    if known is not None:
+        say("  meta cluster: an interrupted creation is removed")
+        docker("rm", "--force", "--volumes", layout.META_NODE)
+    with timed("meta cluster", "kind create cluster"):
+        _create(ground, config, kind=kind)
+        _wait_until_ready()
+        _complete_file().write_text(_node_id())
+
+
+def _is_complete() -> bool:
+    """Whether the creation of the very node that is there came to its end."""
+    try:
+        return _complete_file().read_text() == _node_id() and layout.kubeconfig_path().is_file()
+    except OSError:
+        return False
+
+
+def _complete_file() -> Path:
+    return layout.state_folder() / "meta-node-id"
+
+
+def _node_id() -> str:
+    known = inspect("container", layout.META_NODE)
+    return str(known["Id"]) if known else ""
+
+
+def _create(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> None:
+    path = layout.state_folder() / "kind.yaml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    kubeconfig = layout.kubeconfig_path()
+    kubeconfig.unlink(missing_ok=True)
+    command: list[str | Path] = [kind, "create", "cluster", "--config", path, "--kubeconfig", kubeconfig, "--retain"]
+    done = subprocess.run(command, env=_kind_environment(ground), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        log = layout.state_folder() / "kind.log"
+        log.write_text(done.stdout + done.stderr)
+        last = "\n".join(done.stderr.strip().splitlines()[-6:])
+        raise KokError(ErrorCode.LabFailed, f"kind could not create the meta cluster:\n{last}", f"less {log}; docker logs {layout.META_NODE}")
+    kubeconfig.chmod(0o600)
+
+
+def _kind_environment(ground: Ground) -> dict[str, str]:
+    """kind's environment: the lab's network, and the docker wrapper first on PATH."""
+    folder = layout.state_folder() / "kind-bin"
+    folder.mkdir(exist_ok=True)
+    wrapper = folder / "docker"
+    wrapper.write_text(f"#!/bin/sh\nexec {sys.executable} -S {Path(docker_wrapper.__file__)} \"$@\"\n")
+    wrapper.chmod(0o755)
+    run_options = ["--ip", str(layout.META_ADDRESS), "--label", layout.LABELLED, "--label", f"{layout.ROLE_LABEL}=meta"]
+    return {
+        **os.environ,
+        "PATH": f"{folder}:{os.environ.get('PATH', '')}",
+        "KIND_EXPERIMENTAL_DOCKER_NETWORK": layout.NETWORK,
+        docker_wrapper.REAL: str(shutil.which("docker")),
+        docker_wrapper.RUN_OPTIONS: json.dumps(run_options),
+        docker_wrapper.POWER_OPTIONS: json.dumps(power_options(ground)),
+    }
+
+
+def _wait_until_ready() -> None:
+    """Until the API server says it is ready and the node is Ready."""
+    script = (
+        f"for i in $(seq {READY_SECONDS * 2}); do kubectl get --raw /readyz >/dev/null 2>&1 && break; sleep 0.5; done; "
+        f"kubectl wait --for=condition=Ready node --all --timeout={READY_SECONDS}s"
+    )
+    done = attempt("exec", "-e", "KUBECONFIG=/etc/kubernetes/admin.conf", layout.META_NODE, "sh", "-c", script, timeout=READY_SECONDS * 3)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()[-300:]
+        raise KokError(ErrorCode.LabFailed, f"the meta cluster is not ready: {said}", f"docker logs {layout.META_NODE}")
+
+
+def import_images(archives: Mapping[str, str]) -> None:
+    """Import archives (path inside the node -> content hash), each hash once for each node."""
+    for path, digest in archives.items():
+        mark = f"/var/lib/kok-imported-{digest[:16]}"
+        if attempt("exec", layout.META_NODE, "test", "-e", mark).returncode == 0:
+            continue
+        with timed("images", f"importing {Path(path).name}"):
+            docker("exec", layout.META_NODE, "ctr", "-n", "k8s.io", "images", "import", path)
+            docker("exec", layout.META_NODE, "touch", mark)
