@@ -43,9 +43,11 @@ MERGE_PATCH = "application/merge-patch+json"
 class KubeClient:
     """KubePort over HTTP. Its connections open on first use and close when idle."""
 
-    def __init__(self, credentials: Credentials, *, field_manager: str, on_call: OnCall | None = None) -> None:
+    def __init__(self, credentials: Credentials, *, field_manager: str, on_call: OnCall | None = None, dry_run: bool = False) -> None:
+        """With `dry_run` the server answers every write as if it were done, admission included, and stores nothing."""
         self.server = credentials.server
-        self._manager = field_manager
+        self._dry_run = {"dryRun": "All"} if dry_run else {}
+        self._write = {"fieldManager": field_manager, **self._dry_run}
         self._transport = Transport(credentials, user_agent=field_manager, on_call=on_call)
         self._kinds = Kinds(self._fetch_discovery)
 
@@ -88,7 +90,7 @@ class KubeClient:
         """See KubePort."""
         kind = Kind(manifest["apiVersion"], manifest["kind"])
         path = await self._kinds.collection_path(kind, (manifest.get("metadata") or {}).get("namespace") or "")
-        request = Request("create", "POST", path, {"fieldManager": self._manager}, manifest)
+        request = Request("create", "POST", path, self._write, manifest)
         return _object(await self._transport.exchange(request, deadline))
 
     async def apply(self, manifest: Manifest, *, deadline: float = DEFAULT_DEADLINE) -> Manifest:
@@ -104,7 +106,7 @@ class KubeClient:
         return await self._apply("patch_status", path, intent, deadline)
 
     async def _apply(self, verb: str, path: str, intent: Manifest, deadline: float) -> Manifest:
-        query = {"fieldManager": self._manager, "force": "true"}
+        query = {**self._write, "force": "true"}
         request = Request(verb, "PATCH", path, query, intent, APPLY, repeatable=True)
         return _object(await self._transport.exchange(request, deadline))
 
@@ -121,7 +123,7 @@ class KubeClient:
         path = await self._kinds.object_path(ref, subresource)
         body = with_version(patch, resource_version) if resource_version else patch
         content_type = MERGE_PATCH if isinstance(patch, dict) else JSON_PATCH
-        request = Request("patch", "PATCH", path, {"fieldManager": self._manager}, body, content_type)
+        request = Request("patch", "PATCH", path, self._write, body, content_type)
         return _object(await self._transport.exchange(request, deadline))
 
     async def create_subresource(
@@ -129,7 +131,7 @@ class KubeClient:
     ) -> Manifest:
         """See KubePort."""
         path = await self._kinds.object_path(ref, subresource)
-        request = Request(f"create_{subresource}", "POST", path, {"fieldManager": self._manager}, body)
+        request = Request(f"create_{subresource}", "POST", path, self._write, body)
         return _object(await self._transport.exchange(request, deadline))
 
     async def delete(
@@ -150,7 +152,7 @@ class KubeClient:
             "preconditions": {field: value for field, value in conditions.items() if value},
         }
         try:
-            await self._transport.exchange(Request("delete", "DELETE", path, None, body), deadline)
+            await self._transport.exchange(Request("delete", "DELETE", path, self._dry_run or None, body), deadline)
         except NotFound:
             return False
         return True
