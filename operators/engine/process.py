@@ -57,8 +57,8 @@ class Servers:
 class _Run:
     """What one run found out."""
 
-    waiting_for: str = "the lease"
-    """What keeps it from working; empty while it works."""
+    waiting_for: str = ""
+    """What keeps a leader from working; empty while it works, and while it stands by (a standby is as it should be)."""
     failure: BaseException | None = None
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -105,9 +105,7 @@ class Process:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        server = HealthServer(
-            self.metrics, alive=self.complaint, ready=lambda: "" if self._run.started else "not leading, or still listing"
-        )
+        server = HealthServer(self.metrics, alive=self.complaint, ready=lambda: self._run.waiting_for)
         self.port = await server.start(self._config.host, self._config.port)
         leading = asyncio.create_task(self._lead())
         stopping = asyncio.create_task(self._run.stopping.wait())
@@ -120,6 +118,7 @@ class Process:
         """Everything that only a leader does; returns by being cancelled, or fails."""
         epoch = await self.elector.acquire()
         self.metrics.leader.set(epoch)
+        self._run.waiting_for = "listing for the first time"
         self.elector.watch_over()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.elector.hold(), name="lease")
