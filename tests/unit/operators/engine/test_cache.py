@@ -1,0 +1,150 @@
+"""The cache never goes back in time, wakes what changed and nothing else, and the sweep finds what nobody told."""
+
+from __future__ import annotations
+
+import pytest
+
+from operators.engine.cache import ObjectCache
+from operators.engine.metrics import Metrics
+from operators.engine.sweep import Sweeper
+from operators.ports.kube import Key, Kind, Listing, Manifest, Ref, Watched, WatchEvent, WatchEventType
+
+POD = Kind("v1", "Pod")
+
+
+def owner_of(manifest: Manifest) -> list[Key]:
+    owner = (manifest["metadata"].get("labels") or {}).get("owner")
+    return [Key("test", "ns", owner)] if owner else []
+
+
+PODS = Watched(POD, owner_of)
+
+
+def pod(name: str, version: int, owner: str = "a", uid: str = "") -> Manifest:
+    metadata = {"name": name, "namespace": "ns", "resourceVersion": str(version), "uid": uid or f"uid-{name}", "managedFields": [1]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "labels": {"owner": owner} if owner else {}}}
+
+
+class Bench:
+    def __init__(self, watched: Watched = PODS) -> None:
+        self.woken: list[str] = []
+        self.cache = ObjectCache(lambda key: self.woken.append(key.name))
+        self.watched = watched
+        self.cache.follow(watched)
+        self.listing = Listing((), "1")
+        self.metrics = Metrics()
+        self.sweeper = Sweeper(self.cache, {"meta": self}, self.metrics)
+
+    async def list(self, kind: Kind, **_: object) -> Listing:
+        return self.listing
+
+    def tell(self, kind: WatchEventType, manifest: Manifest) -> list[str]:
+        self.woken.clear()
+        self.cache.note(self.watched, WatchEvent(kind, manifest))
+        return list(self.woken)
+
+    async def sweep(self, at: int, *manifests: Manifest) -> list[str]:
+        self.woken.clear()
+        self.listing = Listing(manifests, str(at))
+        await self.sweeper.sweep()
+        return list(self.woken)
+
+    def names(self) -> list[str]:
+        return [manifest["metadata"]["name"] for manifest in self.cache.list(POD)]
+
+
+def test_should_wake_the_root_of_what_changed_and_keep_it_slim():
+    bench = Bench()
+    assert bench.tell(WatchEventType.Added, pod("p", 5)) == ["a"]
+    assert "managedFields" not in bench.cache.get(Ref("v1", "Pod", "ns", "p"))["metadata"]
+    assert bench.tell(WatchEventType.Modified, pod("p", 6)) == ["a"]
+    assert bench.tell(WatchEventType.Deleted, pod("p", 7)) == ["a"]
+    assert bench.names() == []
+
+
+def test_should_not_go_back_in_time():
+    bench = Bench()
+    bench.cache.put(pod("p", 9))
+    assert bench.tell(WatchEventType.Modified, pod("p", 8)) == []
+    assert bench.cache.get(Ref("v1", "Pod", "ns", "p"))["metadata"]["resourceVersion"] == "9"
+
+
+def test_should_not_take_the_deletion_of_an_object_for_that_of_its_successor():
+    bench = Bench()
+    bench.tell(WatchEventType.Added, pod("p", 9, uid="new"))
+    bench.tell(WatchEventType.Deleted, pod("p", 8, uid="old"))
+    assert bench.names() == ["p"]
+
+
+def test_should_wake_both_owners_when_an_object_moves_between_them():
+    bench = Bench()
+    bench.tell(WatchEventType.Added, pod("p", 5, owner="a"))
+    assert bench.tell(WatchEventType.Modified, pod("p", 6, owner="b")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("watched", [PODS, Watched(POD, owner_of, selector="owner")])
+def test_should_drop_what_belongs_to_nobody_any_more(watched):
+    bench = Bench(watched)
+    bench.tell(WatchEventType.Added, pod("p", 5))
+    assert bench.tell(WatchEventType.Modified, pod("p", 6, owner="")) == ["a"]
+    assert bench.names() == []
+
+
+@pytest.mark.parametrize(("selector", "kept"), [("owner=a", True), ("owner=b", False), ("owner", True), ("owner=a,other", False)])
+def test_should_select_by_labels(selector, kept):
+    bench = Bench(Watched(POD, owner_of, selector=selector))
+    bench.tell(WatchEventType.Added, pod("p", 5))
+    assert bool(bench.names()) is kept
+
+
+def test_should_refuse_to_answer_for_a_kind_that_nobody_watches():
+    with pytest.raises(KeyError):
+        Bench().cache.get(Ref("v1", "Secret", "ns", "s"))
+
+
+async def test_should_wake_on_a_deletion_that_the_watch_missed():
+    bench = Bench()
+    bench.tell(WatchEventType.Added, pod("gone", 5, owner="a"))
+    bench.tell(WatchEventType.Added, pod("here", 6, owner="b"))
+    assert await bench.sweep(10, pod("here", 6, owner="b")) == ["a"]
+    assert bench.names() == ["here"]
+    assert bench.metrics.registry.get_sample_value("kok_watch_missed_total", {"server": "meta", "kind": "Pod"}) == 1
+
+
+async def test_should_keep_what_was_made_while_the_list_was_read():
+    bench = Bench()
+    bench.tell(WatchEventType.Added, pod("new", 11))
+    assert await bench.sweep(10) == []
+    assert bench.names() == ["new"]
+
+
+async def test_should_find_nothing_where_the_watch_told_all():
+    bench = Bench()
+    bench.tell(WatchEventType.Added, pod("p", 5))
+    assert await bench.sweep(10, pod("p", 5)) == []
+    assert bench.sweeper.deaf == ""
+
+
+async def test_should_take_the_watch_for_dead_at_the_second_sweep_that_finds_the_same():
+    bench = Bench()
+    assert await bench.sweep(10, pod("p", 5)) == ["a"]
+    assert bench.sweeper.deaf == ""
+    await bench.sweep(20, pod("p", 5))
+    assert "missed 1 changes" in bench.sweeper.deaf
+
+
+async def test_should_forgive_a_watch_that_was_only_late():
+    bench = Bench()
+    await bench.sweep(10, pod("p", 5))
+    bench.tell(WatchEventType.Seen, pod("p", 5))
+    await bench.sweep(20, pod("p", 5))
+    assert bench.sweeper.deaf == ""
+
+
+async def test_should_not_hold_against_the_watch_what_it_could_not_have_told_yet():
+    bench = Bench()
+    bench.listing = Listing((pod("p", 5),), "10")
+    await bench.sweeper.sweep(settling=True)
+    await bench.sweeper.sweep(settling=True)
+    await bench.sweeper.sweep()
+    assert bench.sweeper.deaf == ""
