@@ -9,7 +9,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from operators.api.cluster import Cluster
-from operators.domain.plane.inputs import Manifest, PlaneInputs
+from operators.domain.plane.desired_rendering import NotYet, Renderer
+from operators.domain.plane.inputs import Manifest, PlaneInputs, etcds_of
+from operators.errors import ErrorCode, KokError
+
+BEFORE_ENDPOINT = ("isolation", "endpoint")
+"""Components that are there before the endpoint's address is known: the Service is what makes it known."""
+INSIDE = (
+    "inside-rbac",
+    "inside-machine-crd",
+    "inside-admission",
+    "inside-flannel",
+    "inside-kube-proxy",
+    "inside-coredns",
+    "inside-kubernetes",
+)
+"""Templates of what goes inside the business cluster, in the order to apply them; RBAC first, so that the admin's kubeconfig works at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +42,45 @@ def components_of(cluster: Cluster) -> tuple[str, ...]:
 
     isolation, endpoint, etcd, [etcd-events], apiserver, controller-manager, scheduler, [machine-operator].
     """
-    raise NotImplementedError
+    last = ("machine-operator",) if cluster.spec.machine_access else ()
+    return (*BEFORE_ENDPOINT, *etcds_of(cluster), "apiserver", "controller-manager", "scheduler", *last)
 
 
 def desired_plane(inputs: PlaneInputs, templates: Mapping[str, str]) -> DesiredPlane:
     """Every object of the plane in the meta cluster: namespaced, but for the ClusterRole and its binding of the Machine-Operator.
 
-    Raises KokError: FlagOwned, FlagUnknownComponent, TemplateInvalid.
+    Raises KokError: FlagOwned, FlagUnknown, FlagUnknownComponent, TemplateInvalid.
     """
-    raise NotImplementedError
+    renderer = Renderer(inputs, templates)
+    components: dict[str, tuple[Manifest, ...]] = {}
+    waiting: dict[str, str] = {}
+    for component in components_of(inputs.cluster):
+        if component not in BEFORE_ENDPOINT and inputs.endpoint is None:
+            waiting[component] = "the endpoint has no address yet"
+            continue
+        try:
+            components[component] = _component(renderer, component)
+        except NotYet as reason:
+            waiting[component] = str(reason)
+    return DesiredPlane(components, waiting)
 
 
 def inside(inputs: PlaneInputs, templates: Mapping[str, str]) -> tuple[Manifest, ...]:
-    """Every object of ours in the business cluster, in the order to apply them (namespaces, RBAC, CRDs, admission, add-ons, `default/kubernetes`).
+    """Every object of ours in the business cluster, in the order to apply them.
 
     Needs `inputs.endpoint` with addresses. Raises KokError: TemplateInvalid.
     """
-    raise NotImplementedError
+    if inputs.endpoint is None or not inputs.endpoint.addresses:
+        raise KokError(
+            ErrorCode.TemplateInvalid,
+            "what goes inside the cluster needs the addresses of its endpoint",
+            "wait until spec.endpoint.host resolves to an address",
+        )
+    renderer = Renderer(inputs, templates)
+    return tuple(manifest for template in INSIDE for manifest in renderer.render(template))
+
+
+def _component(renderer: Renderer, component: str) -> tuple[Manifest, ...]:
+    if component in ("etcd", "etcd-events"):
+        return renderer.render("etcd", etcd=component)
+    return renderer.render(component)

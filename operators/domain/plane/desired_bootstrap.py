@@ -6,10 +6,13 @@ Members mount it (optional) and obey it: `operators.services.etcd_start`.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
+from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY
 from operators.api.cluster import Cluster
-from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.inputs import Manifest, Names
+from operators.errors import ErrorCode, KokError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class EtcdBootstrap:
     """Its initial-cluster-token (`first_token` unless it was restored)."""
     added: tuple[str, ...] = ()
     """Members (pod names) that the operator has added to the running etcd and that may therefore start empty."""
+    members: tuple[str, ...] = ()
+    """`name=peer URL` of every member as the running etcd lists them; needed only with `added`."""
 
 
 def first_token(cluster: Cluster, etcd: str) -> str:
@@ -31,9 +36,31 @@ def first_token(cluster: Cluster, etcd: str) -> str:
 
 def bootstrap_record(cluster: Cluster, etcd: str, bootstrap: EtcdBootstrap) -> Manifest:
     """The ConfigMap for `etcd` or `etcd-events`."""
-    raise NotImplementedError
+    names = Names.of(cluster)
+    labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_CLUSTER: names.cluster, LABEL_COMPONENT: etcd}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": names[f"{etcd}-bootstrap"], "namespace": names.namespace, "labels": labels},
+        "data": {
+            "clusterID": bootstrap.cluster_id,
+            "token": bootstrap.token,
+            "added": json.dumps(list(bootstrap.added)),
+            "members": json.dumps(list(bootstrap.members)),
+        },
+    }
 
 
 def read_bootstrap(record: Manifest) -> EtcdBootstrap:
     """The inverse. Raises KokError InvalidObject when a field is missing."""
-    raise NotImplementedError
+    data = record.get("data") or {}
+    try:
+        added, members = (tuple(json.loads(data[part])) for part in ("added", "members"))
+        return EtcdBootstrap(data["clusterID"], data["token"], added, members)
+    except (KeyError, ValueError, TypeError) as error:
+        name = (record.get("metadata") or {}).get("name", "?")
+        raise KokError(
+            ErrorCode.InvalidObject,
+            f"ConfigMap {name} is not a bootstrap record: {error}",
+            "restore it from a backup of the meta cluster; without it members do not start",
+        ) from error

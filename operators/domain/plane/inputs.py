@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from operators.api.cluster import Cluster
+from operators.api.cluster import Cluster, EndpointType
 from operators.api.packages import ClusterPackageVersion
 
 Manifest = dict[str, Any]
@@ -98,6 +98,12 @@ class Names:
 def service_address(service_cidr: str, index: int) -> str:
     """The index-th address of the Service range: 1 is the API server's, 10 the DNS server's."""
     return str(ipaddress.ip_network(service_cidr)[index])
+
+
+def service_port(cluster: Cluster) -> int:
+    """Port of the API server's Service within the meta cluster. A node port is not the Service's own."""
+    endpoint = cluster.spec.endpoint
+    return APISERVER_PORT if endpoint.type is EndpointType.NodePort or endpoint.port is None else endpoint.port
 
 
 def etcds_of(cluster: Cluster) -> tuple[str, ...]:
