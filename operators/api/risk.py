@@ -84,14 +84,18 @@ class Decision(StrEnum):
     """The risk centre's answer."""
 
     Granted = "Granted"
+    """The holder may act until expiresAt."""
     Denied = "Denied"
+    """Final for this attempt."""
+    Unknown = "Unknown"
+    """Was granted, and no outcome came in time: nobody may act on it any more, and it still counts."""
 
 
 class OperationGrantStatus(Model):
     """Written by the risk centre only."""
 
     decision: Decision | None = None
-    """Granted or Denied; absent until answered."""
+    """Granted or Denied; absent until answered; Unknown when a granted act was not reported in time."""
     message: Text = ""
     """Why; for a denial which limit said no and who holds it."""
     decided_at: Timestamp | None = None
@@ -140,7 +144,7 @@ class InFlight(Model):
 class LedgerSpec(Model):
     """Everything the risk centre must not forget."""
 
-    in_flight: Annotated[tuple[InFlight, ...], Field(max_length=2000, json_schema_extra=list_map("opId"))] = ()
+    in_flight: Annotated[tuple[InFlight, ...], Field(max_length=2000, json_schema_extra=list_map("namespace", "opId"))] = ()
     """Slots taken: granted and neither settled nor seen to be over."""
     epoch: Annotated[int, Field(ge=0)] = 0
     """Rises with every risk centre that took office; an older one's writes fail."""

@@ -1,0 +1,62 @@
+"""What was seen of a target whose holder never reported: only positive evidence frees its slot. Pure; what to read is cluster_operator/risk/targets.py's.
+
+A Machine is judged by Node facts, not by a status that somebody wrote about it (safety: nothing heals by silence).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+TAINT_NOT_READY = "kok.dev/not-ready"
+
+
+class Sighting(StrEnum):
+    """What is known of a target now."""
+
+    Healthy = "Healthy"
+    """It works, and nothing keeps work away from it."""
+    Gone = "Gone"
+    """Its API server says that it does not exist."""
+    Impaired = "Impaired"
+    """It exists and is not in order."""
+    Unclear = "Unclear"
+    """It could not be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """One look at a target; `detail` says what was seen, or why nothing was."""
+
+    sighting: Sighting
+    detail: str
+
+    @property
+    def frees(self) -> bool:
+        """Whether a slot that nobody reported on may be freed by it."""
+        return self.sighting in (Sighting.Healthy, Sighting.Gone)
+
+
+def sighted_machine(machine: Mapping[str, Any] | None, node: Mapping[str, Any] | None) -> Sighted:
+    """Of a Machine and the Node of its name, as their API server gave them (None: it said that there is none)."""
+    if node is None:
+        if machine is None:
+            return Sighted(Sighting.Gone, "neither Machine nor Node exists")
+        return Sighted(Sighting.Impaired, "the Machine has no Node")
+    if (machine or node)["metadata"].get("deletionTimestamp") or node["metadata"].get("deletionTimestamp"):
+        return Sighted(Sighting.Impaired, "it is being deleted")
+    return _sighted_node(node)
+
+
+def _sighted_node(node: Mapping[str, Any]) -> Sighted:
+    spec, conditions = node.get("spec") or {}, (node.get("status") or {}).get("conditions") or ()
+    if spec.get("unschedulable"):
+        return Sighted(Sighting.Impaired, "its Node is cordoned")
+    if any(taint.get("key") == TAINT_NOT_READY for taint in spec.get("taints") or ()):
+        return Sighted(Sighting.Impaired, f"its Node carries the taint {TAINT_NOT_READY}")
+    ready = next((condition.get("status") for condition in conditions if condition.get("type") == "Ready"), "missing")
+    if ready != "True":
+        return Sighted(Sighting.Impaired, f"its Node's Ready condition is {ready}")
+    return Sighted(Sighting.Healthy, "its Node is Ready and schedulable")
