@@ -1,0 +1,113 @@
+"""What an installation consists of, as manifests in the order they are needed. Reads the catalogue's files; asks no API server.
+
+Called by `kok meta install` and by the lab, which brings package versions of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from meta_cluster.bootstrap.catalogue import resolved
+from meta_cluster.bootstrap.overlay import rendered
+from operators.adapters.catalogue_files import FileCatalogue, data_root
+from operators.api import KINDS
+from operators.api.schema import crd_of
+from operators.ports.kube import Manifest
+
+IMAGE_REPOSITORY = "registry.kok.dev/kok"
+DEFAULT_CLAIM = "kok-artifacts"
+PACKAGE_FOLDERS = ("packages/machine", "packages/cluster")
+_WORKLOADS = ("Deployment",)
+
+
+class Overlay(StrEnum):
+    """A folder below manifests/operators/overlays."""
+
+    Production = "production"
+    Lab = "lab"
+    """Artifacts come from a folder of the meta cluster's nodes."""
+    Dev = "dev"
+    """The lab, with the work tree at /kok-src of the nodes in front of the image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """What a person chooses. Empty strings: what the manifests say."""
+
+    overlay: Overlay = Overlay.Production
+    image: str = ""
+    """Image of both operators and the artifact server."""
+    artifacts: str = ""
+    """Production: name of a PersistentVolumeClaim in kok-system that exists. Lab, Dev: the folder on the nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstallManifests:
+    """Everything that is applied, by stage."""
+
+    crds: tuple[Manifest, ...]
+    base: tuple[Manifest, ...]
+    """Namespace, rights, admission, services, volumes."""
+    catalogue: tuple[Manifest, ...]
+    """Package versions: immutable, so never overwritten."""
+    workloads: tuple[Manifest, ...]
+
+    @property
+    def count(self) -> int:
+        """How many objects."""
+        return len(self.crds) + len(self.base) + len(self.catalogue) + len(self.workloads)
+
+
+def install_manifests(
+    installation: Installation, digests: Mapping[str, str], *, packages: Iterable[Manifest] | None = None
+) -> InstallManifests:
+    """The manifests of an installation. `packages` replaces those of this release; `digests`: asset name -> sha256.
+
+    Raises KokError of `overlay.rendered` and `catalogue.resolved`.
+    """
+    operators = _operators(installation)
+    if packages is None:
+        files = FileCatalogue()
+        packages = [manifest for folder in PACKAGE_FOLDERS for manifest in files.manifests(folder)]
+    return InstallManifests(
+        crds=tuple(crd_of(kind) for kind in KINDS if kind.INFO.home == "meta"),
+        base=tuple(m for m in operators if m["kind"] not in _WORKLOADS),
+        catalogue=tuple(resolved(packages, digests)),
+        workloads=tuple(m for m in operators if m["kind"] in _WORKLOADS),
+    )
+
+
+def _operators(installation: Installation) -> list[Manifest]:
+    manifests = [copy.deepcopy(m) for m in rendered(data_root() / "manifests" / "operators" / "overlays" / installation.overlay)]
+    if installation.image:
+        _use_image(manifests, installation.image)
+    if not installation.artifacts:
+        return manifests
+    if installation.overlay is Overlay.Production:
+        return _with_claim(manifests, installation.artifacts)
+    for manifest in manifests:
+        if manifest["kind"] == "PersistentVolume" and manifest["metadata"]["name"] == DEFAULT_CLAIM:
+            manifest["spec"]["hostPath"]["path"] = installation.artifacts
+    return manifests
+
+
+def _use_image(manifests: list[Manifest], image: str) -> None:
+    for manifest in manifests:
+        if manifest["kind"] in _WORKLOADS:
+            for container in manifest["spec"]["template"]["spec"]["containers"]:
+                if container["image"].startswith(f"{IMAGE_REPOSITORY}:"):
+                    container["image"] = image
+
+
+def _with_claim(manifests: list[Manifest], claim: str) -> list[Manifest]:
+    """The artifact server on a claim that the person made; ours is not made then."""
+    kept = [m for m in manifests if (m["kind"], m["metadata"]["name"]) != ("PersistentVolumeClaim", DEFAULT_CLAIM)]
+    for manifest in kept:
+        if manifest["kind"] in _WORKLOADS:
+            for volume in manifest["spec"]["template"]["spec"].get("volumes") or ():
+                if (volume.get("persistentVolumeClaim") or {}).get("claimName") == DEFAULT_CLAIM:
+                    volume["persistentVolumeClaim"]["claimName"] = claim
+    return kept
