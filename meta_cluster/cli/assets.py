@@ -2,29 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from meta_cluster.assets.recipe import Asset
+
 app = typer.Typer(no_args_is_help=True, help="Binaries, images and host packages: found in the assets folder, or built.")
+
+
+def _table() -> dict[str, Asset]:
+    from meta_cluster.assets.table import table
+    from meta_cluster.lab.machine_images import lab_assets
+
+    return table() | lab_assets()
 
 
 @app.command()
 def ensure(
     names: Annotated[list[str] | None, typer.Argument(help="Assets to make sure of; none means all but those on demand.")] = None,
 ) -> None:
-    """Build what is missing. Safe to interrupt and to run twice at once.
+    """Build what is missing. Safe to interrupt, and to run twice at once.
 
     Example: kok assets ensure kube-apiserver-1.35.4 etcd-3.6.8
     """
     from meta_cluster.assets.builder import Builder
     from meta_cluster.assets.folder import AssetsFolder
-    from meta_cluster.assets.table import table
 
-    assets = table()
+    assets = _table()
     wanted = names or [name for name, asset in assets.items() if not asset.on_demand]
     for name, path in Builder(AssetsFolder(), assets).ensure(wanted).items():
         print(f"{name}\t{path}")
+
+
+@app.command("list")
+def list_assets(output: Annotated[str, typer.Option("--output", "-o", help="wide | json | name")] = "wide") -> None:
+    """List all assets with the way each came, `-` for those that are not there yet.
+
+    Example: kok assets list -o json
+    """
+    from meta_cluster.assets.folder import AssetsFolder
+
+    index, assets = AssetsFolder().index(), _table()
+    if output == "json":
+        print(json.dumps({name: asdict(index[name]) if name in index else None for name in assets}, indent=2))
+    elif output == "name":
+        print("\n".join(assets))
+    else:
+        print(f"{'NAME':<34}{'VERSION':<10}{'HOW':<8}PATH")
+        for name, asset in assets.items():
+            entry = index.get(name)
+            print(f"{name:<34}{asset.version:<10}{entry.how if entry else '-':<8}{entry.path if entry else asset.path}")
+
+
+@app.command()
+def verify() -> None:
+    """Check the content of every asset that is there against its sha256; exit code 1 if one is damaged."""
+    from meta_cluster.assets.folder import AssetsFolder
+
+    folder = AssetsFolder()
+    damaged = [name for name in folder.index() if folder.find(name) is None]
+    for name in damaged:
+        print(f"damaged: {name}    kok assets ensure {name}")
+    if damaged:
+        raise typer.Exit(1)
+    print(f"{len(folder.index())} assets are whole")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ class Ground:
 
 def find_ground(image: str) -> Ground:
     """Try a privileged container of an image that is already here, and ask the engine for its cgroup version."""
-    tried = attempt("run", "--rm", "--privileged", "--network=none", "--label", LABELLED, "--entrypoint=/bin/true", image)
+    tried = attempt("run", "--rm", "--pull=never", "--privileged", "--network=none", "--label", LABELLED, "--entrypoint=/bin/true", image)
     return Ground(privileged=tried.returncode == 0, cgroup=int(docker("info", "--format", "{{.CgroupVersion}}")))
 
 

@@ -46,7 +46,8 @@ def run_words(name: str, *, address: IPv4Address, image: str, ground: Ground, ke
     volumes = [word for path in VOLUMES for word in ("--volume", path)]
     labels = [layout.LABELLED, f"{layout.ROLE_LABEL}=host", f"{layout.ADDRESS_LABEL}={address}"]
     return [
-        *("run", "--detach", "--name", name, "--hostname", name, "--network", layout.NETWORK, "--ip", str(address)),
+        *("run", "--pull", "never", "--detach", "--name", name, "--hostname", name, "--network", layout.NETWORK, "--ip", str(address)),
+        *("--dns", str(layout.GATEWAY)),  # where nobody answers: names of the outside are refused at once
         *(word for label in labels for word in ("--label", label)),
         *("--restart", "always", "--cgroupns", "private", "--stop-signal", "SIGRTMIN+3", "--tmpfs", "/run", "--tmpfs", "/tmp"),  # noqa: S108
         *(*volumes, "--volume", "/lib/modules:/lib/modules:ro", "--env", f"KOK_AUTHORIZED_KEY={key}"),

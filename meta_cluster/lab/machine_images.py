@@ -5,6 +5,7 @@ Hosts get none of kok's packages here: installing them is the product's work. Th
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -20,6 +21,8 @@ from meta_cluster.lab import layout
 HOST_IMAGE = "image-lab-host"
 NODE_BINARIES = ("kubelet", "kubeadm", "kubectl")
 DEBS = (f"containerd-{v.CONTAINERD}", f"runc-{v.RUNC}", "containernetworking-plugins")
+# Of the packages: their units and configuration (the node has its own), and what nobody reads there. A folder /lib would hide the link of that name.
+UNUSED = ("lib", "etc", "usr/share/doc", "usr/share/man", "usr/share/bash-completion")
 CONFIG = {"Entrypoint": ["/usr/local/bin/entrypoint"], "Env": ["container=docker"], "StopSignal": "SIGRTMIN+3"}
 SYSTEMD_SETTINGS = b"[Manager]\nDefaultTimeoutStopSec=5s\nDefaultTimeoutStartSec=90s\n"
 JOURNAL_SETTINGS = b"[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n"
@@ -101,28 +104,21 @@ class NodeImage:
 
     def key(self, inputs: Inputs) -> str:
         """The system, the binaries and the settings."""
-        return key_from(inputs, "node-1", _contents(_machine_files("node-entry.sh") | node_settings(self.version)), CONFIG)
+        return key_from(inputs, "node-2", _contents(_machine_files("node-entry.sh") | node_settings(self.version)), CONFIG)
 
     def make(self, inputs: Inputs, work: Path) -> Path:
         """Two layers: the plain system; containerd, Kubernetes and settings."""
         contents = _machine_files("node-entry.sh") | node_settings(self.version)
         for deb in DEBS:
             root = unpack_deb(inputs.path(deb), work / deb)
-            for unused in ("usr/share/doc", "usr/share/man", "usr/share/bash-completion", "lib/systemd", "etc/containerd", "usr/lib/cni"):
-                if unused != "usr/lib/cni":
-                    _forget(root / unused)
+            for unused in UNUSED:
+                shutil.rmtree(root / unused, ignore_errors=True)
             contents |= tree(root)
         contents |= {f"/opt/cni/bin/{p.name}": File(source=p, mode=0o755) for p in (work / DEBS[2] / "usr/lib/cni").iterdir()}
         for name in NODE_BINARIES:
             contents[f"/usr/bin/{name}"] = File(source=inputs.path(f"{name}-{self.version}"), mode=0o755)
         layers = (inputs.path(ROOTFS), write_layer(work / "layer.tar", contents))
         return write_archive(work / "image.tar", [Image(docker_name(node_image(self.version), self.key(inputs)), layers, CONFIG)])
-
-
-def _forget(path: Path) -> None:
-    import shutil
-
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _contents(entries: Mapping[str, File]) -> dict[str, str]:

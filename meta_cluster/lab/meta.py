@@ -128,7 +128,7 @@ def _kind_environment(ground: Ground) -> dict[str, str]:
     wrapper = folder / "docker"
     wrapper.write_text(f"#!/bin/sh\nexec {sys.executable} -S {Path(docker_wrapper.__file__)} \"$@\"\n")
     wrapper.chmod(0o755)
-    run_options = ["--ip", str(layout.META_ADDRESS), "--label", layout.LABELLED, "--label", f"{layout.ROLE_LABEL}=meta"]
+    run_options = ["--ip", str(layout.META_ADDRESS), "--dns", str(layout.GATEWAY), "--label", layout.LABELLED, "--label", f"{layout.ROLE_LABEL}=meta"]
     return {
         **os.environ,
         "PATH": f"{folder}:{os.environ.get('PATH', '')}",
