@@ -1,0 +1,62 @@
+"""Where the API server of a Cluster is found: from its spec and its Service's status, host names resolved. Reads DNS, changes nothing; called by observe."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from typing import Any
+
+from operators.api.cluster import Cluster, EndpointType
+from operators.domain.plane.inputs import APISERVER_PORT, Names, PlaneEndpoint
+from operators.domain.plane.view import Unknown
+from operators.ports.kube import Manifest
+
+RESOLVE_SECONDS = 5.0
+
+
+async def endpoint_of(cluster: Cluster, service: Manifest | None) -> tuple[PlaneEndpoint | Unknown | None, str]:
+    """The endpoint, or None and why it is not there yet; Unknown if its name cannot be resolved."""
+    wish = cluster.spec.endpoint
+    if wish.type is EndpointType.NodePort:
+        return await _resolved(wish.host, wish.port or 0)
+    if service is None:
+        return None, f"Service {Names.of(cluster)['apiserver']} does not exist yet"
+    port = wish.port or APISERVER_PORT
+    if wish.type is EndpointType.ClusterIP:
+        address = str(service["spec"].get("clusterIP") or "")
+        return PlaneEndpoint(wish.host or Names.of(cluster).apiserver_host, port, (address,)), ""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    if not ingress:
+        name, namespace = Names.of(cluster)["apiserver"], cluster.metadata.namespace
+        return None, f"waits until a load balancer gives Service {namespace}/{name} an address (status.loadBalancer.ingress)"
+    return await _balanced(wish.host, port, ingress)
+
+
+async def _balanced(host: str, port: int, ingress: list[dict[str, Any]]) -> tuple[PlaneEndpoint | Unknown, str]:
+    """The host that people chose, else what the load balancer says; the addresses are always the load balancer's."""
+    names = [each.get("ip") or each.get("hostname") or "" for each in ingress]
+    found, _ = await _resolved(names[0], port)
+    if isinstance(found, Unknown):
+        return found, ""
+    addresses = tuple(sorted({name for name in names if _is_address(name)})) or found.addresses
+    return PlaneEndpoint(host or names[0], port, addresses), ""
+
+
+async def _resolved(host: str, port: int) -> tuple[PlaneEndpoint | Unknown, str]:
+    if _is_address(host):
+        return PlaneEndpoint(host, port, (host,)), ""
+    try:
+        async with asyncio.timeout(RESOLVE_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_STREAM)
+    except (OSError, TimeoutError) as error:
+        return Unknown(f"spec.endpoint.host: {host} cannot be resolved ({error or 'no answer'}); nodes need its address"), ""
+    return PlaneEndpoint(host, port, tuple(sorted({str(each[4][0]) for each in found}))), ""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True

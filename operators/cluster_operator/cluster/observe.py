@@ -1,0 +1,243 @@
+"""Reads everything a pass over one Cluster looks at, once, with one `now`. Changes nothing; called by the controller.
+
+From the cache: what may be seconds old. Live: root keys when something seems wrong with them, and everything while the Cluster is being
+deleted. A part that cannot be read is `Unknown` with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from operators.api.base import LABEL_CLUSTER
+from operators.api.cluster import Cluster, ClusterRelease
+from operators.api.packages import ClusterPackageVersion
+from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.cluster.business import BusinessLook
+from operators.cluster_operator.cluster.endpoint import endpoint_of
+from operators.cluster_operator.cluster.planning import Planner
+from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
+from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
+from operators.cluster_operator.cluster.world import World
+from operators.domain.plane.certificates import digest_of
+from operators.domain.plane.drift import ObjectId
+from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs, etcds_of
+from operators.domain.plane.view import BusinessApi, Plan, PlaneView, RootKeys, Unknown
+from operators.domain.plane.workloads import component_of, workloads_of
+from operators.errors import KokError
+from operators.ports.kube import Key, Manifest, Ref
+
+Part = TypeVar("Part")
+SecretData = Mapping[str, str]
+READ_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """What exists of a Cluster: objects by id, its Secrets' data by name, its pods."""
+
+    by_id: Mapping[ObjectId, Manifest]
+    pods: tuple[Manifest, ...]
+    live: bool = False
+
+    def secrets(self, namespace: str) -> dict[str, SecretData]:
+        """Data of the Secrets in that namespace."""
+        return {
+            each.name: manifest.get("data") or {}
+            for each, manifest in self.by_id.items()
+            if each.kind == "Secret" and each.namespace == namespace
+        }
+
+
+class Observer:
+    """Makes PlaneViews."""
+
+    def __init__(self, world: World, planner: Planner, business: BusinessLook) -> None:
+        self._world, self._planner, self._business = world, planner, business
+
+    async def observe(self, key: Key) -> PlaneView | None:
+        """The view; None if the Cluster is gone."""
+        manifest = self._world.cache.get(kinds.CLUSTER.ref(key.name, key.namespace))
+        if manifest is None:
+            await self._business.forget(key)
+            return None
+        cluster = Cluster.parse(manifest)
+        view = self._from_cache(key, cluster, manifest)
+        release, package = self._authorised(cluster)
+        view = replace(view, release=release, package=package)
+        if isinstance(package, ClusterPackageVersion) and not view.older:
+            view = await self._planned(key, view, package)
+        return await self._deleting(view) if cluster.deleting else view
+
+    def _from_cache(self, key: Key, cluster: Cluster, manifest: Manifest) -> PlaneView:
+        """What is there without asking anybody."""
+        objects = self._cached(key)
+        namespace = self._world.cache.get(kinds.NAMESPACE.ref(key.namespace)) or {"metadata": {}}
+        workloads = [each for each in objects.by_id.values() if each["kind"] in ("StatefulSet", "Deployment")]
+        return PlaneView(
+            now=self._world.now(),
+            cluster=cluster,
+            shown=manifest.get("status") or {},
+            namespace_label=(namespace["metadata"].get("labels") or {}).get(LABEL_CLUSTER, ""),
+            older=self._older(key, manifest),
+            objects=objects.by_id,
+            workloads=workloads_of(sorted(workloads, key=_order(cluster)), objects.pods),
+            unrecorded=_unrecorded(cluster, objects.by_id),
+            pools=tuple(pools_of(self._world.cache.list(kinds.POOL, namespace=key.namespace), key.name)),
+        )
+
+    def _cached(self, key: Key) -> Objects:
+        labels = {LABEL_CLUSTER: key.name}
+        outside = {**labels, kinds.LABEL_NAMESPACE: key.namespace}
+        found = [each for kind in kinds.CHILDREN for each in self._world.cache.list(kind, namespace=key.namespace, labels=labels)]
+        found += [each for kind in kinds.OUTSIDE_CHILDREN for each in self._world.cache.list(kind, labels=outside)]
+        pods = self._world.cache.list(kinds.POD, namespace=key.namespace, labels=labels)
+        return Objects({ObjectId.of(each): each for each in found}, tuple(pods))
+
+    def _older(self, key: Key, manifest: Manifest) -> str:
+        """The Cluster of this namespace that was there first, if that is another one."""
+        others = self._world.cache.list(kinds.CLUSTER, namespace=key.namespace)
+        first = min((*others, manifest), key=lambda each: (each["metadata"].get("creationTimestamp", ""), each["metadata"]["name"]))
+        name = str(first["metadata"]["name"])
+        return "" if name == key.name else name
+
+    def _authorised(self, cluster: Cluster) -> tuple[ClusterRelease | Unknown | None, ClusterPackageVersion | Unknown | None]:
+        """What is authorised, and that package; before the first authorisation the wished one."""
+        found = self._world.cache.get(kinds.RELEASE.ref(cluster.metadata.name, cluster.metadata.namespace or ""))
+        try:
+            release = ClusterRelease.parse(found) if found else None
+            wanted = release.spec.current.package_version if release else cluster.spec.package_version
+            manifest = self._world.cache.get(kinds.PACKAGE.ref(wanted))
+            return release, ClusterPackageVersion.parse(manifest) if manifest else None
+        except KokError as error:
+            return Unknown(error.message), Unknown(error.message)
+
+    async def _planned(self, key: Key, view: PlaneView, package: ClusterPackageVersion) -> PlaneView:
+        """Endpoint, keys, plan, and the look inside: each needs the one before."""
+        names = Names.of(view.cluster)
+        service = view.objects.get(ObjectId("v1", "Service", key.namespace, names["apiserver"]))
+        endpoint, waits = await endpoint_of(view.cluster, service)
+        resolved = endpoint if isinstance(endpoint, PlaneEndpoint) else None
+        inputs = PlaneInputs(view.cluster, package, resolved)
+        view = await self._with_keys(key, replace(view, endpoint=endpoint, endpoint_waits=waits), inputs)
+        inputs = replace(inputs, secret_digests=_sound_digests(view, key.namespace))
+        plan, digest = await self._planner.plan(inputs)
+        view = replace(view, plan=plan)
+        if not isinstance(plan, Plan):
+            return view
+        business, ssh_secret = await asyncio.gather(self._look(key, view, plan, digest), self._ssh_secret(view.cluster))
+        return replace(view, business=business, ssh_secret=ssh_secret)
+
+    async def _with_keys(self, key: Key, view: PlaneView, inputs: PlaneInputs) -> PlaneView:
+        """Root keys as the cache has them; if something seems wrong, all of it again from the API server, since a CA may depend on it."""
+        sealed = self._world.cache.get(sealed_ref(self._world.own_namespace, view.cluster))
+        roots = await self._roots(inputs, view, sealed, live=False)
+        if roots.faults or roots.sealed is None or roots.sealed_faults or roots.differing:
+            view, sealed_now = await self._with_live_roots(key, view)
+            roots = await self._roots(inputs, view, sealed_now, live=True)
+        view = replace(view, roots=roots)
+        if roots.faults:
+            return view
+        secrets = Objects(view.objects, ()).secrets(key.namespace)
+        return replace(view, leaves=await self._planner.leaf_faults(inputs, secrets, view.now))
+
+    async def _with_live_roots(self, key: Key, view: PlaneView) -> tuple[PlaneView, Manifest | Unknown | None]:
+        selector = f"{LABEL_CLUSTER}={key.name}"
+        wanted = (kinds.SECRET, kinds.CONFIG_MAP, kinds.VOLUME_CLAIM, kinds.STATEFUL_SET)
+        copy = self._world.meta.get(sealed_ref(self._world.own_namespace, view.cluster), deadline=READ_SECONDS)
+        sealed, lists = await asyncio.gather(
+            _known(copy, "the sealed copy of the root keys"),
+            asyncio.gather(*(self._world.meta.list(kind, namespace=key.namespace, selector=selector) for kind in wanted)),
+        )
+        kept = {each: manifest for each, manifest in view.objects.items() if each.kind not in {kind.kind for kind in wanted}}
+        live = {ObjectId.of(manifest): manifest for listing in lists for manifest in listing.items}
+        objects = {**kept, **live}
+        return replace(view, objects=objects, unrecorded=_unrecorded(view.cluster, objects)), sealed
+
+    async def _roots(self, inputs: PlaneInputs, view: PlaneView, sealed: Manifest | Unknown | None, *, live: bool) -> RootKeys:
+        cluster = view.cluster
+        secrets = Objects(view.objects, ()).secrets(cluster.metadata.namespace or "")
+        specs, faults = await self._planner.root_faults(inputs, secrets)
+        if not isinstance(sealed, dict):
+            return RootKeys(specs, faults, sealed, live=live)
+        copies = {spec.secret: unsealed(sealed, cluster, spec.secret) for spec in specs}
+        _, sealed_faults = await self._planner.root_faults(inputs, copies)
+        sound = [spec.secret for spec in specs if spec.secret not in faults and spec.secret not in sealed_faults]
+        differing = tuple(name for name in sound if secrets[name] != copies[name])
+        return RootKeys(specs, faults, sealed, sealed_faults, differing, live=live)
+
+    async def _look(self, key: Key, view: PlaneView, plan: Plan, digest: str) -> BusinessApi | Unknown:
+        apiserver = view.workloads.get("apiserver")
+        if apiserver is None or not apiserver.ready:
+            return Unknown(apiserver.shortfall if apiserver else "the API server does not exist yet")
+        return await self._business.look(key, view.names, plan, digest)
+
+    async def _ssh_secret(self, cluster: Cluster) -> str:
+        """What is wrong with the Secret of machineAccess; it is the user's own, so it carries no label and is read live."""
+        if cluster.spec.machine_access is None:
+            return ""
+        name, namespace = cluster.spec.machine_access.ssh_key_secret_name, cluster.metadata.namespace
+        create = f"kubectl -n {namespace} create secret generic {name} --type=kubernetes.io/ssh-auth --from-file=ssh-privatekey=FILE"
+        secret = await _known(
+            self._world.meta.get(kinds.SECRET.ref(name, namespace or ""), deadline=READ_SECONDS), f"Secret {namespace}/{name}"
+        )
+        if isinstance(secret, Unknown):
+            return secret.reason
+        if secret is None:
+            return f"spec.machineAccess.sshKeySecretName: Secret {namespace}/{name} does not exist; {create}"
+        if not (secret.get("data") or {}).get("ssh-privatekey"):
+            return (
+                f"spec.machineAccess.sshKeySecretName: Secret {namespace}/{name} has nothing under ssh-privatekey; delete it, then {create}"
+            )
+        return ""
+
+    async def _deleting(self, view: PlaneView) -> PlaneView:
+        """Everything live: what is not seen now would be left behind for ever. A refused second Cluster owns nothing here."""
+        if view.older:
+            return view
+        remains, pools, claims = await asyncio.gather(
+            remains_of(self._world, view.cluster), self._live_pools(view.cluster), claims_of(self._world, view.cluster)
+        )
+        return replace(view, remains=remains, pools=pools, claims=claims)
+
+    async def _live_pools(self, cluster: Cluster) -> tuple[Any, ...]:
+        listing = await self._world.meta.list(kinds.POOL, namespace=cluster.metadata.namespace or "")
+        return tuple(pools_of(listing.items, cluster.metadata.name))
+
+
+async def _known(read: Awaitable[Part], what: str) -> Part | Unknown:
+    try:
+        return await read
+    except KokError as error:
+        return Unknown(f"{what} cannot be read: {error.message}")
+
+
+def _unrecorded(cluster: Cluster, objects: Mapping[ObjectId, Manifest]) -> tuple[str, ...]:
+    names, namespace = Names.of(cluster), cluster.metadata.namespace or ""
+    return tuple(etcd for etcd in etcds_of(cluster) if ObjectId("v1", "ConfigMap", namespace, names[f"{etcd}-bootstrap"]) not in objects)
+
+
+def _sound_digests(view: PlaneView, namespace: str) -> dict[str, str]:
+    """Digests of the Secrets that are as they should be; pods are rendered only from these."""
+    if view.roots is None:
+        return {}
+    unsound = {*view.roots.faults, *(leaf.spec.secret for leaf in view.leaves)}
+    return {name: digest_of(data) for name, data in Objects(view.objects, ()).secrets(namespace).items() if data and name not in unsound}
+
+
+def _order(cluster: Cluster) -> Any:
+    """Workloads in the order in which they are brought up."""
+    order = ["etcd", "etcd-events", "apiserver", "controller-manager", "scheduler", "machine-operator"]
+
+    def place(manifest: Manifest) -> tuple[int, str]:
+        component = component_of(manifest)
+        return (order.index(component) if component in order else len(order), component)
+
+    return place
+
+
+def ref_of(cluster: Cluster) -> Ref:
+    """The Cluster itself."""
+    return kinds.CLUSTER.ref(cluster.metadata.name, cluster.metadata.namespace or "")

@@ -1,0 +1,86 @@
+"""Entry point of the Cluster-Operator: chooses the adapters, builds the process, runs it. Decides nothing.
+
+In a pod: `kok-cluster-operator`. On a laptop, against any meta cluster with the CRDs installed:
+`python -m operators.cluster_operator.main --kubeconfig FILE --reach external`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterable
+from functools import partial
+
+from pydantic_settings import CliApp
+
+from operators.adapters.catalogue_files import FileCatalogue
+from operators.adapters.kopf_watch import KopfWatch
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_connector import BusinessClusters
+from operators.adapters.kube_credentials import Credentials, in_cluster_credentials, kubeconfig_file_credentials
+from operators.adapters.lease_kube import KubeLease
+from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.cluster.controller import ClusterController
+from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.risk.centre import RiskCentre
+from operators.cluster_operator.settings import Settings
+from operators.engine.elector import ElectorConfig
+from operators.engine.logs import set_up_logging
+from operators.engine.metrics import Metrics
+from operators.engine.process import Process, ProcessConfig, Servers
+from operators.engine.reconcile import LoopTools
+from operators.engine.recorder import EventRecorder
+from operators.errors import KokError
+from operators.ports.kube import Key
+
+FIELD_MANAGER = "kok-cluster-operator"
+LEASE = "kok-cluster-operator"
+
+
+def build(settings: Settings, credentials: Credentials) -> Process:
+    """The whole process, not started."""
+    metrics = Metrics()
+    meta = KubeClient(credentials, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "meta"))
+    business = BusinessClusters(field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "business"))
+    process: Process
+
+    def clusters_of_package(name: str) -> Iterable[Key]:
+        """Few packages change, so looking through all Clusters is cheap."""
+        for cluster in process.cache.list(kinds.CLUSTER):
+            if (cluster.get("spec") or {}).get("packageVersion") == name:
+                yield kinds.key_of(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
+
+    watched = (*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED)
+    lease = KubeLease(meta, namespace=settings.own_namespace, name=LEASE)
+    elector = ElectorConfig(identity=settings.identity, lease_seconds=settings.lease_seconds, renew_deadline=settings.lease_seconds * 2 / 3)
+    config = ProcessConfig(elector=elector, host=settings.host, port=settings.port, sweep_every=settings.sweep_seconds)
+    process = Process(config, Servers({"meta": meta}, (KopfWatch(credentials, watched),), lease), metrics=metrics)
+    process.watch(*watched)
+    tools = LoopTools(meta, EventRecorder(meta, FIELD_MANAGER, settings.instance), metrics)
+    world = World(meta, process.cache, business, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach)
+    process.add(ClusterController(world), tools, workers=settings.workers)
+    for controller in RiskCentre(tools, business, process.leadership).controllers:
+        process.add(controller, tools, workers=1)
+    return process
+
+
+def credentials_of(settings: Settings) -> Credentials:
+    """Those of the kubeconfig if one is given, else of the pod. Raises KokError Usage."""
+    if settings.kubeconfig:
+        return kubeconfig_file_credentials(settings.kubeconfig, context=settings.context)
+    return in_cluster_credentials()
+
+
+def main() -> None:
+    """Run until told to stop; the exit code is 0 then, 1 if a part failed, 70 if the lease was lost."""
+    settings = CliApp.run(Settings, cli_args=sys.argv[1:])
+    set_up_logging(level=settings.log_level, component="cluster-operator")
+    try:
+        credentials = credentials_of(settings)
+    except KokError as error:
+        sys.exit(f"error: {error.message}\n  do    {error.hint}\n  code  {error.code}")
+    sys.exit(asyncio.run(build(settings, credentials).run()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Whether a live object still says what it should: rendered text against what the API server shows. Pure; called by the ladder.
+
+An object is right when everything that was rendered is in it, list for list; fields that others added beside ours (defaults, a human's
+label) are theirs. The digest of the whole rendered object travels in an annotation, so that a field which is no longer rendered differs too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from operators.domain.plane.inputs import Manifest
+
+APPLIED_HASH = "kok.dev/applied-hash"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectId:
+    """One object by name; `namespace` is empty for cluster-scoped kinds."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> ObjectId:
+        """The id of a manifest."""
+        metadata = manifest["metadata"]
+        return cls(manifest["apiVersion"], manifest["kind"], metadata.get("namespace") or "", metadata["name"])
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+
+
+def stamped(manifest: Manifest) -> Manifest:
+    """The manifest with the digest of its rendered text as an annotation."""
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    metadata = manifest["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), APPLIED_HASH: digest}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
+
+
+def difference(wanted: Any, live: Any, path: str = "") -> str:
+    """Path of the first place where `live` lacks or contradicts `wanted`; empty if everything wanted is there.
+
+    Lists must agree in length and order: an entry that somebody added to a list of ours is a difference. Empty containers equal absence,
+    since the API server drops them.
+    """
+    if isinstance(wanted, dict):
+        return _difference_of_maps(wanted, live if isinstance(live, dict) else {}, path)
+    if isinstance(wanted, list):
+        return _difference_of_lists(wanted, live if isinstance(live, list) else [], path)
+    return "" if wanted == live and isinstance(wanted, bool) == isinstance(live, bool) else path or "/"
+
+
+def _difference_of_maps(wanted: dict[str, Any], live: dict[str, Any], path: str) -> str:
+    found = (difference(value, live.get(key), f"{path}/{_escaped(key)}") for key, value in wanted.items())
+    return next(filter(None, found), "")
+
+
+def _difference_of_lists(wanted: list[Any], live: list[Any], path: str) -> str:
+    if len(wanted) != len(live):
+        return path or "/"
+    found = (difference(want, have, f"{path}/{index}") for index, (want, have) in enumerate(zip(wanted, live, strict=True)))
+    return next(filter(None, found), "")
+
+
+def _escaped(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def corrections(wanted: Manifest, live: Manifest) -> list[dict[str, Any]]:
+    """JSON patch that makes lists of `live` those of `wanted` where server-side apply alone cannot: entries that others added to ours."""
+    return [{"op": "replace", "path": path, "value": value} for path, value in _foreign_lists(wanted, live, "")]
+
+
+def _foreign_lists(wanted: Any, live: Any, path: str) -> Iterable[tuple[str, Any]]:
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        for key, value in wanted.items():
+            yield from _foreign_lists(value, live.get(key), f"{path}/{_escaped(key)}")
+    elif isinstance(wanted, list) and isinstance(live, list):
+        if len(live) != len(wanted):
+            yield path, wanted
+        else:
+            for index, value in enumerate(wanted):
+                yield from _foreign_lists(value, live[index], f"{path}/{index}")

@@ -1,0 +1,276 @@
+"""What a plane needs next: one rung at a time, first match wins, from what was observed. No I/O; called by cluster_operator.cluster.
+
+A plane that never lived gets all its masters in one step: their pods wait for each other, and nothing is lost by starting them together.
+A plane that lives is changed in order: etcd, API server, controllers, each only while the one below it is well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from operators.api.cluster import Authorisation, AuthorisedBy, ChangePolicy, ClusterRelease
+from operators.api.packages import ClusterPackageVersion
+from operators.domain.plane.deletion import blocked_deletion, deletion_step
+from operators.domain.plane.drift import ObjectId, difference
+from operators.domain.plane.etcd_identity import first_records
+from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.keys import leaf_certificates, root_keys
+from operators.domain.plane.steps import (
+    CREATING_SECONDS,
+    POLL_SECONDS,
+    Admit,
+    ApplyInside,
+    ApplyObjects,
+    Authorise,
+    Done,
+    Paused,
+    RecordBootstrap,
+    RollMember,
+    Stall,
+    Step,
+    Wait,
+)
+from operators.domain.plane.view import Plan, PlaneView, Unknown
+from operators.errors import ErrorCode, KokError
+
+FINALIZER = "kok.dev/cluster"
+MACHINE_OPERATOR = "machine-operator"
+WORKLOADS = ("StatefulSet", "Deployment")
+
+
+def next_step(view: PlaneView) -> Step:
+    """The first rung with something to do; the order is what would hurt most if it waited."""
+    if view.cluster.spec.paused:
+        return Paused("spec.paused is true: nothing is changed until it is false")
+    if not view.cluster.deleting:
+        return _climb(view)
+    if not (blocked := blocked_deletion(view)):
+        return deletion_step(view)
+    step = _climb(view)
+    return blocked if isinstance(step, Done) else step
+
+
+def _climb(view: PlaneView) -> Step:
+    for rung in LADDER:
+        if step := rung(view):
+            return step
+    assert isinstance(view.package, ClusterPackageVersion), "sound_wish lets nothing else pass"
+    return Done(f"all components match {view.package.metadata.name}", after=_poll_after(view))
+
+
+def _poll_after(view: PlaneView) -> float:
+    """A minute, give or take five seconds by the Cluster's uid, so that a fleet is not asked all at once."""
+    return POLL_SECONDS - 5.0 + int(hashlib.sha256(view.cluster.metadata.uid.encode()).hexdigest()[:4], 16) % 1000 / 100.0
+
+
+def readable(view: PlaneView) -> Step | None:
+    """Nothing is decided on a world that could not be read."""
+    for part in (view.release, view.package, view.endpoint):
+        if isinstance(part, Unknown):
+            return Wait("", part.reason, after=5.0)
+    return None
+
+
+def single(view: PlaneView) -> Step | None:
+    """One Cluster per namespace: names and isolation are per namespace."""
+    if not view.older:
+        return None
+    name, namespace = view.cluster.metadata.name, view.cluster.metadata.namespace
+    return Stall(
+        ErrorCode.ClusterConflict,
+        f"namespace {namespace} holds Cluster {view.older} already, and a namespace holds one Cluster; "
+        f"delete this one (kubectl -n {namespace} delete clusters.kok.dev {name}) and create it in a namespace of its own",
+    )
+
+
+def sound_wish(view: PlaneView) -> Step | None:
+    """A wish that cannot be rendered is refused before anything is touched."""
+    if view.package is None:
+        released = view.release if isinstance(view.release, ClusterRelease) else None
+        wanted = released.spec.current.package_version if released else view.cluster.spec.package_version
+        return Stall(
+            ErrorCode.PackageMissing,
+            f"spec.packageVersion: ClusterPackageVersion {wanted} does not exist; kubectl get clusterpackageversions.kok.dev lists those that do",
+        )
+    if isinstance(view.plan, KokError):
+        error = view.plan
+        return Stall(error.code, error.message + (f"; {error.hint}" if error.hint else ""))
+    return None
+
+
+def in_hand(view: PlaneView) -> Step | None:
+    """The finalizer first: from then on nothing of this Cluster can be left behind."""
+    name = view.cluster.metadata.name
+    if view.cluster.deleting or (FINALIZER in view.cluster.metadata.finalizers and view.namespace_label == name):
+        return None
+    return Admit(f"taking Cluster {name} in hand")
+
+
+def authorised(view: PlaneView) -> Step | None:
+    """The first version of a Cluster is authorised by its spec, whatever the policy: there is nothing yet to roll."""
+    if view.release is not None:
+        return None
+    version = view.cluster.spec.package_version
+    direct = view.cluster.spec.change_policy is ChangePolicy.Direct
+    why = "the spec asks for it and changePolicy is Direct" if direct else "the first version of a Cluster needs no rollout"
+    stamp = view.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Authorise(
+        Authorisation(package_version=version, by=AuthorisedBy.Spec, at=stamp, reason=why), reason=f"{version} is authorised: {why}"
+    )
+
+
+def endpoint(view: PlaneView) -> Step | None:
+    """The Service first: a load balancer says its address only then, and certificates need it."""
+    if view.endpoint is not None:
+        return None
+    if step := _apply_differing(view, "endpoint", _components(view, "isolation", "endpoint")):
+        return step
+    return Wait("Apiserver", view.endpoint_waits or "the endpoint has no address yet", after=10.0)
+
+
+def missing_objects(view: PlaneView) -> Step | None:
+    """What is not there is created at once, all components together; small objects that differ are put back with it."""
+    objects = _components(view, *(each for each in _plan(view).components if each != MACHINE_OPERATOR))
+    wanted = [each for each in objects if _id(each) not in view.objects or each["kind"] not in WORKLOADS]
+    return _apply_differing(view, "masters", wanted)
+
+
+def etcd(view: PlaneView) -> Step | None:
+    """Put etcd's StatefulSets right, roll what is outdated one member at a time, remember the first quorum."""
+    names = [name for name in ("etcd", "etcd-events") if name in _plan(view).components]
+    for name in names:
+        if step := _apply_differing(view, name, _components(view, name)) or _roll(view, name):
+            return step
+    if view.unrecorded and all(_is_up(view, name) for name in view.unrecorded):
+        records = first_records(view.cluster, view.unrecorded)
+        return RecordBootstrap(
+            records, f"{', '.join(view.unrecorded)} has its first quorum: an empty member never starts a new one from now on"
+        )
+    return None
+
+
+def _roll(view: PlaneView, name: str) -> Step | None:
+    """End one outdated pod, never while another member is missing."""
+    workload = view.workloads.get(name)
+    if workload is None or not workload.outdated or not workload.settled:
+        return None
+    pod, missing = workload.outdated[0], workload.wanted - workload.ready
+    if missing == 0 or (missing == 1 and workload.unready == (pod,)):
+        return RollMember(pod, f"{pod} comes back with the last spec; the other members stay")
+    return None
+
+
+def apiserver(view: PlaneView) -> Step | None:
+    """Change it only on a whole etcd, unless it serves nobody anyway."""
+    return _change_in_order(view, "apiserver", below=("etcd", "etcd-events"))
+
+
+def controllers(view: PlaneView) -> Step | None:
+    """Change them only above an API server that is up."""
+    return _change_in_order(view, "controller-manager", below=("apiserver",)) or _change_in_order(view, "scheduler", below=("apiserver",))
+
+
+def _change_in_order(view: PlaneView, name: str, *, below: tuple[str, ...]) -> Step | None:
+    step = _apply_differing(view, name, _components(view, name))
+    if step is None:
+        return None
+    own = view.workloads.get(name)
+    if own and own.ready and (missing := _shortfall(view, *below)):
+        return Wait(name, f"{name} is changed when what it stands on is whole: {missing}")
+    return step
+
+
+def masters_up(view: PlaneView) -> Step | None:
+    """Everything is as rendered; now their pods have to come up, and the API to answer."""
+    if waiting := next(((name, why) for name, why in _plan(view).waiting.items() if name != MACHINE_OPERATOR), None):
+        return Wait(waiting[0], waiting[1])
+    masters = [name for name in _plan(view).components if name != MACHINE_OPERATOR]
+    if isinstance(view.business, Unknown):
+        return Wait("Apiserver", _shortfall(view, *masters) or view.business.reason, after=CREATING_SECONDS)
+    return None
+
+
+def inside_objects(view: PlaneView) -> Step | None:
+    """Put back what of ours inside the business cluster is missing or differs."""
+    if isinstance(view.business, Unknown) or not view.business.missing:
+        return None
+    missing = set(view.business.missing)
+    objects = tuple(each for each in _plan(view).inside if _id(each) in missing)
+    more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
+    return ApplyInside(objects, f"inside the cluster: {view.business.differing}{more} is put in place")
+
+
+def machine_operator(view: PlaneView) -> Step | None:
+    """Bring it up above an API that works, with the key it needs."""
+    if view.cluster.spec.machine_access is None:
+        return None
+    if view.ssh_secret:
+        return Stall(ErrorCode.SecretMissing, view.ssh_secret, after=10.0)
+    if why := _plan(view).waiting.get(MACHINE_OPERATOR):
+        return Wait("MachineOperator", why)
+    return _apply_differing(view, MACHINE_OPERATOR, _components(view, MACHINE_OPERATOR))
+
+
+def everything_up(view: PlaneView) -> Step | None:
+    """All is applied; the slow parts may still be coming."""
+    missing = _shortfall(view, *_plan(view).components)
+    return Wait("", missing) if missing else None
+
+
+LADDER = (
+    readable,
+    single,
+    sound_wish,
+    in_hand,
+    authorised,
+    root_keys,
+    endpoint,
+    leaf_certificates,
+    missing_objects,
+    etcd,
+    apiserver,
+    controllers,
+    masters_up,
+    inside_objects,
+    machine_operator,
+    everything_up,
+)
+
+
+def _plan(view: PlaneView) -> Plan:
+    return view.plan if isinstance(view.plan, Plan) else Plan({}, {})
+
+
+def _components(view: PlaneView, *names: str) -> list[Manifest]:
+    return [manifest for name in names for manifest in _plan(view).components.get(name, ())]
+
+
+def _id(manifest: Manifest) -> ObjectId:
+    return ObjectId.of(manifest)
+
+
+def _apply_differing(view: PlaneView, stage: str, objects: list[Manifest]) -> ApplyObjects | None:
+    """The step that makes them right; its sentence names the first and says what differs."""
+    wrong = [(each, _fault(view, each)) for each in objects]
+    wrong = [(each, fault) for each, fault in wrong if fault]
+    if not wrong:
+        return None
+    more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+    return ApplyObjects(stage, tuple(each for each, _ in wrong), f"{_id(wrong[0][0])}{more} {wrong[0][1]}: put in place")
+
+
+def _fault(view: PlaneView, manifest: Manifest) -> str:
+    live = view.objects.get(_id(manifest))
+    if live is None:
+        return "does not exist"
+    path = difference(manifest, live)
+    return f"differs at {path}" if path else ""
+
+
+def _is_up(view: PlaneView, name: str) -> bool:
+    return name in view.workloads and view.workloads[name].is_up
+
+
+def _shortfall(view: PlaneView, *names: str) -> str:
+    """Words for the first of these workloads that is not up."""
+    return next((view.workloads[name].shortfall for name in names if name in view.workloads and not _is_up(view, name)), "")

@@ -1,0 +1,183 @@
+"""What a pass over a Cluster may do: one of these, chosen by the ladder, done by cluster_operator.cluster.act. Data only.
+
+`reason` is the one sentence that people read everywhere; `after` the seconds until the next pass (0 = at once, None = when woken).
+The name of a step is the reason of its event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from operators.api.cluster import Authorisation
+from operators.domain.plane.certificates import LeafSpec, RootSpec
+from operators.domain.plane.inputs import Manifest
+from operators.errors import ErrorCode
+
+POLL_SECONDS = 60.0
+CREATING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing is changed while spec.paused is true."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A person has to act; `code` is the condition's reason."""
+
+    code: ErrorCode
+    reason: str
+    after: float | None = POLL_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something else has to happen first; it wakes us, or we look again."""
+
+    stage: str
+    reason: str
+    after: float | None = CREATING_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Take the Cluster in hand: finalizer on it, and its name on the namespace."""
+
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Authorise:
+    """Write the ClusterRelease."""
+
+    current: Authorisation
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRootKeys:
+    """Make the root keys of a plane that never lived, in their sealed copy; the Secrets are then filled from it."""
+
+    specs: tuple[RootSpec, ...]
+    replaces: str
+    """uid of a copy that a former Cluster of this name left behind; empty: there must be none."""
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SealRootKeys:
+    """Write the sealed copy anew from sound root Secrets."""
+
+    specs: tuple[RootSpec, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRootKeys:
+    """Fill root Secrets from their sealed copy."""
+
+    specs: tuple[RootSpec, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IssueLeaves:
+    """Issue leaf certificates and kubeconfigs."""
+
+    specs: tuple[LeafSpec, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyObjects:
+    """Server-side apply these in the meta cluster, whole."""
+
+    stage: str
+    objects: tuple[Manifest, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordBootstrap:
+    """Write the bootstrap records of these etcds: an empty member of them never starts a new etcd again."""
+
+    records: tuple[Manifest, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RollMember:
+    """End one pod of an etcd so that it comes back with the last spec."""
+
+    pod: str
+    reason: str
+    after: float | None = CREATING_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyInside:
+    """Server-side apply these in the business cluster, in order."""
+
+    objects: tuple[Manifest, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteObjects:
+    """Delete these in the meta cluster; each carries its uid."""
+
+    objects: tuple[Manifest, ...]
+    reason: str
+    after: float | None = CREATING_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let the Cluster go: the namespace's label first, our finalizer last."""
+
+    reason: str
+    after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Everything is as it should be."""
+
+    reason: str
+    after: float | None = POLL_SECONDS
+
+
+Step = (
+    Paused
+    | Stall
+    | Wait
+    | Admit
+    | Authorise
+    | NewRootKeys
+    | SealRootKeys
+    | RestoreRootKeys
+    | IssueLeaves
+    | ApplyObjects
+    | RecordBootstrap
+    | RollMember
+    | ApplyInside
+    | DeleteObjects
+    | Release
+    | Done
+)
+
+Faults = Mapping[str, str]

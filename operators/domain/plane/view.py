@@ -1,0 +1,163 @@
+"""Everything one pass over a Cluster has observed, with one `now`. Data only: made by cluster_operator.cluster.observe, read by the ladder and the status.
+
+What could not be read is `Unknown` with the reason in words; no rung acts on an Unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from operators.api.cluster import Cluster, ClusterRelease
+from operators.api.packages import ClusterPackageVersion
+from operators.domain.plane.certificates import LeafSpec, RootSpec
+from operators.domain.plane.drift import ObjectId
+from operators.domain.plane.inputs import Manifest, Names, PlaneEndpoint
+from operators.errors import KokError
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A part of the world that could not be read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A StatefulSet or Deployment and its pods, as observed."""
+
+    component: str
+    wanted: int
+    ready: int
+    settled: bool
+    """Whether its controller has seen the last spec and every pod is of it."""
+    trouble: str = ""
+    """What keeps a pod from being ready, with the words of the kubelet or scheduler; empty if nothing is known."""
+    unready: tuple[str, ...] = ()
+    """Names of pods that exist and are not ready."""
+    outdated: tuple[str, ...] = ()
+    """Pods of an older revision, for workloads that kok rolls itself; the one to go first is first."""
+
+    @property
+    def is_up(self) -> bool:
+        """All pods wanted are ready and of the last spec."""
+        return self.settled and self.ready >= self.wanted and not self.outdated
+
+    @property
+    def shortfall(self) -> str:
+        """In words what is missing; empty when it is up."""
+        if self.is_up:
+            return ""
+        counted = f"{self.component} has {min(self.ready, self.wanted)} of {self.wanted} pods ready"
+        if self.ready >= self.wanted:
+            counted = f"{self.component} is rolling"
+        return f"{counted}: {self.trouble}" if self.trouble else counted
+
+
+@dataclass(frozen=True, slots=True)
+class RootKeys:
+    """The root Secrets and their sealed copy. `live` says that both were read from the API server, not from a cache."""
+
+    specs: tuple[RootSpec, ...]
+    faults: Mapping[str, str]
+    """Root Secret -> why it cannot be used; sound ones are absent."""
+    sealed: Manifest | Unknown | None
+    sealed_faults: Mapping[str, str] = field(default_factory=dict)
+    """Root Secret -> why the sealed copy of it cannot be used."""
+    differing: tuple[str, ...] = ()
+    """Sound root Secrets whose sound sealed copy says something else."""
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeafFault:
+    """A leaf that must be issued (again), and why."""
+
+    spec: LeafSpec
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should exist, stamped and ready to be compared."""
+
+    components: Mapping[str, tuple[Manifest, ...]]
+    waiting: Mapping[str, str]
+    """Component -> why it cannot be rendered yet."""
+    inside: tuple[Manifest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BusinessApi:
+    """The business cluster, as its API answered."""
+
+    version: str
+    """gitVersion without its v."""
+    missing: tuple[ObjectId, ...] = ()
+    """Objects of ours in there that are not (rightly) there."""
+    differing: str = ""
+    """The first of them, in words."""
+    checked: bool = False
+    """Whether the objects were compared with this very plan, a minute ago at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A MachinePool of this namespace."""
+
+    name: str
+    cluster: str
+    deleting: bool
+    machines: int
+    ready: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneView:
+    """One Cluster and its world."""
+
+    now: datetime
+    cluster: Cluster
+    shown: Manifest
+    """The status it shows."""
+    namespace_phase: str = "Active"
+    namespace_label: str = ""
+    """Value of the namespace's label kok.dev/cluster."""
+    older: str = ""
+    """Name of another Cluster of this namespace that was there first."""
+    release: ClusterRelease | Unknown | None = None
+    package: ClusterPackageVersion | Unknown | None = None
+    """The authorised one; before the first authorisation the wished one."""
+    endpoint: PlaneEndpoint | Unknown | None = None
+    endpoint_waits: str = ""
+    """Why there is no endpoint yet."""
+    objects: Mapping[ObjectId, Manifest] = field(default_factory=dict)
+    """Every object of this cluster in the meta cluster, but for pods."""
+    roots: RootKeys | None = None
+    leaves: tuple[LeafFault, ...] = ()
+    plan: Plan | KokError | None = None
+    workloads: Mapping[str, Workload] = field(default_factory=dict)
+    unrecorded: tuple[str, ...] = ()
+    """etcds of which no bootstrap record exists."""
+    business: BusinessApi | Unknown = Unknown("the API server has not been asked")
+    ssh_secret: str = ""
+    """What is wrong with the Secret of machineAccess; empty if it is fine or none is asked for."""
+    pools: tuple[Pool, ...] = ()
+    claims: tuple[str, ...] = ()
+    """Hosts that are still claimed for this cluster, `name (HostClaim x)`."""
+    remains: tuple[Manifest, ...] = ()
+    """While deleting: everything of this cluster that is still there, read live; pods included."""
+
+    @property
+    def names(self) -> Names:
+        """Names of its objects."""
+        return Names.of(self.cluster)
+
+    @property
+    def has_lived(self) -> bool:
+        """Whether an etcd of this plane ever had a quorum, or may have had: a record or a volume of it exists."""
+        volumes = any(each.kind in ("PersistentVolumeClaim", "StatefulSet") for each in self.objects)
+        return volumes or len(self.unrecorded) < (2 if self.cluster.spec.etcd.separate_events else 1)
