@@ -1,0 +1,144 @@
+"""What a pool needs next: the first rung with something to do. Pure; called by the pool controller.
+
+Order: cluster readable and not paused > deleting > finalizer > what is wrong with the pool > what may be authorised > Machine objects > done.
+"""
+
+from __future__ import annotations
+
+from operators.api.base import LABEL_CLUSTER, LABEL_POOL
+from operators.api.machines import HostRelease, Machine
+from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
+from operators.domain.machine.release import Batch, PoolHosts, next_release
+from operators.domain.machine.steps import AddFinalizer, ApplyMachines, Done, RemoveFinalizer, Step, Wait, WriteRelease
+from operators.domain.machine.wish import pool_problem, wished_packages
+from operators.errors import ErrorCode, KokError
+
+
+def next_pool_step(view: PoolView) -> Step:
+    """The first rung that has something to do or to wait for."""
+    for rung in (_unreadable, _deleting, _finalizer, _invalid, _unreleased):
+        if step := rung(view):
+            return step
+    return _authorise(view)
+
+
+def _unreadable(view: PoolView) -> Step | None:
+    if view.cluster.problem:
+        return Wait(reason=view.cluster.problem, after=30.0)
+    if view.cluster.paused:
+        return Wait(reason=f"Cluster {view.cluster.name} is paused: nothing is changed", after=None)
+    return None
+
+
+def _deleting(view: PoolView) -> Step | None:
+    """The pool stays until its last host was given back; each machine's own ladder does that."""
+    if not view.pool.deleting:
+        return None
+    if MACHINES_FINALIZER not in view.pool.metadata.finalizers:
+        return Wait(reason="waits for other finalizers", after=None)
+    names = view.pool.metadata.name
+    left = sorted(set(view.own_claims) | {name for name, machine in view.machines.items() if machine.spec.pool == names})
+    if left:
+        return Wait(reason=f"{len(left)} hosts are still to be drained and cleaned: {_some(left)}", after=None)
+    return RemoveFinalizer(reason="every host was cleaned and given back", after=None)
+
+
+def _finalizer(view: PoolView) -> Step | None:
+    if MACHINES_FINALIZER in view.pool.metadata.finalizers:
+        return None
+    return AddFinalizer(reason="from now on deleting the pool cleans its hosts")
+
+
+def problem_of(view: PoolView) -> KokError | None:
+    """What is wrong with the pool before anything is touched; None if it can be worked on."""
+    if view.release_problem:
+        return view.release_problem
+    if problem := pool_problem(view.pool, view.others):
+        return problem
+    if view.cluster_packages is None and view.pool.spec.packages.explicit is None:
+        return None
+    try:
+        wished_packages(view.pool, view.cluster_packages or (), view.catalogue)
+    except KokError as error:
+        return error
+    return None
+
+
+def _invalid(view: PoolView) -> Step | None:
+    problem = problem_of(view)
+    if problem is None:
+        return None
+    return Wait(reason=f"{problem.message}; {problem.hint}", after=None, stalled=problem.code)
+
+
+def _unreleased(view: PoolView) -> Step | None:
+    if view.cluster_packages is not None or view.pool.spec.packages.explicit is not None:
+        return None
+    return Wait(reason=f"waits until Cluster {view.cluster.name} has a released package version", after=None)
+
+
+def _authorise(view: PoolView) -> Step:
+    """Write the next release, then make the Machines show it, then say what is still in hand."""
+    batch = batch_of(view)
+    if batch.hosts != tuple(sorted(view.released, key=lambda entry: entry.name)):
+        names = sorted({e.name for e in batch.hosts if e not in view.released} | {e.name for e in view.released if e not in batch.hosts})
+        return WriteRelease(reason=f"authorises packages: {_some(names)}", hosts=batch.hosts)
+    if missing := tuple(entry for entry in batch.hosts if _wants_machine(view, entry)):
+        return ApplyMachines(reason=f"makes Machines show what is authorised: {_some([e.name for e in missing])}", machines=missing)
+    if foreign := sorted(view.foreign.items()):
+        name, claim = foreign[0]
+        owner = f"{claim.spec.namespace}/{claim.spec.pool}"
+        words = f"host {name} ({claim.spec.address}:{claim.spec.port}) is claimed by pool {owner} (host {claim.spec.host}); remove it there first"
+        return Wait(reason=words, after=None, stalled=ErrorCode.HostClaimed)
+    return _in_hand(view, batch)
+
+
+def batch_of(view: PoolView) -> Batch:
+    """What shall be authorised now."""
+    packages = wished_packages(view.pool, view.cluster_packages or (), view.catalogue)
+    hosts = PoolHosts(view.pool.spec.hosts, packages, view.released, view.verdicts, frozenset(view.own_claims))
+    return next_release(hosts, view.pool.spec.update, now=view.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _wants_machine(view: PoolView, entry: HostRelease) -> bool:
+    """Whether the Machine of a host that stays is missing or shows something else. One that is leaving is not made anew."""
+    host = next((host for host in view.pool.spec.hosts if host.name == entry.name), None)
+    claim, machine = view.own_claims.get(entry.name), view.machines.get(entry.name)
+    if host is None:
+        return False
+    stays = claim is None or (claim.spec.address, claim.spec.port, claim.spec.pool_uid) == (host.address, host.port, view.pool.metadata.uid)
+    return stays and (machine is None or not machine.deleting) and not _shows(machine, entry, view)
+
+
+def _shows(machine: Machine | None, entry: HostRelease, view: PoolView) -> bool:
+    if machine is None:
+        return False
+    labels = {LABEL_POOL: view.pool.metadata.name, LABEL_CLUSTER: view.cluster.name}
+    return (
+        set(machine.spec.packages) == set(entry.packages)
+        and machine.spec.pool == view.pool.metadata.name
+        and labels.items() <= machine.metadata.labels.items()
+    )
+
+
+def _in_hand(view: PoolView, batch: Batch) -> Step:
+    names = [host.name for host in view.pool.spec.hosts]
+    open_now = [name for name in names if name in view.verdicts and view.verdicts[name].is_open]
+    stalled = [name for name in names if name in view.verdicts and view.verdicts[name].is_stalled]
+    leaving = sorted(set(view.own_claims) - set(names))
+    if stalled:
+        words = f"{len(open_now)} of {len(names)} hosts are open; {stalled[0]}: {view.verdicts[stalled[0]].message}"
+        return Wait(reason=words, after=None)
+    if batch.waiting:
+        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {batch.waiting}", after=None)
+    if leaving:
+        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {_some(leaving)} is leaving", after=None)
+    if len(open_now) < len(names):
+        waiting = next(name for name in names if name not in open_now)
+        message = view.verdicts[waiting].message if waiting in view.verdicts else "not looked at yet"
+        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {waiting}: {message}", after=None)
+    return Done(reason=f"{len(names)} of {len(names)} hosts are open", after=None)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
