@@ -1,0 +1,83 @@
+"""The host's store of artifacts, by digest. What lies in it was verified when it came in and is verified again before it is used."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import urllib.request
+
+from . import place
+from .failure import Failure
+from .observe import sha256_of
+
+CACHE = "/var/cache/kok"
+STORE = CACHE + "/sha256"
+INCOMING = CACHE + "/incoming"
+RESERVE = 64 << 20
+"""Bytes that stay free on the disk whatever is sent."""
+
+
+def stored(digest):
+    """Path of an artifact in the store."""
+    return f"{STORE}/{digest}"
+
+
+def lacks(digests):
+    """Those that are not in the store."""
+    return sorted(digest for digest in set(digests) if not os.path.isfile(stored(digest)))
+
+
+def prepare(sizes):
+    """Makes room for artifacts of these sizes (digest -> bytes), in a folder the login user may write to."""
+    for folder in (STORE, INCOMING):
+        place.make_folder(folder, [])
+    os.chown(INCOMING, int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0")))
+    os.chmod(INCOMING, 0o700)
+    place.empty(INCOMING)
+    needed, free = sum(sizes.values()) + RESERVE, shutil.disk_usage(CACHE).free
+    if free < needed:
+        raise Failure(f"disk full: {CACHE} needs {needed >> 20} MiB for artifacts, {free >> 20} MiB are free")
+
+
+def artifact_file(artifact):
+    """Path of an artifact's verified content; takes it in when it has just been sent, fetches it when the host shall fetch it."""
+    path, sent = stored(artifact["sha256"]), "{}/{}".format(INCOMING, artifact["sha256"])
+    if not os.path.isfile(path) and artifact["method"] == "Url":
+        fetch(artifact["url"], sent)
+    if os.path.isfile(sent):
+        accept(artifact, sent)
+    if not os.path.isfile(path):
+        raise Failure("artifact {} ({}) was not sent".format(artifact["name"], artifact["sha256"][:12]))
+    if os.stat(path).st_uid or sha256_of(path) != artifact["sha256"]:
+        place.remove(path)
+        raise Failure("artifact {} in {} is damaged; it was removed and is sent again".format(artifact["name"], path))
+    return path
+
+
+def accept(artifact, sent):
+    """Takes a file that was sent into the store; what the login user can write is copied, never moved."""
+    with open(sent, "rb") as file:
+        digest, _ = place.write(stored(artifact["sha256"]), place.blocks(file), "0644", [])
+    place.remove(sent)
+    if digest != artifact["sha256"]:
+        place.remove(stored(artifact["sha256"]))
+        raise Failure("artifact {} arrived with digest {} instead of {}".format(artifact["name"], digest[:12], artifact["sha256"][:12]))
+
+
+def fetch(url, target):
+    """Gets a file; its digest is judged by `accept`."""
+    place.make_folder(INCOMING, [])
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer, open(target, "wb") as file:  # the model admits http and https only
+            shutil.copyfileobj(answer, file, 1 << 20)
+    except OSError as error:
+        place.remove(target)
+        raise Failure(f"{url} cannot be fetched: {error}") from None
+
+
+def forget(digests):
+    """Drops artifacts that no record names any more."""
+    for digest in digests:
+        with contextlib.suppress(Failure):
+            place.remove(stored(digest))
