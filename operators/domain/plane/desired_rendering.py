@@ -82,7 +82,7 @@ class Renderer:
     def _inside_metadata(self, name: str, component: str, namespace: str = "", more: Mapping[str, str] | None = None) -> dict[str, object]:
         """Metadata of an object in the business cluster."""
         where = {"namespace": namespace} if namespace else {}
-        return {"name": name, **where, "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_COMPONENT: component, **(more or {})}}
+        return {"name": name, **where, "labels": {**self._labels(component), **(more or {})}}
 
     def _secrets(self, *names: str) -> str:
         """Digests of the named Secrets, for SECRETS_ANNOTATION."""
