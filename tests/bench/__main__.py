@@ -1,0 +1,66 @@
+"""`make bench`: every figure beside its bare baseline of the same run, medians of five. Exit code 1 when a bar is missed.
+
+`python -m tests.bench plane host sweep` runs some of them; `--runs N` changes the number of samples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+
+from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.demo import stories
+from operators.api import ClusterPackageVersion
+from tests.bench import host, plane, sweep
+from tests.bench.plane import Ground
+from tests.bench.report import Row, plot, table
+
+BENCHES = ("plane", "host", "sweep")
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("benches", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)}; all by default")
+    parser.add_argument("--runs", type=int, default=5, help="samples of each side")
+    options = parser.parse_args()
+    wanted = options.benches or list(BENCHES)
+    if unknown := [one for one in wanted if one not in BENCHES]:
+        parser.error(f"unknown bench {unknown[0]}; there are {', '.join(BENCHES)}")
+    rows: list[Row] = []
+    if "plane" in wanted or "host" in wanted:
+        subprocess.run([str(stories.KOK), "lab", "up"], check=True, stdout=subprocess.DEVNULL)
+    if "plane" in wanted:
+        rows.append(_plane(options.runs))
+    if "host" in wanted:
+        rows.append(host.measure(options.runs))
+    if "sweep" in wanted:
+        rows += sweep.measure()
+    print(f"\n{table(rows)}\n\n{plot(rows)}")
+    return 0 if all(row.holds for row in rows) else 1
+
+
+def ground() -> Ground:
+    """The lab's meta cluster and the package version it has installed."""
+    lab = json.loads(stories.kok("lab", "status", "-o", "json"))
+    meta = stories.Demo(kubectl_binary=AssetsFolder().get(stories.KUBECTL), lab=lab).meta
+    package = meta.get("clusterpackageversions.kok.dev", lab["packageVersion"])
+    assert package, f"the lab has no {lab['packageVersion']}"
+    return Ground(meta, lab["node"], ClusterPackageVersion.parse(package))
+
+
+def _plane(runs: int) -> Row:
+    where = ground()
+    ours, bare = [], []
+    for run in range(runs):
+        bare.append(plane.by_hand(where, f"bench-bare-{run}"))
+        ours.append(plane.by_kok(where, f"bench-kok-{run}"))
+        print(f"plane {run + 1}/{runs}: kok {ours[-1]:.1f} s, bare {bare[-1]:.1f} s", file=sys.stderr, flush=True)
+    setting = "real; 1 etcd of its own, 1 apiserver; first authorised write"
+    return Row("plane ready", "s", tuple(ours), tuple(bare), max_ratio=1.5, max_value=10, setting=setting)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
