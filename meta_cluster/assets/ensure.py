@@ -15,8 +15,8 @@ from operators.errors import KokError
 
 def main(words: list[str]) -> int:
     """Make sure of the named assets; 1 and one line of why when one cannot be had."""
-    from meta_cluster.lab.machine_images import lab_assets
     from meta_cluster.assets.table import table
+    from meta_cluster.lab.machine_images import lab_assets
 
     assets = table() | lab_assets()
     names = [word for word in words if word != "test"] or [name for name, asset in assets.items() if not asset.on_demand]

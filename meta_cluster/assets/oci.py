@@ -36,11 +36,15 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image: its name, its layers as tar files from bottom to top, and the run configuration in OCI's own words."""
+    """One image: its name, its layers as tar files from bottom to top, and the run configuration in OCI's own words.
+
+    The lowest `elsewhere` layers are named but not carried: whoever imports the archive has them from another image.
+    """
 
     name: str
     layers: tuple[Path, ...]
     config: Mapping[str, object] = field(default_factory=dict)
+    elsewhere: int = 0
 
 
 def architecture() -> str:
@@ -117,9 +121,10 @@ def write_archive(output: Path, images: Iterable[Image]) -> Path:
 
 def _image(image: Image, blobs: dict[str, bytes | Path]) -> tuple[dict[str, object], dict[str, object]]:
     layers = []
-    for layer in image.layers:
+    for position, layer in enumerate(image.layers):
         digest = sha256_of(layer)
-        blobs[digest] = layer
+        if position >= image.elsewhere:
+            blobs[digest] = layer
         layers.append({"mediaType": LAYER_TYPE, "digest": f"sha256:{digest}", "size": layer.stat().st_size})
     config = _blob(CONFIG_TYPE, _config(image, [str(layer["digest"]) for layer in layers]), blobs)
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": layers}
@@ -146,3 +151,11 @@ def _blob(media_type: str, content: bytes, blobs: dict[str, bytes | Path]) -> di
 
 def _json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def image_names(archive: Path) -> list[str]:
+    """The names of the images in an archive."""
+    with tarfile.open(archive) as tar:
+        listing = tar.extractfile("manifest.json")
+        assert listing is not None
+        return [tag for entry in json.load(listing) for tag in entry["RepoTags"]]

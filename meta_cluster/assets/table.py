@@ -11,7 +11,7 @@ from meta_cluster.assets import images
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.debian import Deb, RootFilesystem
 from meta_cluster.assets.gobuild import GoBinary, kubernetes_stamps
-from meta_cluster.assets.operator_image import DEPENDENCIES, OperatorDependencies, OperatorImage
+from meta_cluster.assets.operator_image import BASE, DEPENDENCIES, IMAGE, OperatorBase, OperatorDependencies, OperatorImage
 from meta_cluster.assets.operator_image import ROOTFS as OPERATOR_ROOTFS
 from meta_cluster.assets.recipe import Asset, FromGo, Recipe
 
@@ -71,7 +71,8 @@ def _go_assets() -> Iterator[Asset]:
         if version != v.DEFAULT_KUBERNETES:
             yield from _kubernetes(version)
     yield _go("coredns", v.COREDNS, GoBinary(f"coredns-{v.COREDNS}", "github.com/coredns/coredns"), 100)
-    yield _go("flannel", v.FLANNEL, GoBinary(f"flannel-{v.FLANNEL}", "github.com/flannel-io/flannel", static_c=True), 60)
+    stamp = f"-X github.com/flannel-io/flannel/pkg/version.Version=v{v.FLANNEL}"
+    yield _go("flannel", v.FLANNEL, GoBinary(f"flannel-{v.FLANNEL}", "github.com/flannel-io/flannel", (stamp,), static_c=True), 60)
     local_path = GoBinary(f"local-path-provisioner-{v.LOCAL_PATH}", "github.com/rancher/local-path-provisioner")
     yield _go("local-path-provisioner", v.LOCAL_PATH, local_path, 60)
 
@@ -115,7 +116,8 @@ def _image_assets(version: str) -> Iterator[Asset]:
 def _own_assets() -> Iterator[Asset]:
     layer = OperatorDependencies()
     yield Asset(DEPENDENCIES, "lock", "layers/operator-dependencies.tar", layer, depends=(OPERATOR_ROOTFS,), cold_seconds=40)
-    yield Asset("image-kok", "tree", "images/kok.tar", OperatorImage(), depends=(OPERATOR_ROOTFS, DEPENDENCIES), cold_seconds=5)
+    yield Asset(BASE, "lock", "images/kok-base.tar", OperatorBase(), depends=(OPERATOR_ROOTFS, DEPENDENCIES), cold_seconds=5)
+    yield Asset(IMAGE, "tree", "images/kok.tar", OperatorImage(), depends=(OPERATOR_ROOTFS, DEPENDENCIES, BASE), cold_seconds=8)
 
 
 def _on_demand() -> Iterator[Asset]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import Annotated
 
@@ -20,17 +21,16 @@ Output = Annotated[str, typer.Option("--output", "-o", help="wide | json | name"
 
 @app.command()
 def up(
-    dev: Annotated[bool, typer.Option("--dev", help="Mount this work tree into the meta cluster at /kok-src.")] = False,
+    dev: Annotated[bool, typer.Option("--dev", help="Run the operators from this work tree (mounted at /kok-src).")] = False,
     node_image: Annotated[str | None, typer.Option(envvar="KOK_NODE_IMAGE", help="A kind node image instead of our own.")] = None,
 ) -> None:
     """Bring the lab up; what is up already is left alone.
 
     Example: kok lab up
     """
-    from meta_cluster.assets.operator_image import checkout
     from meta_cluster.lab import layout, lifecycle
 
-    lifecycle.up(source=checkout() if dev else None, node=node_image)
+    lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image))
     print(layout.kubeconfig_path())
 
 
@@ -56,10 +56,10 @@ def status(output: Output = "wide") -> None:
 
     found = lifecycle.status()
     if output == "json":
-        print(json.dumps(asdict(found), indent=2))
+        print(json.dumps(_camel(asdict(found)), indent=2))
         return
-    for name in ("engine", "network", "fence", "meta"):
-        print(f"{name:<10}{getattr(found, name)}")
+    for name in ("engine", "network", "fence", "meta", "package_version"):
+        print(f"{name.split('_')[0]:<10}{getattr(found, name) or '-'}")
     _show(list(found.hosts), output)
 
 
@@ -148,6 +148,17 @@ def heal(name: Name, output: Output = "wide") -> None:
     _show([hosts.heal(name)], output)
 
 
+@host_app.command("exec", context_settings={"ignore_unknown_options": True})
+def execute(name: Name, command: Annotated[list[str], typer.Argument(help="After `--`: the command and its words.")]) -> None:
+    """Run a command as someone at the host's own console would.
+
+    Example: kok lab host exec demo-1 -- systemctl stop containerd
+    """
+    from meta_cluster.lab import hosts
+
+    raise typer.Exit(hosts.console(name, command))
+
+
 @host_app.command()
 def remove(name: Name) -> None:
     """Remove a host with its disks."""
@@ -159,7 +170,7 @@ def remove(name: Name) -> None:
 
 def _show(found: list[Host], output: str) -> None:
     if output == "json":
-        print(json.dumps([asdict(host) for host in found], indent=2))
+        print(json.dumps([_camel(asdict(host)) for host in found], indent=2))
         return
     if output == "name":
         print("\n".join(host.name for host in found))
@@ -167,7 +178,14 @@ def _show(found: list[Host], output: str) -> None:
     if found:
         print(f"{'NAME':<12}{'ADDRESS':<14}{'STATE':<13}HOST KEY")
     for host in found:
-        print(f"{host.name:<12}{host.address:<14}{host.state:<13}{host.host_key}")
+        print(f"{host.name:<12}{host.address:<14}{host.state:<13}{' '.join(host.host_keys) or '-'}")
+
+
+def _camel(value: object) -> object:
+    """Field names as Kubernetes objects have them (`hostKeys`), so that they can be copied into a MachinePool."""
+    if isinstance(value, dict):
+        return {re.sub(r"_(.)", lambda match: match[1].upper(), key): _camel(inner) for key, inner in value.items()}
+    return [_camel(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def rewritten(words: Sequence[str], *, run_options: Sequence[str], power_options
 
 def main() -> None:
     """Replace this process by the real docker."""
-    options = {name: json.loads(os.environ[variable]) for name, variable in (("run_options", RUN_OPTIONS), ("power_options", POWER_OPTIONS))}
+    options = {
+        name: json.loads(os.environ[variable]) for name, variable in (("run_options", RUN_OPTIONS), ("power_options", POWER_OPTIONS))
+    }
     real = os.environ[REAL]
     os.execv(real, ["docker", *rewritten(sys.argv[1:], **options)])  # noqa: S606 - the very purpose
 

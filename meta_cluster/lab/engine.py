@@ -20,7 +20,21 @@ ENGINE_TOOLS = (("dockerd", "docker.io"), ("containerd", "containerd"), ("iptabl
 START_SECONDS = 40
 CHAIN = "DOCKER-USER"
 # Refused, not dropped: what asks outside learns it at once instead of waiting.
-FENCE = ["-i", layout.BRIDGE, "!", "-o", layout.BRIDGE, "-m", "comment", "--comment", "kok-lab", "-j", "REJECT", "--reject-with", "icmp-admin-prohibited"]
+FENCE = [
+    "-i",
+    layout.BRIDGE,
+    "!",
+    "-o",
+    layout.BRIDGE,
+    "-m",
+    "comment",
+    "--comment",
+    "kok-lab",
+    "-j",
+    "REJECT",
+    "--reject-with",
+    "icmp-admin-prohibited",
+]
 
 
 def ensure_engine() -> None:
@@ -111,5 +125,7 @@ def _iptables(verb: str, *, check: bool = True) -> bool:
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if check and done.returncode != 0:
-        raise KokError(ErrorCode.LabFailed, f"cannot fence the lab's network: {done.stderr.strip()}", "run as root, or allow sudo for iptables")
+        raise KokError(
+            ErrorCode.LabFailed, f"cannot fence the lab's network: {done.stderr.strip()}", "run as root, or allow sudo for iptables"
+        )
     return done.returncode == 0

@@ -18,7 +18,11 @@ class Ground:
     @property
     def sentence(self) -> str:
         """The same facts for a person."""
-        how = "privileged containers" if self.privileged else "no privileged containers here (CAP_SYS_RESOURCE is missing): capabilities one by one"
+        how = (
+            "privileged containers"
+            if self.privileged
+            else "no privileged containers here (CAP_SYS_RESOURCE is missing): capabilities one by one"
+        )
         return f"docker: {how}, cgroup v{self.cgroup}"
 
 

@@ -6,6 +6,7 @@ partition: unplugged from the network. Every verb refuses containers that are no
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -24,12 +25,14 @@ VOLUMES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One host as a MachinePool wants to know it. `host_key` is empty while the host does not answer."""
+    """One host as a MachinePool wants to know it. `host_keys` is empty while the host does not run."""
 
     name: str
     address: str
     state: str
-    host_key: str
+    host_keys: tuple[str, ...]
+    port: int = 22
+    user: str = "root"
 
 
 def free_address(taken: Iterable[str]) -> IPv4Address:
@@ -75,7 +78,8 @@ def host(name: str) -> Host:
     words = key.stdout.split() if key is not None and key.returncode == 0 else []
     linked = layout.NETWORK in known["NetworkSettings"]["Networks"]
     state = known["State"]["Status"] if linked else "partitioned"
-    return Host(name, known["Config"]["Labels"][layout.ADDRESS_LABEL], state, " ".join(words[:2]))
+    keys = (" ".join(words[:2]),) if words else ()
+    return Host(name, known["Config"]["Labels"][layout.ADDRESS_LABEL], state, keys)
 
 
 def _known(name: str) -> Mapping[str, Any]:
@@ -141,6 +145,12 @@ def heal(name: str) -> Host:
     if known.state == "partitioned":
         docker("network", "connect", "--ip", known.address, layout.NETWORK, name)
     return wait_until_up(name)
+
+
+def console(name: str, command: list[str]) -> int:
+    """Run a command as someone at the host's own console would, with this terminal; its exit code."""
+    _known(name)
+    return subprocess.run(["docker", "exec", name, *command], check=False).returncode
 
 
 def remove(name: str) -> None:

@@ -41,6 +41,11 @@ def kubeconfig_path() -> Path:
     return state_folder() / "kubeconfig"
 
 
+def package_path() -> Path:
+    """Where the name of the ClusterPackageVersion that the lab installed last is kept."""
+    return state_folder() / "package-version"
+
+
 def ssh_key_path() -> Path:
     """The private key that every lab host accepts."""
     return state_folder() / "id_ed25519"

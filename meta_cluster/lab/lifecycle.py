@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from filelock import FileLock
 
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.builder import Builder
 from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.assets.operator_image import BASE, IMAGE, built_name, checkout
 from meta_cluster.assets.progress import say, timed
 from meta_cluster.assets.table import table
+from meta_cluster.bootstrap.install import Installer, InstallReport
+from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
 from meta_cluster.lab import engine, hosts, layout, meta
+from meta_cluster.lab.catalogue import lab_packages
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
 from meta_cluster.lab.machine_images import HOST_IMAGE, docker_name, lab_assets, node_image
+from operators.adapters.catalogue_files import FileCatalogue
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_credentials import kubeconfig_file_credentials
 
 KIND = f"kind-{v.KIND}"
-OPERATOR_IMAGE = "image-kok"
+PACKAGE_ASSETS = (f"containerd-{v.CONTAINERD}", f"runc-{v.RUNC}", f"cni-plugins-{v.CNI_PLUGINS}")
 
 
 @dataclass(frozen=True, slots=True)
 class LabStatus:
-    """What is there now; strings are for people."""
+    """What is there now. Paths and names are empty where there is nothing."""
 
     engine: str
-    network: str
-    fence: str
-    meta: str
-    hosts: tuple[hosts.Host, ...]
+    network: str = ""
+    fence: str = ""
+    meta: str = ""
+    node: str = ""
+    kubeconfig: str = ""
+    ssh_key: str = ""
+    package_version: str = ""
+    hosts: tuple[hosts.Host, ...] = ()
 
 
 @contextmanager
@@ -42,23 +53,72 @@ def exclusive() -> Iterator[None]:
         yield
 
 
-def up(*, source: Path | None = None, node: str | None = None, version: str = v.DEFAULT_KUBERNETES) -> None:
-    """Engine, network, fence, assets, meta cluster, images. `source` is a work tree to mount, `node` another node image for kind."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `up` is asked for. `dev`: operators run from the work tree; `node_image`: another image for kind than our own."""
+
+    dev: bool = False
+    node_image: str | None = None
+    version: str = v.DEFAULT_KUBERNETES
+
+    @property
+    def assets(self) -> list[str]:
+        """What is needed before anything can be started; our own node image only where no other is given."""
+        archives = [f"images-meta-{self.version}", f"images-node-{self.version}", BASE, IMAGE]
+        node = [] if self.node_image else [node_image(self.version)]
+        return [KIND, f"kubectl-{self.version}", HOST_IMAGE, *archives, *node, *PACKAGE_ASSETS, f"kubelet-{self.version}"]
+
+
+def up(wanted: Wanted) -> None:
+    """Engine, network, fence, assets, meta cluster, images, operators; what is right already is left alone."""
     folder = AssetsFolder()
-    wanted = [KIND, f"kubectl-{version}", HOST_IMAGE, f"images-meta-{version}", f"images-node-{version}", OPERATOR_IMAGE, node_image(version)]
-    builder = Builder(folder, table() | lab_assets())
-    builder.ensure(name for name in wanted if node is None or name != node_image(version))
+    Builder(folder, table() | lab_assets()).ensure(wanted.assets)
     with exclusive():
-        engine.ensure_engine()
-        engine.ensure_network()
-        engine.ensure_fence()
+        _ensure_surroundings()
         ground = find_ground(load_image(folder, HOST_IMAGE))
         say(f"  {ground.sentence}")
         hosts.ensure_ssh_key()
-        image = node or load_image(folder, node_image(version))
-        config = meta.kind_config(ground, image=image, assets=folder.root, source=source)
-        meta.ensure_meta(ground, config, kind=folder.get(KIND))
-        import_archives([f"images-meta-{version}", OPERATOR_IMAGE], folder)
+        _ensure_meta(wanted, ground, folder)
+        import_archives([f"images-meta-{wanted.version}", BASE, IMAGE], folder)
+        install(folder, dev=wanted.dev)
+
+
+def _ensure_surroundings() -> None:
+    engine.ensure_engine()
+    engine.ensure_network()
+    engine.ensure_fence()
+
+
+def _ensure_meta(wanted: Wanted, ground: Ground, folder: AssetsFolder) -> None:
+    image = wanted.node_image or load_image(folder, node_image(wanted.version))
+    config = meta.kind_config(ground, image=image, assets=folder.root, source=checkout())
+    made = meta.ensure_meta(ground, config, kind=folder.get(KIND))
+    if made and wanted.node_image is None:
+        meta.mark_imported(folder.index()[f"images-meta-{wanted.version}"].sha256)  # by the node itself, before its kubelet
+
+
+def install(folder: AssetsFolder, *, dev: bool) -> None:
+    """What `kok meta install` does, with the lab's variants of this release's packages."""
+    index = folder.index()
+    digests = {name: entry.sha256 for name, entry in index.items()}
+    files = FileCatalogue()
+    released = [manifest for place in PACKAGE_FOLDERS for manifest in files.manifests(place)]
+    image = built_name(folder)
+    packages = lab_packages(released, digests=digests, operator_image=image)
+    overlay = Overlay.Dev if dev else Overlay.Lab
+    manifests = install_manifests(Installation(overlay, image, f"{layout.NODE_ASSETS}/artifacts"), digests, packages=packages)
+    report = asyncio.run(_install(manifests))
+    names = [m["metadata"]["name"] for m in packages if m["kind"] == "ClusterPackageVersion"]
+    layout.package_path().write_text(names[-1])
+    say(f"  operators: {len(report.written)} objects written, package version {names[-1]}")
+
+
+async def _install(manifests: InstallManifests) -> InstallReport:
+    kube = KubeClient(kubeconfig_file_credentials(layout.kubeconfig_path()), field_manager="kok-install")
+    try:
+        return await Installer(kube, tell=lambda line: say(f"  {line}")).run(manifests)
+    finally:
+        await kube.close()
 
 
 def import_archives(names: list[str], folder: AssetsFolder) -> None:
@@ -89,7 +149,7 @@ def down() -> list[str]:
             engine.remove_fence()
             docker("network", "rm", name)
             removed.append(f"network {name}")
-        for name in ("kubeconfig", "meta-node-id", "kind.yaml"):
+        for name in ("kubeconfig", "meta-node-id", "kind.yaml", "package-version"):
             (layout.state_folder() / name).unlink(missing_ok=True)
         if engine.stop_engine():
             removed.append("the docker engine that the lab had started")
@@ -99,20 +159,34 @@ def down() -> list[str]:
 def status() -> LabStatus:
     """What is there now; starts nothing."""
     if shutil.which("docker") is None or attempt("info").returncode != 0:
-        return LabStatus("not running", "-", "-", "-", ())
-    network = f"{layout.NETWORK} {layout.SUBNET}" if inspect("network", layout.NETWORK) else "none"
-    fence = "closed" if network != "none" and engine.fence_is_up() else "none"
+        return LabStatus("not running")
+    network = inspect("network", layout.NETWORK) is not None
     known = inspect("container", layout.META_NODE)
-    state = f"{layout.META_CONTEXT} {known['State']['Status']} at {layout.META_ADDRESS}" if known else "none"
-    return LabStatus("running", network, fence, state, tuple(hosts.host(name) for name in hosts.host_names()))
+    running = known is not None and known["State"]["Running"] and layout.kubeconfig_path().is_file()
+    return LabStatus(
+        engine="running",
+        network=f"{layout.NETWORK} {layout.SUBNET}" if network else "",
+        fence="closed" if network and engine.fence_is_up() else "",
+        meta=f"{layout.META_CONTEXT} {known['State']['Status']}" if known else "",
+        node=str(layout.META_ADDRESS),
+        kubeconfig=str(layout.kubeconfig_path()) if running else "",
+        ssh_key=str(layout.ssh_key_path()) if layout.ssh_key_path().is_file() else "",
+        package_version=_package_version(),
+        hosts=tuple(hosts.host(name) for name in hosts.host_names()),
+    )
+
+
+def _package_version() -> str:
+    try:
+        return layout.package_path().read_text()
+    except OSError:
+        return ""
 
 
 def host_ground() -> tuple[str, Ground]:
     """The host image and the ground, for commands on single hosts; the engine, network and fence are made sure of first."""
     folder = AssetsFolder()
     Builder(folder, table() | lab_assets()).ensure([HOST_IMAGE])
-    engine.ensure_engine()
-    engine.ensure_network()
-    engine.ensure_fence()
+    _ensure_surroundings()
     image = load_image(folder, HOST_IMAGE)
     return image, find_ground(image)

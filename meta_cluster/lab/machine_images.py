@@ -27,7 +27,14 @@ CONFIG = {"Entrypoint": ["/usr/local/bin/entrypoint"], "Env": ["container=docker
 SYSTEMD_SETTINGS = b"[Manager]\nDefaultTimeoutStopSec=5s\nDefaultTimeoutStartSec=90s\n"
 JOURNAL_SETTINGS = b"[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n"
 # Nothing of these makes sense in a container; some would reach for the machine's own devices.
-MASKED = ("getty.target", "systemd-logind.service", "systemd-udevd.service", "e2scrub_reap.service", "apt-daily.timer", "apt-daily-upgrade.timer")
+MASKED = (
+    "getty.target",
+    "systemd-logind.service",
+    "systemd-udevd.service",
+    "e2scrub_reap.service",
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+)
 
 
 def node_image(version: str) -> str:
@@ -56,7 +63,9 @@ def _machine_files(entry: str) -> dict[str, File]:
 
 def host_files() -> dict[str, File]:
     """The layer of a host above the plain system."""
-    return _machine_files("host-entry.sh") | {"/etc/ssh/sshd_config.d/kok.conf": File(content=b"PermitRootLogin prohibit-password\nUseDNS no\n")}
+    return _machine_files("host-entry.sh") | {
+        "/etc/ssh/sshd_config.d/kok.conf": File(content=b"PermitRootLogin prohibit-password\nUseDNS no\n")
+    }
 
 
 def node_settings(version: str) -> dict[str, File]:

@@ -69,17 +69,25 @@ def kind_config(ground: Ground, *, image: str, assets: Path, source: Path | None
     }
 
 
-def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> None:
-    """Bring the meta cluster up: a healthy one is kept, a stopped one started, the remains of an interrupted creation removed and made anew."""
+def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> bool:
+    """Bring the meta cluster up: a healthy one is kept, a stopped one started, the remains of an interrupted creation removed and made anew.
+
+    True if it was made by this call. Raises KokError LabFailed.
+    """
     known = inspect("container", layout.META_NODE)
     if known is not None and known["Config"]["Labels"].get(layout.LABEL) != layout.LABEL_VALUE:
-        raise KokError(ErrorCode.LabFailed, f"a container {layout.META_NODE} exists that is not the lab's", f"kind delete cluster --name {layout.META_CLUSTER}")
+        raise KokError(
+            ErrorCode.LabFailed,
+            f"a container {layout.META_NODE} exists that is not the lab's",
+            f"kind delete cluster --name {layout.META_CLUSTER}",
+        )
     if known is not None and _is_complete():
+        check_mounts(known, {m["containerPath"]: Path(m["hostPath"]) for m in config["nodes"][0]["extraMounts"]})
         if not known["State"]["Running"]:
             with timed("meta cluster", "starting the stopped node"):
                 docker("start", layout.META_NODE)
         _wait_until_ready()
-        return
+        return False
     if known is not None:
         say("  meta cluster: an interrupted creation is removed")
         docker("rm", "--force", "--volumes", layout.META_NODE)
@@ -87,6 +95,7 @@ def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> Non
         _create(ground, config, kind=kind)
         _wait_until_ready()
         _complete_file().write_text(_node_id())
+    return True
 
 
 def _is_complete() -> bool:
@@ -117,7 +126,9 @@ def _create(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> None:
         log = layout.state_folder() / "kind.log"
         log.write_text(done.stdout + done.stderr)
         last = "\n".join(done.stderr.strip().splitlines()[-6:])
-        raise KokError(ErrorCode.LabFailed, f"kind could not create the meta cluster:\n{last}", f"less {log}; docker logs {layout.META_NODE}")
+        raise KokError(
+            ErrorCode.LabFailed, f"kind could not create the meta cluster:\n{last}", f"less {log}; docker logs {layout.META_NODE}"
+        )
     kubeconfig.chmod(0o600)
 
 
@@ -126,9 +137,18 @@ def _kind_environment(ground: Ground) -> dict[str, str]:
     folder = layout.state_folder() / "kind-bin"
     folder.mkdir(exist_ok=True)
     wrapper = folder / "docker"
-    wrapper.write_text(f"#!/bin/sh\nexec {sys.executable} -S {Path(docker_wrapper.__file__)} \"$@\"\n")
+    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} -S {Path(docker_wrapper.__file__)} "$@"\n')
     wrapper.chmod(0o755)
-    run_options = ["--ip", str(layout.META_ADDRESS), "--dns", str(layout.GATEWAY), "--label", layout.LABELLED, "--label", f"{layout.ROLE_LABEL}=meta"]
+    run_options = [
+        "--ip",
+        str(layout.META_ADDRESS),
+        "--dns",
+        str(layout.GATEWAY),
+        "--label",
+        layout.LABELLED,
+        "--label",
+        f"{layout.ROLE_LABEL}=meta",
+    ]
     return {
         **os.environ,
         "PATH": f"{folder}:{os.environ.get('PATH', '')}",
@@ -152,11 +172,28 @@ def _wait_until_ready() -> None:
 
 
 def import_images(archives: Mapping[str, str]) -> None:
-    """Import archives (path inside the node -> content hash), each hash once for each node."""
+    """Import archives (path inside the node -> content hash) in this order, each hash once for each node."""
     for path, digest in archives.items():
-        mark = f"/var/lib/kok-imported-{digest[:16]}"
-        if attempt("exec", layout.META_NODE, "test", "-e", mark).returncode == 0:
+        if attempt("exec", layout.META_NODE, "test", "-e", _mark(digest)).returncode == 0:
             continue
         with timed("images", f"importing {Path(path).name}"):
             docker("exec", layout.META_NODE, "ctr", "-n", "k8s.io", "images", "import", path)
-            docker("exec", layout.META_NODE, "touch", mark)
+            mark_imported(digest)
+
+
+def mark_imported(digest: str) -> None:
+    """Remember in the node that an archive of this content was imported there."""
+    docker("exec", layout.META_NODE, "touch", _mark(digest))
+
+
+def _mark(digest: str) -> str:
+    return f"/var/lib/kok-imported-{digest[:16]}"
+
+
+def check_mounts(known: Mapping[str, Any], wanted: Mapping[str, Path]) -> None:
+    """Raise KokError LabFailed if the node has other folders of this machine mounted than wanted (place in the node -> folder)."""
+    mounted = {mount["Destination"]: mount["Source"] for mount in known["Mounts"]}
+    for place, folder in wanted.items():
+        if mounted.get(place) != str(folder):
+            message = f"the meta cluster has {mounted.get(place, 'nothing')} mounted at {place}, not {folder}"
+            raise KokError(ErrorCode.LabFailed, message, "kok lab down, then kok lab up")
