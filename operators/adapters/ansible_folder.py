@@ -22,6 +22,7 @@ SSH_OPTIONS = (
     "-F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
     " -o UserKnownHostsFile={folder}/known_hosts -o UpdateHostKeys=no -o PreferredAuthentications=publickey"
     " -o ConnectTimeout=10 -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+    " -o Ciphers=^aes128-gcm@openssh.com"  # twice as fast as the default where the CPU knows AES; artifacts are hundreds of MB
     " -o ControlMaster=auto -o ControlPersist=30s -o LogLevel=ERROR"
 )
 

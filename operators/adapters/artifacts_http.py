@@ -29,6 +29,8 @@ class HttpArtifacts:
         self._source = source.rstrip("/")
         self._cache = cache
         self._locks: dict[str, asyncio.Lock] = {}
+        self._verified: dict[str, tuple[int, ...]] = {}
+        """Digest -> what its file looked like when it was read in full."""
 
     async def fetch(self, sha256: str, *, deadline: float) -> Path:
         """Path of a local file with exactly this content."""
@@ -38,8 +40,9 @@ class HttpArtifacts:
             target = self._cache / sha256
             try:
                 async with asyncio.timeout(deadline):
-                    if not await asyncio.to_thread(_is_intact, target, sha256):
+                    if self._verified.get(sha256) != _look_of(target) and not await asyncio.to_thread(_is_intact, target, sha256):
                         await self._get(sha256, target)
+                    self._verified[sha256] = _look_of(target)
             except TimeoutError as error:
                 message = f"artifact {sha256[:12]} did not arrive within {deadline:.0f}s from {self._source}"
                 raise KokError(ErrorCode.Unreachable, message) from error
@@ -59,9 +62,9 @@ class HttpArtifacts:
             if digest.hexdigest() != sha256:
                 message = f"artifact {sha256[:12]} from {self._source} has the digest {digest.hexdigest()[:12]}"
                 raise KokError(ErrorCode.ArtifactMismatch, message, "the store is damaged: kok assets verify")
-            _mark(temporary, target)
+            _keep(temporary, target)
         finally:
-            temporary.unlink(missing_ok=True)
+            _drop(temporary)
 
     async def _blocks(self, sha256: str) -> AsyncIterator[bytes]:
         if self._source.startswith("file://"):
@@ -98,10 +101,24 @@ def _read(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _mark(temporary: Path, target: Path) -> None:
+def _keep(temporary: Path, target: Path) -> None:
     """Moves a verified file into place, read-only."""
     temporary.chmod(0o400)
     temporary.replace(target)
+
+
+def _drop(temporary: Path) -> None:
+    """Removes what was not kept."""
+    temporary.unlink(missing_ok=True)
+
+
+def _look_of(path: Path) -> tuple[int, ...]:
+    """What changes when somebody writes to a file; empty when there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _is_intact(path: Path, sha256: str) -> bool:

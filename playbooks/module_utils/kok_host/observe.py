@@ -183,7 +183,7 @@ def units_report(units):
     names = [unit["name"] for unit in units]
     _, out = run("systemctl", "show", "-p", "Id,ActiveState,UnitFileState", "--", *names)
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
-    states = dict(zip(names, blocks))  # in the order asked for; Id would be another name for an alias
+    states = dict(zip(names, blocks))  # noqa: B905 - Python 3.8; in the order asked for; Id would be another name for an alias
     return {
         unit["name"]: {
             "active": states.get(unit["name"], {}).get("ActiveState") in RUNNING,

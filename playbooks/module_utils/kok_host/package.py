@@ -28,7 +28,7 @@ def apply(wanted):
     save_record(record)
     change(wanted, todo, record, stale)
     units.settle(wanted["units"], restart)
-    install(wanted, [a for a in todo["artifacts"] if a["as"] == "Image"], record)
+    install([a for a in todo["artifacts"] if a["as"] == "Image"], record)
     drop(stale, record)
     finish(wanted, record)
     return [f"{what} {name}" for what, names in told(todo, stale) for name in names] or ["record"]
@@ -118,24 +118,23 @@ def change(wanted, todo, record, stale):
         kernel.set_sysctls(component, wanted["sysctls"], folders)
     for file in todo["files"]:
         place.write(file["path"], [file["content"].encode()], file["mode"], folders)
-    install(wanted, [a for a in todo["artifacts"] if a["as"] != "Image"], record)
+    install([a for a in todo["artifacts"] if a["as"] != "Image"], record)
     if todo["unit_files"]:
         units.write_units([u for u in todo["unit_files"] if u["sha256"]], folders)
         units.reload_systemd()
 
 
-def install(wanted, artifacts, record):
-    """Artifacts in the package's own order; each is in the record as soon as it is on the host."""
-    for artifact in artifacts:
-        try:
-            kept = methods.INSTALL[artifact["as"]](artifact, cache.artifact_file(artifact), record["folders"])
-        except OSError as error:
-            raise Failure("artifact {}: {}".format(artifact["name"], error)) from None
-        replaced = record["artifacts"].get(artifact["name"], {}).get("files", {})
-        for path in set(replaced) - set(kept.get("files", {})):
-            place.remove(path)
-        record["artifacts"][artifact["name"]] = dict(kept, sha256=artifact["sha256"], **{"as": artifact["as"]})
-        save_record(record)
+def install(artifacts, record):
+    """Artifacts, kind by kind; each is in the record as soon as it is on the host."""
+    for kind, method in methods.INSTALL.items():
+        pairs = [(artifact, cache.artifact_file(artifact)) for artifact in artifacts if artifact["as"] == kind]
+        digests = {artifact["name"]: artifact["sha256"] for artifact, _ in pairs}
+        for name, kept in method(pairs, record["folders"]) if pairs else ():
+            replaced = record["artifacts"].get(name, {}).get("files", {})
+            for path in set(replaced) - set(kept.get("files", {})):
+                place.remove(path)
+            record["artifacts"][name] = dict(kept, sha256=digests[name], **{"as": kind})
+            save_record(record)
 
 
 def leftovers(record, wanted):
@@ -154,8 +153,7 @@ def drop(stale, record):
     """Removes leftovers; a module stays loaded until the next boot, somebody else may use it by now."""
     kernel.put_back(stale["sysctls"], record["sysctls_set"])
     units.remove_units(stale["units"])
-    for kept in stale["artifacts"].values():
-        methods.REMOVE[kept["as"]](kept)
+    methods.remove_all(stale["artifacts"].values())
     for path in stale["files"]:
         place.remove(path)
 

@@ -21,8 +21,7 @@ def remove_component(component):
     for command in record.get("commands", []):
         must("/bin/sh", "-c", command, timeout=120)
     units.remove_units(record.get("units", {}))
-    for kept in reversed(list(record.get("artifacts", {}).values())):
-        methods.REMOVE[kept["as"]](kept)
+    methods.remove_all(record.get("artifacts", {}).values())
     for path in [*record.get("files", []), sysctl_file(component), modules_file(component)]:
         place.remove(path)
     kernel.put_back(record.get("sysctls_before", {}), record.get("sysctls_set", {}))
@@ -38,8 +37,7 @@ def clean():
     """Removes every component, the last installed first, then kok's own traces, the owner file last of all."""
     gone = [text for record in all_records() for text in remove_component(record["component"])]
     had_cache = place.purge(cache.CACHE)
-    for path in (RECORDS,):
-        place.purge(path)
+    place.purge(RECORDS)
     had_owner = place.remove(OWNER)
     with contextlib.suppress(Failure):
         place.purge("/etc/kok")
