@@ -68,7 +68,7 @@ def desired_package(mpv: MachinePackageVersion, facts: HostFacts) -> DesiredPack
         artifacts=spec.artifacts,
         files=tuple(_desired_file(file, names, package=package) for file in spec.files),
         units=tuple(_desired_unit(unit, names, package=package) for unit in spec.units),
-        sysctls=dict(spec.sysctls),
+        sysctls={key: " ".join(value.split()) for key, value in spec.sysctls.items()},  # as the kernel prints them
         kernel_modules=spec.kernel_modules,
         observe=spec.observe,
         remove=spec.remove,

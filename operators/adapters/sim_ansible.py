@@ -1,0 +1,89 @@
+"""Changing simulated hosts (adapters/sim_ssh.py): the same contract as adapters/ansible.py, at once and in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from operators.adapters.sim_ssh import HostFault, SimFleet, SimHost, found_of, report_as_wanted
+from operators.domain.machine.host import DesiredPackage, Owner
+from operators.errors import ErrorCode, KokError
+from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork, JobAction
+
+TAKE = "take the host and send what it lacks"
+
+
+class SimAnsible:
+    """Runs jobs on simulated hosts; see ports.ansible.AnsiblePort. `jobs` keeps what was run, for assertions."""
+
+    def __init__(self, fleet: SimFleet) -> None:
+        self._fleet = fleet
+        self._closed = False
+        self.jobs: list[AnsibleJob] = []
+
+    async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
+        """Outcome per host name."""
+        if self._closed:
+            raise KokError(ErrorCode.AnsibleFailed, "this operator has lost its leadership and starts no more Ansible runs")
+        self.jobs.append(job)
+        return {work.target.name: await self._work(work, job) for work in job.hosts}
+
+    async def close(self) -> None:
+        """Starts none again."""
+        self._closed = True
+
+    async def _work(self, work: HostWork, job: AnsibleJob) -> HostOutcome:
+        try:
+            host = await self._fleet.reach(work.target, deadline=min(job.timeout, 15.0))
+        except KokError as error:
+            return HostOutcome(0, failed=True, task=TAKE, message=error.message)
+        host.jobs += 1
+        if refusal := refusal_of(host.owner, work.owner):
+            return HostOutcome(0, failed=True, task=TAKE if job.action is JobAction.Apply else "remove everything", message=refusal)
+        return clean(host) if job.action is JobAction.Clean else apply(host, work)
+
+
+def refusal_of(found: Owner | None, owner: Owner) -> str:
+    """The fence, in the host's own words; empty when it lets through."""
+    if found is None:
+        return ""
+    if found.claim_uid != owner.claim_uid:
+        return (
+            f"this host belongs to pool {found.pool} of cluster {found.cluster} (claim {found.claim_uid}); remove it from that pool first"
+        )
+    if found.epoch > owner.epoch:
+        return f"a newer operator (epoch {found.epoch}) acts on this host; this one has epoch {owner.epoch}"
+    return ""
+
+
+def apply(host: SimHost, work: HostWork) -> HostOutcome:
+    """Removals, then packages in their order; the first failure ends it."""
+    changed = int(host.owner != work.owner) + int(
+        bool(work.bootstrap_kubeconfig) and host.bootstrap_kubeconfig != work.bootstrap_kubeconfig
+    )
+    host.owner = work.owner
+    host.bootstrap_kubeconfig = work.bootstrap_kubeconfig or host.bootstrap_kubeconfig
+    if host.fault is HostFault.DiskFull and work.packages:
+        return HostOutcome(changed, failed=True, task=TAKE, message="disk full: /var/cache/kok needs 64 MiB for artifacts, 0 MiB are free")
+    changed += sum(host.remove(component) for component in work.remove)
+    for package in work.packages:
+        if host.fault is HostFault.FailsOnApply:
+            return HostOutcome(changed, failed=True, task=f"apply {package.name}", message="dpkg --install: simulated failure")
+        changed += _apply_package(host, package)
+    return HostOutcome(changed, failed=False)
+
+
+def _apply_package(host: SimHost, package: DesiredPackage) -> int:
+    found = host.installed.get(package.component)
+    if found is not None and found_of(package, found) == report_as_wanted(package):
+        return 0
+    host.install(package)
+    return 1
+
+
+def clean(host: SimHost) -> HostOutcome:
+    """Nothing of kok is left."""
+    had = bool(host.installed) or host.owner is not None
+    host.installed.clear()
+    host.desired.clear()
+    host.owner, host.bootstrap_kubeconfig, host.kubelet_credentials = None, "", False
+    return HostOutcome(int(had), failed=False)
