@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from operators.domain.machine.drain import PodFacts
 from operators.ports.grants import Grant
 
 
@@ -25,7 +26,15 @@ class DrainProgress:
 
 
 class NodeDanger(Protocol):
-    """Acts that can hurt what runs."""
+    """Acts that can hurt what runs, and the look that goes with them."""
+
+    async def pods_to_move(self, node: str) -> tuple[PodFacts, ...]:
+        """Pods that a drain of this node moves, read live. Changes nothing, so it needs no grant."""
+        ...
+
+    async def mark_pods(self, pods: tuple[PodFacts, ...]) -> None:
+        """Label them kok.dev/to-migrate, so that a platform can move them itself first. Pods that are gone are no error."""
+        ...
 
     async def cordon(self, node: str, grant: Grant, *, owner: str) -> None:
         """Make unschedulable and record `owner`'s claim in the annotation kok.dev/cordon-claims. Idempotent."""

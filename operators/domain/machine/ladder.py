@@ -209,9 +209,8 @@ def _listed_gates(view: MachineView) -> tuple[GateResult, ...]:
 
 
 def leftover_grants(view: MachineView) -> Step | None:
-    """Acts that are over free their slots, also when the process that began them is gone."""
-    wanted = view.drain_workflow
-    over = tuple(g.name for g in view.grants if g.granted_at and g.workflow != Workflow.decommission and g.workflow != wanted)
+    """Here every act is over: their slots are freed, also when the process that began them is gone."""
+    over = tuple(grant.name for grant in view.grants if grant.granted_at)
     return SettleGrants(reason=f"reports the end of {', '.join(over)}", grants=over, rung=Rung.Gates) if over else None
 
 

@@ -7,6 +7,7 @@ or until a person gives it up by name (`kok.dev/abandon-host`).
 
 from __future__ import annotations
 
+from operators.api.risk import Operation, Outcome
 from operators.domain.machine.drain_ladder import drain_for
 from operators.domain.machine.packages import pause_after, signature_of
 from operators.domain.machine.steps import (
@@ -33,7 +34,7 @@ def leaving(view: MachineView) -> Step | None:
         return Wait(
             reason=f"{view.name} is kept as it is: {view.wish.problem}", after=None, rung=Rung.Leaving, stalled=ErrorCode.InvalidObject
         )
-    for rung in (_job, _token, _drained, _cleaned, _node_gone, _parked, _machine_gone, _given_back):
+    for rung in (_job, _token, _drained, _drain_over, _cleaned, _node_gone, _parked, _machine_gone, _given_back):
         if step := rung(view):
             return step
     return Wait(reason=f"{view.name} is gone", after=None, rung=Rung.Leaving)
@@ -57,6 +58,17 @@ def _drained(view: MachineView) -> Step | None:
     if view.cluster.deleting or dead or (view.owned.mine is not None and is_clean(view)):
         return None
     return drain_for(view, Workflow.decommission)
+
+
+def _drain_over(view: MachineView) -> Step | None:
+    """Nobody holds leave to drain while waiting for leave to remove."""
+    return _settled(view, Operation.Drain, Outcome.Succeeded)
+
+
+def _settled(view: MachineView, operation: Operation, outcome: Outcome) -> Step | None:
+    names = tuple(grant.name for grant in view.grants if grant.operation is operation and grant.granted_at)
+    reason = f"reports the end of {', '.join(names)}: {outcome.value}"
+    return SettleGrants(reason=reason, grants=names, outcome=outcome, rung=Rung.Leaving) if names else None
 
 
 def is_clean(view: MachineView) -> bool:
@@ -90,7 +102,9 @@ def _clean(view: MachineView, claim_uid: str) -> Step | None:
         words = f"{view.name} cannot be cleaned: {problem.message}; {problem.hint}"
         return Wait(reason=words, after=60.0, rung=Rung.Leaving, stalled=problem.code)
     signature = signature_of(view, ("clean",))
-    return pause_after(view, signature, "it is not clean") or CleanHost(
+    if pause := pause_after(view, signature, "it is not clean"):
+        return _settled(view, Operation.DeleteMachine, Outcome.Failed) or pause
+    return CleanHost(
         reason=f"cleans {view.name}: removes everything of kok from it",
         after=view.times.grant_poll,
         rung=Rung.Leaving,

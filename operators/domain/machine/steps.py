@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from operators.api.machines import Host, HostRelease
-from operators.api.risk import Operation
+from operators.api.risk import Operation, Outcome
 from operators.domain.machine.host import DesiredPackage
 from operators.errors import ErrorCode
 
@@ -148,6 +148,7 @@ class SettleGrants(Step):
     """Report the end of acts that are over."""
 
     grants: tuple[str, ...]
+    outcome: Outcome = Outcome.Succeeded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,67 @@
+"""Puts the two controllers into a process, over whatever ports it is given. Used by main with the real adapters, by tests with twins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.engine.clock import utc_now
+from operators.engine.process import Process
+from operators.engine.queue import WorkQueue
+from operators.engine.reconcile import LoopTools
+from operators.engine.recorder import EventRecorder
+from operators.machine_operator import kinds
+from operators.machine_operator.board import Board
+from operators.machine_operator.jobs import Jobs
+from operators.machine_operator.machine.controller import MachineController
+from operators.machine_operator.pool.controller import PoolController
+from operators.machine_operator.probes import Probes
+from operators.machine_operator.settings import Settings
+from operators.machine_operator.world import FIELD_MANAGER, Hands, Identity, Servers, World
+from operators.ports.ansible import AnsiblePort
+from operators.ports.danger import NodeDanger
+from operators.ports.grants import GrantsPort
+from operators.ports.ssh import SshPort
+
+POOL_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is outside of the two API servers, and leave to hurt."""
+
+    ssh: SshPort
+    ansible: AnsiblePort
+    grants: GrantsPort
+    danger: NodeDanger
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What was built. `jobs.serve` runs beside `process.run`."""
+
+    process: Process
+    jobs: Jobs
+    world: World
+
+
+def assemble(process: Process, identity: Identity, servers: Servers, *, outside: Outside, settings: Settings) -> Assembly:
+    """The controllers in the process, not started."""
+    queues: dict[str, WorkQueue] = {}
+
+    def wake_machine(host: str) -> None:
+        queues[kinds.MACHINE].add(kinds.machine_key(host))
+
+    def wake_pool(pool: str) -> None:
+        queues[kinds.POOL].add(kinds.pool_key(identity.namespace, pool))
+
+    jobs = Jobs(outside.ansible, wake_machine, now=utc_now)
+    hands = Hands(Probes(outside.ssh, now=utc_now), jobs, outside.grants, outside.danger)
+    leadership = process.leadership
+    world = World(identity, servers, process.cache, hands, Board(wake_pool), leadership, utc_now, settings.times)
+    for controller, kube, workers in (
+        (PoolController(world), servers.meta, POOL_WORKERS),
+        (MachineController(world), servers.business, settings.workers),
+    ):
+        tools = LoopTools(kube, EventRecorder(kube, FIELD_MANAGER, settings.instance), process.metrics)
+        queues[controller.name] = process.add(controller, tools, workers=workers)
+    return Assembly(process, jobs, world)

@@ -1,0 +1,39 @@
+"""How a host is reached: address and keys from the pool or the claim, the private key from the one Secret that the Cluster names. Reads only."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from operators.api.cluster import Cluster
+from operators.api.machines import Host
+from operators.errors import ErrorCode, KokError
+from operators.machine_operator.kinds import SECRET
+from operators.machine_operator.world import World
+from operators.ports.ssh import SshTarget
+
+KEY = "ssh-privatekey"
+
+
+async def ssh_target(world: World, cluster: Cluster, host: Host) -> SshTarget:
+    """The target of a host. Raises KokError SecretMissing or SecretInvalid, naming Secret and key."""
+    private_key = await _private_key(world, cluster)
+    return SshTarget(host.name, host.address, host.port, host.user, host.host_keys, private_key)
+
+
+async def _private_key(world: World, cluster: Cluster) -> str:
+    access = cluster.spec.machine_access
+    if access is None:
+        message = f"Cluster {cluster.metadata.name} names no machineAccess.sshKeySecretName"
+        raise KokError(ErrorCode.SecretMissing, message, "create a Secret of type kubernetes.io/ssh-auth and name it there")
+    name, namespace = access.ssh_key_secret_name, world.identity.namespace
+    found = await world.servers.meta.get(SECRET.ref(name, namespace))
+    if found is None:
+        hint = f"kubectl -n {namespace} create secret generic {name} --type=kubernetes.io/ssh-auth --from-file={KEY}=FILE"
+        raise KokError(ErrorCode.SecretMissing, f"Secret {namespace}/{name} with the SSH key is not there", hint)
+    try:
+        return base64.b64decode((found.get("data") or {})[KEY], validate=True).decode()
+    except (KeyError, binascii.Error, UnicodeDecodeError) as error:
+        raise KokError(
+            ErrorCode.SecretInvalid, f"Secret {namespace}/{name} has no usable {KEY}", "it holds a private key in PEM"
+        ) from error

@@ -1,0 +1,247 @@
+"""Does one step of a machine. Decides nothing: every step can be done again after a crash anywhere inside.
+
+Verbs that hurt (drain, clean, delete) ask for leave first and say in words why there is none yet; the port verifies it again right before acting.
+"""
+
+from __future__ import annotations
+
+from operators.api.machines import Host, HostClaim
+from operators.api.risk import Operation, Outcome, Target
+from operators.domain.machine import steps
+from operators.domain.machine.host import Owner
+from operators.domain.machine.ladder import claimed_words
+from operators.domain.machine.steps import Step, Workflow
+from operators.domain.machine.view import MachineView
+from operators.errors import ErrorCode, KokError
+from operators.machine_operator import kinds
+from operators.machine_operator.claims import claim_manifest, claim_name
+from operators.machine_operator.jobs import Order
+from operators.machine_operator.machine.access import ssh_target
+from operators.machine_operator.machine.observe import Observer
+from operators.machine_operator.meta import Meta, endpoint_of
+from operators.machine_operator.tokens import TokenSecret, bootstrap_kubeconfig, read_token, token_manifest, token_ref
+from operators.machine_operator.world import World
+from operators.ports.ansible import HostWork, JobAction
+from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
+from operators.ports.kube import AlreadyExists, Manifest, Preconditions, Subresource
+from operators.ports.ssh import SshTarget
+
+GRANT_STEPS = {Operation.Drain: "drain", Operation.ApplyPackage: "apply", Operation.DeleteMachine: "remove"}
+
+
+class Actor:
+    """Does steps; returns what there is to say beyond the step's reason."""
+
+    def __init__(self, world: World, meta: Meta, observer: Observer) -> None:
+        self._world, self._meta, self._observer = world, meta, observer
+
+    async def act(self, view: MachineView, step: Step) -> str:
+        """One match, one risky thing at most. Raises KokError."""
+        match step:
+            case steps.CreateClaim() | steps.UpdateClaim() | steps.ReleaseClaim():
+                return await self._claim(view, step)
+            case steps.IssueToken():
+                return await self._issue_token(view)
+            case steps.DeleteToken():
+                return await self._delete_token(view)
+            case steps.ApproveCertificate():
+                return await self._approve(step)
+            case steps.ApplyPackages():
+                return await self._apply(view, step)
+            case steps.PatchNode():
+                return await self._patch_node(view, step)
+            case steps.SettleGrants():
+                return await self._settle(view, step.grants, step.outcome)
+        return await self._act_with_leave(view, step)
+
+    async def _act_with_leave(self, view: MachineView, step: Step) -> str:
+        match step:
+            case steps.DrainNode():
+                return await self._drain(view, step)
+            case steps.CleanHost():
+                return await self._clean(view, step)
+            case steps.DeleteNode() | steps.DeleteMachine():
+                return await self._delete(view, step)
+        return ""
+
+    async def _claim(self, view: MachineView, step: steps.CreateClaim | steps.UpdateClaim | steps.ReleaseClaim) -> str:
+        match step:
+            case steps.CreateClaim():
+                await self._create_claim(view, step.host, step.packages)
+            case steps.UpdateClaim():
+                await self._update_claim(view, step)
+            case steps.ReleaseClaim():
+                await self._settle(view, tuple(grant.name for grant in view.grants if grant.granted_at), Outcome.Succeeded)
+                if claim := view.owned.mine:
+                    ref = kinds.HOST_CLAIM.ref(claim.metadata.name)
+                    await self._world.servers.meta.delete(ref, preconditions=Preconditions(uid=claim.metadata.uid))
+        return ""
+
+    async def _create_claim(self, view: MachineView, host: Host, packages: tuple[str, ...]) -> None:
+        """The create is the lock: of two, one loses and says who won."""
+        pool, meta = view.wish.pool, self._world.servers.meta
+        if pool is None:
+            return
+        manifest = claim_manifest(pool, host, packages, now=self._world.now())
+        try:
+            self._world.cache.put(await meta.create(manifest))
+        except AlreadyExists as error:
+            found = await meta.get(kinds.HOST_CLAIM.ref(claim_name(host.address, host.port)))
+            if found is None:
+                raise
+            self._world.cache.put(found)
+            words = claimed_words(HostClaim.parse(found))
+            raise KokError(ErrorCode.HostClaimed, words) from error
+
+    async def _update_claim(self, view: MachineView, step: steps.UpdateClaim) -> None:
+        claim = view.owned.mine
+        if claim is None:
+            return
+        connection = step.host.model_dump(mode="json", by_alias=True, exclude_none=True)
+        spec = {"packages": list(step.packages), "connection": connection}
+        ref, version = kinds.HOST_CLAIM.ref(claim.metadata.name), claim.metadata.resource_version
+        self._world.cache.put(await self._world.servers.meta.patch_json(ref, {"spec": spec}, resource_version=version))
+
+    async def _issue_token(self, view: MachineView) -> str:
+        machine = view.business.machine
+        if machine:
+            manifest = token_manifest(view.name, machine.metadata.uid, cluster=view.cluster.name, now=self._world.now())
+            await self._world.servers.business.apply(manifest)
+            self._observer.expect_token(view.name)
+        return ""
+
+    async def _delete_token(self, view: MachineView) -> str:
+        if machine := view.business.machine:
+            await self._world.servers.business.delete(token_ref(machine.metadata.uid))
+        return ""
+
+    async def _token(self, view: MachineView) -> TokenSecret:
+        machine = view.business.machine
+        found = await self._world.servers.business.get(token_ref(machine.metadata.uid)) if machine else None
+        token = read_token(found, view.name) if found else None
+        if token is None:
+            raise KokError(ErrorCode.SecretMissing, f"the bootstrap token of {view.name} is gone", "another is made")
+        return token
+
+    async def _approve(self, step: steps.ApproveCertificate) -> str:
+        """Compare-and-swap on what was judged: a request cannot change its spec, but nothing is taken on trust."""
+        business = self._world.servers.business
+        for name in step.names:
+            found = await business.get(kinds.CSR.ref(name))
+            if found is None or (found.get("status") or {}).get("conditions"):
+                continue
+            condition = {"type": "Approved", "status": "True", "reason": "KokMachine", "message": step.reason}
+            patch: Manifest = {"status": {"conditions": [condition]}}
+            version = found["metadata"]["resourceVersion"]
+            ref = kinds.CSR.ref(name)
+            approved = await business.patch_json(ref, patch, resource_version=version, subresource=Subresource.Approval)
+            self._world.cache.put(approved, server=kinds.BUSINESS)
+        return ""
+
+    async def _apply(self, view: MachineView, step: steps.ApplyPackages) -> str:
+        if step.needs_grant:
+            leave = await self._leave(view, Operation.ApplyPackage, Workflow.update)
+            if isinstance(leave, str):
+                return leave
+            await self._world.hands.grants.verify(leave, operation=Operation.ApplyPackage, target=view.name)
+        bootstrap, digest = "", ""
+        if step.bootstrap:
+            token, cluster = await self._token(view), self._meta.cluster()
+            if cluster is None:
+                raise KokError(ErrorCode.NotFound, "the Cluster is not there")
+            bootstrap = bootstrap_kubeconfig(token, server=endpoint_of(cluster), ca_pem=self._world.identity.ca_pem)
+            digest = token.token.digest
+        host = view.wish.host
+        work = HostWork(await self._target(view, host), self._owner(view), step.packages, step.remove, bootstrap)
+        self._world.hands.jobs.submit(Order(view.name, JobAction.Apply, work, step.signature, step.join, step.reason, digest))
+        return ""
+
+    async def _clean(self, view: MachineView, step: steps.CleanHost) -> str:
+        leave = await self._leave(view, Operation.DeleteMachine, Workflow.decommission)
+        if isinstance(leave, str):
+            return leave
+        claim = view.owned.mine
+        work = HostWork(await self._target(view, claim.spec.connection if claim else None), self._owner(view), step.packages)
+        await self._world.hands.grants.verify(leave, operation=Operation.DeleteMachine, target=view.name)
+        self._world.hands.jobs.submit(Order(view.name, JobAction.Clean, work, step.signature, "clean", step.reason))
+        return ""
+
+    async def _target(self, view: MachineView, host: Host | None) -> SshTarget:
+        cluster = self._meta.cluster()
+        if cluster is None or host is None:
+            raise KokError(ErrorCode.NotFound, f"nothing says any more how {view.name} is reached")
+        return await ssh_target(self._world, cluster, host)
+
+    def _owner(self, view: MachineView) -> Owner:
+        claim = view.owned.mine
+        if claim is None:
+            raise KokError(ErrorCode.HostClaimed, f"there is no claim on {view.name}: nothing is done on it")
+        return Owner(claim.metadata.uid, view.cluster.name, claim.spec.pool, self._world.leadership.epoch)
+
+    async def _patch_node(self, view: MachineView, step: steps.PatchNode) -> str:
+        """Compare-and-swap: what was judged is what is changed."""
+        if node := view.node:
+            ref = kinds.NODE.ref(node.name)
+            changed = await self._world.servers.business.patch_json(ref, dict(step.patch), resource_version=node.resource_version)
+            self._world.cache.put(changed, server=kinds.BUSINESS)
+        return ""
+
+    async def _drain(self, view: MachineView, step: steps.DrainNode) -> str:
+        leave = await self._leave(view, step.operation, step.workflow)
+        if isinstance(leave, str):
+            return leave
+        danger = self._world.hands.danger
+        await danger.cordon(view.name, leave, owner=step.workflow.value)
+        if not step.evict:
+            await danger.mark_pods(view.business.pods or ())
+            return ""
+        progress = await danger.evict_pods(view.name, leave)
+        if progress.done and step.operation is Operation.Drain:
+            await self._world.hands.grants.settle(leave, Outcome.Succeeded)
+        return f"drains {view.name}: {progress.blocked[0]}" if progress.blocked and not step.overdue else ""
+
+    async def _delete(self, view: MachineView, step: Step) -> str:
+        leave = await self._leave(view, Operation.DeleteMachine, Workflow.decommission)
+        if isinstance(leave, str):
+            return leave
+        if isinstance(step, steps.DeleteNode):
+            await self._world.hands.danger.delete_node(view.name, leave)
+            return ""
+        await self._world.hands.danger.delete_machine(view.name, leave)
+        await self._world.hands.grants.settle(leave, Outcome.Succeeded)
+        return ""
+
+    async def _leave(self, view: MachineView, operation: Operation, workflow: Workflow) -> Grant | str:
+        """Leave to act, or why not (yet). Asking again finds the same request."""
+        claim, machine, pool = view.owned.mine, view.business.machine, view.wish.pool
+        uid = claim.metadata.uid if claim else machine.metadata.uid if machine else ""
+        name = claim.spec.pool if claim else pool.metadata.name if pool else ""
+        zone = view.wish.host.zone if view.wish.host else claim.spec.connection.zone if claim else ""
+        target = Target(kind="Machine", name=view.name, cluster=view.cluster.name, pool=name, zone=zone)
+        identity = self._world.identity
+        request = GrantRequest(
+            identity.namespace,
+            operation,
+            target,
+            uid,
+            identity.requester,
+            workflow.value,
+            GRANT_STEPS[operation],
+            0,
+            f"{workflow.value} of {view.name}",
+        )
+        answer = await self._world.hands.grants.ask(request)
+        return f"waits for leave: {answer.message}" if isinstance(answer, Waiting) else answer
+
+    async def _settle(self, view: MachineView, names: tuple[str, ...], outcome: Outcome) -> str:
+        """A Grant that only reports an end: every verb that acts verifies its own anew."""
+        for name in names:
+            ref = kinds.GRANT.ref(name, self._world.identity.namespace)
+            found = self._world.cache.get(ref)
+            if found is None:
+                continue
+            spec = found["spec"]
+            target = Target.model_validate(spec["target"])
+            grant = Grant(OpId(name), ref.namespace, found["metadata"]["uid"], Operation(spec["operation"]), target)
+            await self._world.hands.grants.settle(grant, outcome)
+        return ""

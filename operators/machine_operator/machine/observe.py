@@ -1,0 +1,198 @@
+"""Reads one machine: wish and claims from the meta cluster's cache, what the business cluster shows, the host itself over SSH. Changes nothing.
+
+What cannot be read is part of the view. The host is looked at only under a claim of ours, and only when the last look is too old.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from operators.api.base import LABEL_MACHINE
+from operators.api.machines import Host, HostClaim, Machine
+from operators.api.packages import Effect
+from operators.domain.machine.certificates import request_of
+from operators.domain.machine.difference import is_at_least
+from operators.domain.machine.gates import CONDITIONS_NAMESPACE, gate_report_of, parse_time
+from operators.domain.machine.host import DesiredPackage
+from operators.domain.machine.node import node_of
+from operators.domain.machine.render import HostFacts, NodeFacts, desired_package
+from operators.domain.machine.view import (
+    ABANDON,
+    FORCE_DRAIN,
+    Business,
+    MachineView,
+    Ownership,
+    Probe,
+    Token,
+    Wish,
+    is_named,
+)
+from operators.errors import ErrorCode, KokError
+from operators.machine_operator import kinds
+from operators.machine_operator.machine.access import ssh_target
+from operators.machine_operator.meta import Meta
+from operators.machine_operator.probes import Question
+from operators.machine_operator.tokens import read_token, token_ref
+from operators.machine_operator.world import World
+from operators.ports.kube import Key
+
+PROBE_UNSETTLED = 10.0
+"""Seconds between two looks at a host that is not open yet."""
+
+
+class Observer:
+    """Builds views."""
+
+    def __init__(self, world: World, meta: Meta) -> None:
+        self._world, self._meta = world, meta
+        self._tokenless: set[str] = set()
+
+    async def observe(self, key: Key) -> MachineView | None:
+        """The view of a host; None when nothing anywhere speaks of it."""
+        view = self._from_caches(key.name)
+        if view is None:
+            self.forget(key.name)
+            return None
+        view = self._with_desired(view)
+        view = await self._with_probe(view)
+        business = replace(view.business, token=await self._token(view), pods=None)
+        return await self._with_pods(replace(view, business=business))
+
+    def forget(self, host: str) -> None:
+        """Nothing is left of it."""
+        self._tokenless.discard(host)
+        self._world.hands.probes.forget(host)
+        self._world.hands.jobs.forget(host)
+        self._world.board.forget(host)
+
+    def expect_token(self, host: str) -> None:
+        """A token was issued: look for it again."""
+        self._tokenless.discard(host)
+
+    def _from_caches(self, name: str) -> MachineView | None:
+        wish, business, grants = self._wish(name), self._business(name), self._meta.grants(name)
+        owned = self._owned(name, wish)
+        if wish.host is None and owned.mine is None and business.machine is None and not grants:
+            return None
+        if owned.mine and not wish.abandoned:
+            wish = replace(wish, abandoned=is_named(owned.mine.metadata.annotations, ABANDON, name))
+        state, job = self._meta.cluster_state(), self._world.hands.jobs.state(name)
+        now, times = self._world.now(), self._world.times
+        return MachineView(now, name, state, wish, owned, business=business, job=job, grants=grants, times=times)
+
+    def _wish(self, name: str) -> Wish:
+        pools = self._meta.pools()
+        listing = [pool for pool in pools.items if any(host.name == name for host in pool.spec.hosts)]
+        own = sorted(listing, key=lambda pool: (pool.deleting, pool.metadata.creation_timestamp or "", pool.metadata.name))
+        annotations = [pool.metadata.annotations for pool in pools.items]
+        abandoned, forced = (any(is_named(each, annotation, name) for each in annotations) for annotation in (ABANDON, FORCE_DRAIN))
+        if not own:
+            return Wish(problem=pools.problem, abandoned=abandoned, force_drain=forced)
+        pool = own[0]
+        host = next(host for host in pool.spec.hosts if host.name == name)
+        packages, problem = None, pools.problem
+        try:
+            packages = next((entry.packages for entry in self._meta.released(pool) if entry.name == name), None)
+        except KokError as error:
+            problem = error.message
+        return Wish(pool, host, packages, problem, abandoned, forced)
+
+    def _owned(self, name: str, wish: Wish) -> Ownership:
+        """A claim that no longer fits the wish comes first: it is given back before another is taken."""
+        namespace, host = self._world.identity.namespace, wish.host
+        claims = self._meta.claims()
+        mine = [claim for claim in claims if (claim.spec.namespace, claim.spec.host) == (namespace, name)]
+        place = (host.address, host.port) if host else None
+        mine.sort(key=lambda claim: ((claim.spec.address, claim.spec.port) == place, claim.metadata.name))
+        others = [claim for claim in claims if claim not in mine and (claim.spec.address, claim.spec.port) == place]
+        return Ownership(mine[0] if mine else None, others[0] if others else None)
+
+    def _business(self, name: str) -> Business:
+        cache = self._world.cache
+        machine = cache.get(kinds.MACHINE_KIND.ref(name), server=kinds.BUSINESS)
+        node = cache.get(kinds.NODE.ref(name), server=kinds.BUSINESS)
+        requests = [request_of(manifest) for manifest in cache.list(kinds.CSR, server=kinds.BUSINESS)]
+        maps = cache.list(kinds.CONFIG_MAP, namespace=CONDITIONS_NAMESPACE, server=kinds.BUSINESS, labels={LABEL_MACHINE: name})
+        renewed = self._renewed() if maps else {}
+        return Business(
+            Machine.parse(machine) if machine else None,
+            node_of(node) if node else None,
+            requests=tuple(request for request in requests if name in request.machines),
+            reports=tuple(gate_report_of(each, renewed) for each in maps),
+        )
+
+    def _renewed(self) -> dict[str, datetime]:
+        """When each reporter renewed its Lease last."""
+        leases = self._world.cache.list(kinds.LEASE, namespace=CONDITIONS_NAMESPACE, server=kinds.BUSINESS)
+        times = ((lease.get("spec") or {}, lease) for lease in leases)
+        found = {spec.get("holderIdentity", ""): parse_time(spec.get("renewTime") or "") for spec, _ in times}
+        return {reporter: renewed for reporter, renewed in found.items() if renewed}
+
+    def _with_desired(self, view: MachineView) -> MachineView:
+        """Packages filled in: those authorised, or for a host that leaves all it ever got."""
+        claim = view.owned.mine
+        names = (claim.spec.packages if claim else ()) if view.is_leaving else (view.wish.packages or ())
+        host = claim.spec.connection if view.is_leaving and claim else view.wish.host
+        if not names or host is None:
+            return view
+        try:
+            return replace(view, desired=self._desired(names, host))
+        except KokError as error:
+            return replace(view, desired_problem=error)
+
+    def _desired(self, names: tuple[str, ...], host: Host) -> tuple[DesiredPackage, ...]:
+        cluster = self._meta.cluster()
+        if cluster is None:
+            raise KokError(ErrorCode.NotFound, "the Cluster is not there")
+        facts = HostFacts(NodeFacts(host.name, host.address), self._meta.facts(cluster))
+        packages = [desired_package(self._meta.package(name), facts) for name in names]
+        return tuple(sorted(packages, key=lambda package: (package.order, package.name)))
+
+    async def _with_probe(self, view: MachineView) -> MachineView:
+        claim = view.owned.mine
+        if claim is None or view.cluster.problem or (view.job and view.job.is_running):
+            return view
+        try:
+            question = await self._question(view, claim)
+        except KokError as error:
+            return replace(view, probe=Probe(view.now, None, error))
+        probe = await self._world.hands.probes.look(view.name, question, max_age=self._max_age(view))
+        return replace(view, probe=probe, now=self._world.now())
+
+    async def _question(self, view: MachineView, claim: HostClaim) -> Question:
+        host = view.wish.host if not view.is_leaving and view.wish.host else claim.spec.connection
+        cluster = self._meta.cluster()
+        if cluster is None:
+            raise KokError(ErrorCode.NotFound, "the Cluster is not there")
+        target = await ssh_target(self._world, cluster, host)
+        node, job = view.node, view.job
+        stamp = (
+            claim.metadata.uid,
+            f"{node.is_ready} {node.boot_id}" if node else "",
+            f"{job.since} {job.signature}" if job else "",
+        )
+        return Question(target, () if view.is_leaving else view.desired, stamp)
+
+    def _max_age(self, view: MachineView) -> float:
+        verdict = self._world.board.verdicts.get(view.name)
+        settled = verdict is not None and verdict.is_open
+        return view.times.probe * 0.85 if settled else min(PROBE_UNSETTLED, view.times.probe * 0.2)
+
+    async def _token(self, view: MachineView) -> Token | None:
+        machine = view.business.machine
+        if machine is None or view.name in self._tokenless:
+            return None
+        found = await self._world.servers.business.get(token_ref(machine.metadata.uid))
+        token = read_token(found, view.name) if found else None
+        if token is None and view.report and view.report.kubelet_credentials:
+            self._tokenless.add(view.name)
+        return token.token if token else None
+
+    async def _with_pods(self, view: MachineView) -> MachineView:
+        """Only when somebody wants the node empty."""
+        hurts = any(is_at_least(difference.effect, Effect.Drain) for difference in view.differences)
+        if view.node is None or not (view.drain_workflow or hurts):
+            return view
+        pods = await self._world.hands.danger.pods_to_move(view.name)
+        return replace(view, business=replace(view.business, pods=pods))

@@ -1,0 +1,149 @@
+"""What the meta cluster says, from the cache: the Cluster, its pools, releases, claims, package versions, grants. Reads only; used by both observers.
+
+An object that cannot be parsed is never taken for absent: it becomes a problem in words, and nothing is taken away while there is one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_network
+
+from operators.api.cluster import Cluster, ClusterRelease, EndpointType
+from operators.api.machines import HostClaim, HostRelease, MachinePool, MachinePoolRelease
+from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
+from operators.api.risk import Decision, OperationGrant
+from operators.domain.machine.gates import parse_time
+from operators.domain.machine.render import ClusterFacts
+from operators.domain.machine.view import ClusterState, HeldGrant
+from operators.errors import ErrorCode, KokError
+from operators.machine_operator import kinds
+from operators.machine_operator.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """The cluster's pools, and why they may be incomplete."""
+
+    items: tuple[MachinePool, ...]
+    problem: str
+
+
+class Meta:
+    """Reads of one namespace of the meta cluster."""
+
+    def __init__(self, world: World) -> None:
+        self._cache, self._identity = world.cache, world.identity
+        self._packages: dict[str, tuple[str, MachinePackageVersion]] = {}
+
+    def cluster(self) -> Cluster | None:
+        """Our Cluster. Raises KokError InvalidObject."""
+        found = self._cache.get(kinds.CLUSTER.ref(self._identity.cluster, self._identity.namespace))
+        return Cluster.parse(found) if found else None
+
+    def cluster_state(self) -> ClusterState:
+        """What of it matters to machines."""
+        name = self._identity.cluster
+        try:
+            cluster = self.cluster()
+        except KokError as error:
+            return ClusterState(name, problem=error.message)
+        if cluster is None:
+            return ClusterState(name, problem=f"Cluster {self._identity.namespace}/{name} is not there: its machines are left as they are")
+        return ClusterState(name, cluster.spec.paused, cluster.deleting)
+
+    def pools(self) -> Pools:
+        """Every pool of the cluster."""
+        items, problems = [], []
+        for manifest in self._cache.list(kinds.MACHINE_POOL, namespace=self._identity.namespace):
+            try:
+                pool = MachinePool.parse(manifest)
+            except KokError as error:
+                problems.append(error.message)
+                continue
+            if pool.spec.cluster_name == self._identity.cluster:
+                items.append(pool)
+        return Pools(tuple(items), problems[0] if problems else "")
+
+    def claims(self) -> list[HostClaim]:
+        """Every claim that is known: all of this namespace, and those of others on addresses that our pools list."""
+        return [HostClaim.parse(manifest) for manifest in self._cache.list(kinds.HOST_CLAIM)]
+
+    def released(self, pool: MachinePool) -> tuple[HostRelease, ...]:
+        """What is authorised for a pool; a release of an earlier pool of the same name does not count. Raises KokError InvalidObject."""
+        found = self._cache.get(kinds.POOL_RELEASE.ref(pool.metadata.name, self._identity.namespace))
+        if found is None:
+            return ()
+        release = MachinePoolRelease.parse(found)
+        owners = {owner.uid for owner in release.metadata.owner_references}
+        return release.spec.hosts if pool.metadata.uid in owners else ()
+
+    def cluster_packages(self) -> tuple[str, ...] | None:
+        """machinePackages of the released version; None while there is no release. Raises KokError."""
+        found = self._cache.get(kinds.CLUSTER_RELEASE.ref(self._identity.cluster, self._identity.namespace))
+        if found is None:
+            return None
+        version = ClusterRelease.parse(found).spec.current.package_version
+        package = self._cache.get(kinds.CPV.ref(version))
+        if package is None:
+            message = f"ClusterPackageVersion {version}, which is released, is not in the meta cluster"
+            raise KokError(ErrorCode.PackageMissing, message, "apply it again")
+        return ClusterPackageVersion.parse(package).spec.machine_packages
+
+    def package(self, name: str) -> MachinePackageVersion:
+        """One MachinePackageVersion; parsed once, its spec never changes. Raises KokError PackageMissing."""
+        found = self._cache.get(kinds.MPV.ref(name))
+        if found is None:
+            message = f"MachinePackageVersion {name} is not in the meta cluster"
+            raise KokError(ErrorCode.PackageMissing, message, "apply it again")
+        uid = found["metadata"]["uid"]
+        known = self._packages.get(name)
+        if known is None or known[0] != uid:
+            known = self._packages[name] = (uid, MachinePackageVersion.parse(found))
+        return known[1]
+
+    def catalogue(self) -> dict[str, MachinePackageVersion]:
+        """Every MachinePackageVersion by name; one that cannot be parsed counts as missing."""
+        names = [manifest["metadata"]["name"] for manifest in self._cache.list(kinds.MPV)]
+        readable: dict[str, MachinePackageVersion] = {}
+        for name in names:
+            try:
+                readable[name] = self.package(name)
+            except KokError:
+                continue
+        return readable
+
+    def grants(self, host: str) -> tuple[HeldGrant, ...]:
+        """Our requests for this machine that are not over: granted and not reported, or not answered yet."""
+        found = [OperationGrant.parse(manifest) for manifest in self._cache.list(kinds.GRANT, namespace=self._identity.namespace)]
+        return tuple(_held(grant) for grant in found if grant.spec.target.name == host and _is_open(grant))
+
+    def facts(self, cluster: Cluster) -> ClusterFacts:
+        """What package templates may say of the cluster."""
+        network = cluster.spec.network
+        dns = str(ip_network(network.service_cidr)[10])
+        endpoint = endpoint_of(cluster)
+        return ClusterFacts(cluster.metadata.name, endpoint, self._identity.ca_pem, dns, network.domain, network.pod_cidr)
+
+
+def endpoint_of(cluster: Cluster) -> str:
+    """The API server's URL for hosts. Raises KokError NotFound while a load balancer has no address yet."""
+    endpoint = cluster.spec.endpoint
+    if endpoint.host:
+        port = endpoint.port or 6443
+        return f"https://{endpoint.host}:{port}"
+    if endpoint.type is not EndpointType.NodePort and cluster.status and cluster.status.endpoint:
+        return cluster.status.endpoint
+    raise KokError(ErrorCode.NotFound, f"Cluster {cluster.metadata.name} has no endpoint address yet", "it comes with its load balancer")
+
+
+def _is_open(grant: OperationGrant) -> bool:
+    status = grant.status
+    if grant.spec.outcome or (status and status.settled_at) or grant.deleting:
+        return False
+    return status is None or status.decision is not Decision.Denied
+
+
+def _held(grant: OperationGrant) -> HeldGrant:
+    spec, status = grant.spec, grant.status
+    granted = parse_time(status.decided_at or "") if status and status.decision in (Decision.Granted, Decision.Unknown) else None
+    return HeldGrant(grant.metadata.name, spec.operation, spec.workflow, spec.step, spec.attempt, granted)

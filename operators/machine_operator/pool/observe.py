@@ -1,0 +1,55 @@
+"""Reads one pool: itself, its cluster and catalogue, what is released, claimed and shown, and what the machine passes found. Changes nothing."""
+
+from __future__ import annotations
+
+from operators.api.machines import HostRelease, Machine, MachinePool
+from operators.domain.machine.pool_view import PoolView
+from operators.errors import KokError
+from operators.machine_operator import kinds
+from operators.machine_operator.meta import Meta
+from operators.machine_operator.world import World
+from operators.ports.kube import Key
+
+
+class PoolObserver:
+    """Builds views."""
+
+    def __init__(self, world: World, meta: Meta) -> None:
+        self._world, self._meta = world, meta
+
+    async def observe(self, key: Key) -> PoolView | None:
+        """The view of a pool; None when it is gone or belongs to another cluster. Raises KokError InvalidObject."""
+        manifest = self._world.cache.get(kinds.MACHINE_POOL.ref(key.name, key.namespace)) if key.name else None
+        pool = MachinePool.parse(manifest) if manifest else None
+        if pool is None or pool.spec.cluster_name != self._world.identity.cluster:
+            return None
+        packages, released, problem = self._released(pool)
+        return PoolView(
+            self._world.now(),
+            pool,
+            tuple(other for other in self._meta.pools().items if other.metadata.uid != pool.metadata.uid),
+            self._meta.cluster_state(),
+            packages,
+            self._meta.catalogue(),
+            released,
+            problem,
+            tuple(self._meta.claims()),
+            self._machines(),
+            self._world.board.verdicts,
+        )
+
+    def _released(self, pool: MachinePool) -> tuple[tuple[str, ...] | None, tuple[HostRelease, ...], KokError | None]:
+        packages: tuple[str, ...] | None = None
+        try:
+            released = self._meta.released(pool)
+        except KokError as error:
+            return None, (), error
+        try:
+            packages = self._meta.cluster_packages()
+        except KokError as error:
+            return None, released, error if pool.spec.packages.explicit is None else None
+        return packages, released, None
+
+    def _machines(self) -> dict[str, Machine]:
+        found = self._world.cache.list(kinds.MACHINE_KIND, server=kinds.BUSINESS)
+        return {manifest["metadata"]["name"]: Machine.parse(manifest) for manifest in found}
