@@ -56,6 +56,11 @@ async def refuse_while_used(kube: KubePort) -> None:
             )
 
 
+async def present(kube: KubePort, refs: Sequence[Ref]) -> list[Ref]:
+    """Those of `refs` that are there, in the same order."""
+    return [ref for ref in refs if await _is_there(kube, ref)]
+
+
 async def uninstall(kube: KubePort, refs: Sequence[Ref], *, tell: Tell, patience: float = 120.0) -> list[Ref]:
     """Remove `refs` in order and wait until they are gone; returns those that were there. Raises KokError Timeout naming what stays."""
     removed = [ref for ref in refs if await _delete(kube, ref)]

@@ -1,0 +1,113 @@
+"""Ways in: from options to KubePorts, for the meta cluster and for business clusters. Holds no SSH keys; reads one Secret per business cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from meta_cluster.cli.options import Access
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_credentials import Credentials, in_cluster_credentials, kubeconfig_credentials, kubeconfig_file_credentials
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import Kind, KubePort, Manifest
+
+FIELD_MANAGER = "kok"
+CLUSTER = Kind("kok.dev/v1alpha1", "Cluster")
+SECRET = Kind("v1", "Secret")
+HOME_KUBECONFIG = "~/.kube/config"
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """An open way into the meta cluster."""
+
+    kube: KubePort
+    namespace: str
+    """What -n said, else the context's, else `default`."""
+    server: str
+
+
+def run(work: Coroutine[Any, Any, Result]) -> Result:
+    """asyncio at the edge. A group of failures is told as its first."""
+    try:
+        return asyncio.run(work)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    first: BaseException = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+def meta_credentials(access: Access) -> Credentials:
+    """Those of --kubeconfig, $KUBECONFIG (the first file of it that exists), ~/.kube/config, or the pod we run in; KokError Usage for none."""
+    if access.kubeconfig:
+        return kubeconfig_file_credentials(access.kubeconfig, context=access.context)
+    listed = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+    for path in listed or [HOME_KUBECONFIG]:
+        if Path(path).expanduser().is_file():
+            return kubeconfig_file_credentials(path, context=access.context)
+    if listed:
+        return kubeconfig_file_credentials(listed[0], context=access.context)
+    return in_cluster_credentials()
+
+
+@asynccontextmanager
+async def open_meta(access: Access, *, field_manager: str = FIELD_MANAGER, dry_run: bool = False) -> AsyncIterator[Meta]:
+    """The meta cluster, closed at the end."""
+    credentials = meta_credentials(access)
+    client = KubeClient(credentials, field_manager=field_manager, dry_run=dry_run)
+    try:
+        yield Meta(client, access.namespace or credentials.namespace or "default", credentials.server)
+    finally:
+        await client.close()
+
+
+async def kubeconfig_of(meta: Meta, namespace: str, cluster: str) -> str:
+    """The admin kubeconfig of a business cluster. Raises KokError NotFound (no such Cluster) or SecretMissing (not made yet), saying why."""
+    found = await meta.kube.get(CLUSTER.ref(cluster, namespace))
+    if found is None:
+        raise KokError(ErrorCode.NotFound, f"there is no Cluster {namespace}/{cluster}", "kok get clusters -A lists them")
+    secret = await meta.kube.get(SECRET.ref(f"{cluster}-kubeconfig", namespace))
+    text = ((secret or {}).get("data") or {}).get("kubeconfig")
+    if not text:
+        status = found.get("status") or {}
+        why = f" ({status['message']})" if status.get("message") else ""
+        raise KokError(
+            ErrorCode.SecretMissing,
+            f"Cluster {namespace}/{cluster} has no kubeconfig yet{why}",
+            f"kok why cluster {cluster} -n {namespace}",
+        )
+    return base64.b64decode(text).decode()
+
+
+@asynccontextmanager
+async def open_business(meta: Meta, namespace: str, cluster: str) -> AsyncIterator[KubePort]:
+    """The API of a business cluster as its admin, closed at the end."""
+    text = await kubeconfig_of(meta, namespace, cluster)
+    client = KubeClient(kubeconfig_credentials(text, origin=f"Secret {namespace}/{cluster}-kubeconfig"), field_manager=FIELD_MANAGER)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def clusters_in(meta: Meta, *, namespace: str = "", cluster: str = "") -> list[Manifest]:
+    """Clusters of a namespace (empty: of all), or the one of that name. KokError NotFound if a named one is not there."""
+    items = list((await meta.kube.list(CLUSTER, namespace=namespace)).items)
+    if not cluster:
+        return items
+    named = [item for item in items if item["metadata"]["name"] == cluster]
+    if not named:
+        place = f"in namespace {namespace}" if namespace else "anywhere"
+        raise KokError(ErrorCode.NotFound, f"there is no Cluster {cluster} {place}", "kok get clusters -A lists them")
+    return named

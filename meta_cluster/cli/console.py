@@ -1,0 +1,73 @@
+"""What a person reads: colour only on a terminal, progress and errors on stderr. Touches the two streams and nothing else; used by every verb."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from enum import StrEnum
+from typing import TextIO
+
+from operators.errors import ErrorCode, KokError
+
+NARROW = 100
+"""Columns that tables and trees fit into, unless -o wide."""
+
+
+class Paint(StrEnum):
+    """What a piece of text means; how it looks is decided here."""
+
+    Bad = "\x1b[31m"
+    Waiting = "\x1b[33m"
+    Good = "\x1b[32m"
+    Dim = "\x1b[2m"
+    Strong = "\x1b[1m"
+
+
+_END = "\x1b[0m"
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether it is a terminal that nobody asked to stay plain (NO_COLOR, TERM=dumb)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, paint: Paint | None, *, coloured: bool) -> str:
+    """The text, in its colour where there is colour."""
+    return f"{paint}{text}{_END}" if paint and coloured and text else text
+
+
+def width() -> int:
+    """Columns to fill: NARROW, or fewer on a narrower terminal."""
+    return min(NARROW, shutil.get_terminal_size((NARROW, 24)).columns) if sys.stdout.isatty() else NARROW
+
+
+def say(text: str) -> None:
+    """A result, to stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+
+
+def tell(line: str) -> None:
+    """A line of progress, to stderr."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def error_text(error: KokError, *, coloured: bool = False) -> str:
+    """error, why, do, code: one line each, the same shape for every failure."""
+    from meta_cluster.cli.errors_reference import REFERENCE
+
+    entry = REFERENCE.get(error.code)
+    lines = [f"{painted('error:', Paint.Bad, coloured=coloured)} {error.message}"]
+    if entry and entry.meaning:
+        lines.append(f"  why   {entry.meaning}")
+    if remedy := error.hint or (entry.remedy if entry else ""):
+        lines.append(f"  do    {remedy}")
+    explain = f"   (kok explain {error.code})" if error.code is not ErrorCode.Usage else "   (--help shows examples)"
+    return "\n".join([*lines, f"  code  {error.code}{explain}"])
+
+
+def tell_error(error: KokError) -> None:
+    """To stderr."""
+    tell(error_text(error, coloured=is_coloured(sys.stderr)))

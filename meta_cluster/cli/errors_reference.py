@@ -1,0 +1,237 @@
+"""Every error code with its meaning and its remedy: what `kok explain` prints and docs/reference/errors.md holds. Data; no API server is asked.
+
+`python -m meta_cluster.cli.errors_reference` writes the page, --check (CI) tells whether it is stale.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from operators.errors import ErrorCode
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a code means, in one sentence, and what to do about it."""
+
+    meaning: str
+    remedy: str
+
+
+E = ErrorCode
+REFERENCE: dict[ErrorCode, Entry] = {
+    E.AlreadyExists: Entry(
+        "somebody created an object of that name first",
+        "look at the object; if it is left over from an earlier try, delete it, else choose another name",
+    ),
+    E.AnsibleFailed: Entry(
+        "a task of a play failed on the host; the message holds the last line of what it said",
+        "correct on the host what the line names; the play is tried again by itself, with growing pauses",
+    ),
+    E.AnsibleTimeout: Entry(
+        "a play did not end within its time: the host is slow, or a command on it waits for input",
+        "look at what runs on the host (ps, journalctl); the play was ended and is tried again by itself",
+    ),
+    E.ArtifactMissing: Entry(
+        "the artifact server has no file of that digest",
+        "put the assets where the server looks (`kok assets ensure`, then the volume of kok-artifacts in kok-system)",
+    ),
+    E.ArtifactMismatch: Entry(
+        "a file's content is not what its digest says: it was damaged or exchanged, and was not used",
+        "make the asset anew (`kok assets ensure`), and find out who changed it",
+    ),
+    E.AssetUnavailable: Entry(
+        "a binary, image or package is neither in the assets folder nor could it be made",
+        "kok assets ensure NAME prints how it is made and where that stops",
+    ),
+    E.BudgetDenied: Entry(
+        "the risk centre said no: a limit is reached, or something about the request is unclear",
+        "the message says which limit and who holds it; it is asked again by itself when a slot may be free",
+    ),
+    E.CatalogueInvalid: Entry(
+        "package data that came with this release cannot be read, or something refers to a part of it that is not there",
+        "install kok again; in a checkout, correct the file that the message names",
+    ),
+    E.ClusterConflict: Entry(
+        "two things want the same place: a second Cluster in a namespace, or something that is still used",
+        "give each Cluster a namespace of its own; delete what the message names first",
+    ),
+    E.Conflict: Entry(
+        "somebody wrote the object between our reading and our writing it",
+        "nothing: it is read and decided again by itself; if it persists, two controllers fight over the object",
+    ),
+    E.DeletionProtected: Entry(
+        "spec.deletionProtection is true, so the Cluster is not deleted",
+        'kubectl patch clusters.kok.dev NAME -n NAMESPACE --type merge -p \'{"spec":{"deletionProtection":false}}\', then delete it',
+    ),
+    E.DrainOverdue: Entry(
+        "pods are still on the host after the time a drain may take, most often because a disruption budget refuses their eviction",
+        "the message names the pods; give them room (more replicas, another budget), or delete them",
+    ),
+    E.EffectRefused: Entry(
+        "making the host as wished would do more to its pods than is allowed",
+        "allow that effect in the pool's update strategy, or wait for a window in which it is allowed",
+    ),
+    E.EtcdMembersEven: Entry(
+        "an even number of members tolerates no more failures than one member fewer",
+        "set spec.etcd.members to 1, 3 or 5",
+    ),
+    E.FlagOwned: Entry(
+        "the flag belongs to kok: certificates, etcd endpoints and addresses follow from the Cluster",
+        "remove it from spec.flags, and set the field of the Cluster that it follows from",
+    ),
+    E.FlagUnknown: Entry(
+        "a component would not start with that flag",
+        "see the component's documentation for its version, and correct spec.flags",
+    ),
+    E.FlagUnknownComponent: Entry(
+        "spec.flags names a component that a plane has not",
+        "flags may be set for etcd, apiserver, controllerManager and scheduler",
+    ),
+    E.Forbidden: Entry(
+        "RBAC or an admission policy of the API server refused; the message is the server's own",
+        "use an identity that may do it (--context), or have the right granted",
+    ),
+    E.GrantInvalid: Entry(
+        "leave to act had expired, was settled, or was for something else when it was checked right before acting; nothing was done",
+        "nothing: a new grant is asked for by itself",
+    ),
+    E.GrantPending: Entry(
+        "the risk centre has not answered yet",
+        "if it lasts, see whether the Cluster-Operator leads and is ready: kok meta status",
+    ),
+    E.HostClaimed: Entry(
+        "another pool or another installation of kok owns that host",
+        "the message names the owner; remove the host there and wait until it is cleaned, then add it here",
+    ),
+    E.HostDiskFull: Entry(
+        "the host's disk has no room for what is to be installed",
+        "make room on the file system that the message names; it is looked at again by itself",
+    ),
+    E.HostDuplicate: Entry(
+        "two pools, or two entries, name the same host",
+        "remove it from one of them; the message names both",
+    ),
+    E.HostKeyChanged: Entry(
+        "the host shows another SSH key than the pinned one: it was reinstalled, or somebody else answers at that address; nothing was sent to it",
+        "if you reinstalled it: kok host scan ADDRESS, compare with the host's console, put the key into the pool's spec.hosts[].hostKeys",
+    ),
+    E.HostKeyMissing: Entry(
+        "no SSH host key is pinned for the host, and keys are never learned on first use",
+        "kok host scan ADDRESS prints what to put into the pool's spec.hosts[].hostKeys",
+    ),
+    E.HostNoSudo: Entry(
+        "the user logs in, but may not become root without a password",
+        "give it password-less sudo (NOPASSWD), or set spec.hosts[].user to root",
+    ),
+    E.HostRefused: Entry(
+        "the host was reached, but refused the connection or the key; the message holds sshd's own words",
+        "check that sshd runs on that port, and that the public half of the key in spec.machineAccess.sshKeySecretName is authorised for the user",
+    ),
+    E.HostTimeout: Entry(
+        "the host does not answer in time: it is down, cut off, or hangs",
+        "ping it from a meta node; look at its console; it is asked again by itself",
+    ),
+    E.Internal: Entry(
+        "kok met something that it does not understand; this is a fault of kok's",
+        "please report it with the operator's log (kubectl -n kok-system logs deployment/kok-cluster-operator)",
+    ),
+    E.InvalidObject: Entry(
+        "an object breaks its schema or a validation rule; the message names the field",
+        "correct the field and apply it again; kubectl explain KIND.spec says what it takes",
+    ),
+    E.KeysLost: Entry(
+        "root keys of the plane are gone, and so is their sealed copy: new ones would lock everybody out, so nothing is done",
+        "restore the Secret from a backup; if nothing of the cluster is worth keeping, delete the Cluster and create it again",
+    ),
+    E.LabFailed: Entry(
+        "the lab on this machine could not be brought to where it should be",
+        "the message holds the failing command's last words; kok lab down && kok lab up starts afresh",
+    ),
+    E.LedgerUnreadable: Entry(
+        "the risk centre's Ledger is missing or cannot be read: every dangerous operation is denied until it can",
+        "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one",
+    ),
+    E.NotFound: Entry(
+        "the object, its namespace or its kind is not there",
+        "check the name, -n NAMESPACE and --context; `kok get kok -A` lists what there is",
+    ),
+    E.PackageMissing: Entry(
+        "a package version that is asked for is not in the meta cluster",
+        "kubectl get clusterpackageversions.kok.dev,machinepackageversions.kok.dev lists what there is; `kok meta install` adds this release's",
+    ),
+    E.PackageConflict: Entry(
+        "two package versions of the same name or component differ, and one host or installation would have to hold both",
+        "give a changed package a name of its own; list one package per component",
+    ),
+    E.SecretInvalid: Entry(
+        "a Secret or a kubeconfig is there, but what is in it cannot be used",
+        "the message names what is wrong; write it again",
+    ),
+    E.SecretMissing: Entry(
+        "a Secret that is needed is not there (yet)",
+        "create it in the namespace that the message names, or wait for the operator that makes it",
+    ),
+    E.TemplateInvalid: Entry(
+        "a template of the plane or of a package could not be filled in",
+        "the message names template and variable; correct the package version, under a new name",
+    ),
+    E.Timeout: Entry(
+        "there was no answer in time; what was asked for may have been done all the same",
+        "nothing at first: it is looked at again by itself; if it lasts, see whether the server is overloaded",
+    ),
+    E.TooManyRequests: Entry(
+        "the API server asked for patience, or a disruption budget refused an eviction",
+        "nothing: it is tried again by itself",
+    ),
+    E.Unauthorized: Entry(
+        "the API server does not know us: a certificate or token that it does not accept (any more)",
+        "log in again, or use another --kubeconfig",
+    ),
+    E.Unreachable: Entry(
+        "there is no way to the server: connection refused, reset, no route, or a TLS certificate that does not verify",
+        "check the address in the kubeconfig, and that the cluster runs (for the lab: kok lab status)",
+    ),
+    E.Usage: Entry("", ""),
+    E.WatchExpired: Entry(
+        "a watch was too old to go on",
+        "nothing: it is listed again by itself",
+    ),
+}
+"""Usage says in its message all there is to say."""
+
+
+def page() -> str:
+    """docs/reference/errors.md."""
+    head = (
+        "# Error codes\n\n"
+        "<!-- Generated from meta_cluster/cli/errors_reference.py by `make docs`; edit the table there. -->\n\n"
+        "A code is the reason of a condition, the reason of an event and the last line of the CLI's errors. `kok explain CODE` prints the same.\n"
+    )
+    usage = Entry("the command line was not understood", "the message says what; --help shows examples")
+    entries = {**REFERENCE, E.Usage: usage}
+    return head + "".join(
+        f"\n## {code}\n\n{entry.meaning[0].upper()}{entry.meaning[1:]}.\n\n**Do:** {entry.remedy}.\n"
+        for code, entry in sorted(entries.items())
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """0 if nothing is wrong; with --check 1 if the page is stale."""
+    if "--check" in arguments:
+        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
+            return 0
+        print("stale: docs/reference/errors.md; run `python -m meta_cluster.cli.errors_reference` and commit the result", file=sys.stderr)
+        return 1
+    PAGE.parent.mkdir(parents=True, exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    print("wrote docs/reference/errors.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""`kok get`: objects of any kind as a table, JSON, YAML or names; -w goes on with changes. Reads only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption
+
+if TYPE_CHECKING:
+    from meta_cluster.cli.kinds import NamedKind
+    from meta_cluster.cli.observe import Query
+    from meta_cluster.cli.output import Output
+    from operators.ports.kube import Manifest
+
+
+def get(
+    kind: Annotated[str, typer.Argument(help="clusters, machines, machinepools, ... or their short names; `kok` for every kind.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
+    namespace: NamespaceOption = "",
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")] = False,
+    cluster: ClusterOption = "",
+    selector: Annotated[str, typer.Option("--selector", "-l", help="Only objects with these labels.", show_default=False)] = "",
+    output: Annotated[str, typer.Option("--output", "-o", help="wide, json, yaml or name.", show_default=False)] = "",
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on with changes until Ctrl-C.")] = False,
+    kubeconfig: KubeconfigOption = "",
+    context: ContextOption = "",
+) -> None:
+    """Show objects of kok: what is wished, authorised and observed.
+
+    Machines live in business clusters: those of the namespace's Cluster are shown, with -A those of all.
+
+    Examples:
+
+      kok get kok -A
+
+      kok get clusters -n demo -o wide
+
+      kok get machines -n demo -w
+    """
+    from meta_cluster.cli.access import run
+    from meta_cluster.cli.observe import Query, output_named
+
+    query = Query(kind, tuple(names or ()), all_namespaces, cluster, selector)
+    access, wanted = Access(kubeconfig, context, namespace), output_named(output)
+    run(_watch(access, query, wanted) if watch else _get(access, query, wanted))
+
+
+async def _get(access: Access, query: Query, output: Output) -> None:
+    from meta_cluster.cli.access import open_meta
+    from meta_cluster.cli.console import say, tell
+    from meta_cluster.cli.kinds import kinds_named
+    from meta_cluster.cli.observe import listed
+    from meta_cluster.cli.output import Output, data_text, name_text
+
+    kinds = kinds_named(query.kind)
+    async with open_meta(access) as meta:
+        found = await listed(meta, kinds, query)
+    for note in found.notes:
+        tell(f"note: {note}")
+    every = [manifest for kind in kinds for manifest in found.objects[kind.name]]
+    if output in (Output.Json, Output.Yaml):
+        say(data_text(every, output, single=len(query.names) == 1 and len(every) == 1))
+    elif not every:
+        tell("No resources found." if query.everywhere else f"No resources found in namespace {meta.namespace}.")
+    elif output is Output.Name:
+        say(name_text(every))
+    else:
+        say(_tables(kinds, found.objects, query, output))
+
+
+def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], query: Query, output: Output) -> str:
+    from meta_cluster.cli.console import width
+    from meta_cluster.cli.output import Output
+    from meta_cluster.cli.tables import rendered, table_of
+    from meta_cluster.cli.times import now_utc
+
+    wide, now = output is Output.Wide, now_utc()
+    texts = []
+    for kind in kinds:
+        if objects[kind.name]:
+            table = table_of(kind, objects[kind.name], now, wide=wide, namespaces=query.everywhere)
+            title = f"{kind.full}\n" if len(kinds) > 1 else ""
+            texts.append(title + rendered(table, width=None if wide else width()))
+    return "\n\n".join(texts)
+
+
+async def _watch(access: Access, query: Query, output: Output) -> None:
+    """One row (or object) per change, as kubectl does it."""
+    from meta_cluster.cli.access import open_meta
+    from meta_cluster.cli.console import say
+    from meta_cluster.cli.kinds import kind_named
+    from meta_cluster.cli.observe import changes
+    from meta_cluster.cli.output import Output, data_text, name_text
+    from meta_cluster.cli.tables import column_widths, shortened, table_of
+    from meta_cluster.cli.times import now_utc
+
+    kind = kind_named(query.kind)
+    widths: list[int] = []
+    async with open_meta(access) as meta:
+        async for manifest in changes(meta, kind, query):
+            if output in (Output.Json, Output.Yaml):
+                say(data_text([manifest], output, single=True))
+            elif output is Output.Name:
+                say(name_text([manifest]))
+            else:
+                table = table_of(kind, [manifest], now_utc(), wide=True, namespaces=query.everywhere)
+                if not widths:
+                    widths = [max(size, 10) for size in column_widths(table, None)]
+                    say("   ".join(h.ljust(w) for h, w in zip(table.headings, widths, strict=True)).rstrip())
+                say("   ".join(shortened(cell, 60).ljust(w) for cell, w in zip(table.rows[0], widths, strict=True)).rstrip())

@@ -1,0 +1,101 @@
+"""`kok`, also as `kubectl kok`: finds the verb, runs it, tells errors. Only the verb's own module is imported, so that the command starts at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import typer
+
+from operators.errors import ErrorCode, KokError
+
+VERBS = {
+    "get": "objects of kok as a table, JSON, YAML or names",
+    "describe": "one object as a tree that shows what is not fine",
+    "why": "the reasons for what is not as wished, and what to do next",
+    "kubeconfig": "print a kubeconfig for a business cluster",
+    "explain": "what an error code means and what to do",
+    "host": "host keys, before a host is a machine",
+    "meta": "install kok into a cluster, see how it stands, take it out",
+    "lab": "a whole fleet on this machine",
+    "assets": "binaries, images and host packages",
+    "version": "of client, operators and meta cluster",
+    "completion": "a script for the shell",
+}
+"""Verb -> what it does; the verb's module is named like it and holds `app` (a group) or a function of that name."""
+HELP = """One Kubernetes cluster that runs many: their masters, their machines, their life.
+
+Start with `kok get kok -A`; ask `kok why cluster NAME -n NAMESPACE` when something is not Ready.
+"""
+COMPLETE = "_KOK_COMPLETE"
+INTERRUPTED = 130
+UsageError = typer.BadParameter.__mro__[1]
+ClickException = typer.BadParameter.__mro__[2]
+
+
+def app_for(words: list[str]) -> typer.Typer:
+    """The command line with the verb that `words` names; with all of them when help or completion is asked for."""
+    app = typer.Typer(
+        name="kok", help=HELP, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )  # fmt: skip
+    app.callback()(_root)
+    verb = next((word for word in words if not word.startswith("-")), "")
+    alone = verb in VERBS and words[0] == verb and COMPLETE not in os.environ
+    for name in [verb] if alone else VERBS:
+        module = import_module(f"meta_cluster.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, help=VERBS[name])
+        else:
+            app.command(name, short_help=VERBS[name])(getattr(module, name))
+    return app
+
+
+def _root() -> None:
+    """Takes no options of its own."""
+
+
+def main() -> None:
+    """Entry point. Exit codes as kubectl's: 0, 1 for any error, 130 when interrupted."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(words: list[str]) -> int:
+    """One command line; the exit code. Errors are told on stderr."""
+    from meta_cluster.cli.console import tell, tell_error
+
+    try:
+        code = app_for(words)(args=words, prog_name="kok", standalone_mode=False)
+        return int(code or 0)
+    except KokError as error:
+        tell_error(error)
+    except (KeyboardInterrupt, typer.Abort):
+        tell("interrupted; what was begun goes on or can be repeated")
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if not isinstance(error, ClickException):
+            raise
+        return _told_usage(error)
+    return 1
+
+
+def _told_usage(error: Exception) -> int:
+    """A command line that was not understood; a verb without words shows its help, which is no error to explain."""
+    from meta_cluster.cli.console import tell, tell_error
+
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        tell(context.get_help() if context else str(error))
+        return 1
+    path = context.command_path if context else "kok"
+    message = getattr(error, "format_message", lambda: str(error))().rstrip(".")
+    tell_error(KokError(ErrorCode.Usage, message[:1].lower() + message[1:], f"{path} --help"))
+    return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""What verbs look at, read from the meta cluster and from business clusters at once. Reads only; an unreachable business cluster is a note, not a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+
+from meta_cluster.cli.access import Meta, clusters_in, open_business
+from meta_cluster.cli.kinds import NamedKind
+from meta_cluster.cli.output import Output
+from meta_cluster.cli.tables import CLUSTER
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import DeadlineExceeded, KubePort, Manifest, NotFound, Unreachable, WatchEventType, WatchExpired
+
+BUSINESS_SECONDS = 5.0
+PARALLEL = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What `kok get` was asked for. `kind` as the person wrote it."""
+
+    kind: str
+    names: tuple[str, ...] = ()
+    everywhere: bool = False
+    cluster: str = ""
+    selector: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """Objects by kind name, and what could not be looked at."""
+
+    objects: dict[str, list[Manifest]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def output_named(word: str) -> Output:
+    """The format; KokError Usage for an unknown one."""
+    try:
+        return Output(word)
+    except ValueError:
+        raise KokError(ErrorCode.Usage, f"-o {word}: unknown output format", "one of wide, json, yaml, name") from None
+
+
+async def listed(meta: Meta, kinds: Sequence[NamedKind], query: Query) -> Found:
+    """Objects of all kinds that the query asks for. Raises KokError NotFound if a named object is not there."""
+    found = Found()
+    for kind in kinds:
+        items = await (_in_meta(meta, kind, query) if kind.home == "meta" else _in_business(meta, kind, query, found.notes))
+        if query.names:
+            items = [item for item in items if item["metadata"]["name"] in query.names]
+        found.objects[kind.name] = items
+    there = {item["metadata"]["name"] for items in found.objects.values() for item in items}
+    if missing := [name for name in query.names if name not in there]:
+        place = "" if query.everywhere else f" in namespace {meta.namespace}"
+        raise KokError(
+            ErrorCode.NotFound, f"there is no {query.kind} {', '.join(missing)}{place}", f"kok get {query.kind} -A lists what there is"
+        )
+    return found
+
+
+async def _in_meta(meta: Meta, kind: NamedKind, query: Query) -> list[Manifest]:
+    namespace = "" if query.everywhere or not kind.namespaced else meta.namespace
+    try:
+        return list((await meta.kube.list(kind.kind, namespace=namespace, selector=query.selector)).items)
+    except NotFound:
+        raise KokError(ErrorCode.NotFound, f"{meta.server} serves no {kind.full}: kok is not installed there", "kok meta install") from None
+
+
+async def _in_business(meta: Meta, kind: NamedKind, query: Query, notes: list[str]) -> list[Manifest]:
+    clusters = await clusters_in(meta, namespace="" if query.everywhere else meta.namespace, cluster=query.cluster)
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def of_one(cluster: Manifest) -> list[Manifest]:
+        async with gate:
+            return await _machines_of(meta, kind, cluster, query.selector, notes)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(of_one(cluster)) for cluster in clusters]
+    return [machine for task in tasks for machine in task.result()]
+
+
+async def _machines_of(meta: Meta, kind: NamedKind, cluster: Manifest, selector: str, notes: list[str]) -> list[Manifest]:
+    place = f"{cluster['metadata']['namespace']}/{cluster['metadata']['name']}"
+    try:
+        async with open_business(meta, cluster["metadata"]["namespace"], cluster["metadata"]["name"]) as kube:
+            items = (await kube.list(kind.kind, selector=selector, deadline=BUSINESS_SECONDS)).items
+    except NotFound:
+        notes.append(f"business cluster {place} serves no {kind.full} yet")
+        return []
+    except KokError as error:
+        notes.append(f"business cluster {place} was not looked into: {error.message}")
+        return []
+    return [shown_of(item, place) for item in items]
+
+
+def shown_of(manifest: Manifest, place: str) -> Manifest:
+    """The object with a word about whose it is, for tables only."""
+    metadata = manifest["metadata"]
+    return {**manifest, "metadata": {**metadata, "annotations": {**(metadata.get("annotations") or {}), CLUSTER: place}}}
+
+
+async def changes(meta: Meta, kind: NamedKind, query: Query) -> AsyncIterator[Manifest]:
+    """Every object of the query, then each again when it changes, until the caller stops. Deleted ones come a last time."""
+    async with AsyncExitStack() as stack:
+        kube, namespace, place = meta.kube, "" if query.everywhere or not kind.namespaced else meta.namespace, ""
+        if kind.home == "business":
+            cluster = await _only_cluster(meta, query)
+            place = f"{cluster['metadata']['namespace']}/{cluster['metadata']['name']}"
+            kube = await stack.enter_async_context(open_business(meta, cluster["metadata"]["namespace"], cluster["metadata"]["name"]))
+        async for manifest in _followed(kube, kind, namespace, query.selector):
+            if not query.names or manifest["metadata"]["name"] in query.names:
+                yield shown_of(manifest, place) if place else manifest
+
+
+async def _only_cluster(meta: Meta, query: Query) -> Manifest:
+    clusters = await clusters_in(meta, namespace="" if query.everywhere else meta.namespace, cluster=query.cluster)
+    if len(clusters) == 1:
+        return clusters[0]
+    names = ", ".join(f"{c['metadata']['namespace']}/{c['metadata']['name']}" for c in clusters) or "none"
+    raise KokError(ErrorCode.Usage, f"-w follows one business cluster, and here are {names}", "name it with -n NAMESPACE")
+
+
+async def _followed(kube: KubePort, kind: NamedKind, namespace: str, selector: str) -> AsyncIterator[Manifest]:
+    """List, then watch; a watch that ends goes on where it was, an expired one lists again, a server that is away is asked again."""
+    version, seen = "", set[tuple[str, str]]()
+    while True:
+        if not version:
+            listing = await kube.list(kind.kind, namespace=namespace, selector=selector)
+            version = listing.resource_version
+            for item in listing.items:
+                mark = (item["metadata"]["uid"], item["metadata"]["resourceVersion"])
+                if mark not in seen:
+                    seen.add(mark)
+                    yield item
+        try:
+            async for event in kube.watch(kind.kind, namespace=namespace, selector=selector, resource_version=version):
+                version = event.object["metadata"]["resourceVersion"]
+                if event.type is not WatchEventType.Bookmark:
+                    yield event.object
+        except WatchExpired:
+            version = ""
+        except (Unreachable, DeadlineExceeded):
+            await asyncio.sleep(1.0)

@@ -1,0 +1,26 @@
+"""Options that verbs share, and how they are spelled. Types only; no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+KubeconfigOption = Annotated[
+    str, typer.Option("--kubeconfig", help="Kubeconfig of the meta cluster; default $KUBECONFIG, then ~/.kube/config.", show_default=False)
+]
+ContextOption = Annotated[str, typer.Option("--context", help="Context in it; default its current one.", show_default=False)]
+NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="Namespace; default the context's.", show_default=False)]
+ClusterOption = Annotated[
+    str, typer.Option("--cluster", "-c", help="Business cluster, for what lives in it (machines).", show_default=False)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Which meta cluster, as whom, and which namespace: what the shared options said."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str = ""

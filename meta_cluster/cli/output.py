@@ -1,0 +1,44 @@
+"""-o json|yaml|name|wide: objects as text. Pure; used by every verb that shows objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+
+from meta_cluster.cli.tables import CLUSTER
+from operators.ports.kube import Manifest
+
+
+class Output(StrEnum):
+    """What -o takes; empty is the table."""
+
+    Table = ""
+    Wide = "wide"
+    Json = "json"
+    Yaml = "yaml"
+    Name = "name"
+
+
+def cleaned(manifest: Manifest) -> Manifest:
+    """Without managedFields, which nobody reads, and without what only tables show."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key not in ("managedFields", "annotations")}
+    if annotations := {key: value for key, value in (manifest["metadata"].get("annotations") or {}).items() if key != CLUSTER}:
+        metadata["annotations"] = annotations
+    return {**manifest, "metadata": metadata}
+
+
+def data_text(manifests: Sequence[Manifest], output: Output, *, single: bool) -> str:
+    """JSON or YAML: the object itself when one was named, else a List."""
+    content = [cleaned(manifest) for manifest in manifests]
+    data: object = content[0] if single else {"apiVersion": "v1", "kind": "List", "items": content}
+    if output is Output.Json:
+        return json.dumps(data, indent=2)
+    import yaml
+
+    return str(yaml.safe_dump(data, sort_keys=False, width=140)).rstrip()
+
+
+def name_text(manifests: Sequence[Manifest]) -> str:
+    """`cluster.kok.dev/demo`, one a line, as kubectl's -o name."""
+    return "\n".join(f"{m['kind'].lower()}.{m['apiVersion'].split('/')[0]}/{m['metadata']['name']}" for m in manifests)
