@@ -1,16 +1,18 @@
 """Who we are to an API server, from a kubeconfig (file or text) or from the pod we run in.
 
-Private keys go from the kubeconfig into TLS contexts without touching a disk. Exec plugins are run by the `kubernetes` library; its
-kubeconfig loader is not used, because it leaves keys behind in temporary files. Used by `kube`, `kube_connector` and `kopf_watch`.
+Private keys go from the kubeconfig into TLS contexts without touching a disk. Used by `kube`, `kube_connector` and `kopf_watch`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import json
 import os
 import ssl
 import time
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,8 @@ from operators.ports.kube import Unauthorized
 
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE_SECONDS = 60.0
+PLUGIN_SECONDS = 60.0
+PLUGIN_HINT = "run `kubectl get ns` to see it fail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,19 +101,26 @@ class TokenSource:
 
 
 async def run_exec_plugin(plugin: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The `status` of a client-go credential plugin: its token and expirationTimestamp. Raises Unauthorized if it gives no token."""
-    from kubernetes.aio.config.exec_provider import ExecProvider
-    from kubernetes.aio.config.kube_config import ConfigNode
+    """The `status` of a client-go credential plugin: its token and expirationTimestamp. Raises Unauthorized if it gives no token.
 
+    The protocol: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins
+    """
+    command = [str(plugin.get("command") or ""), *(str(argument) for argument in plugin.get("args") or ())]
+    question = {"apiVersion": plugin.get("apiVersion"), "kind": "ExecCredential", "spec": {"interactive": False}}
+    extra = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or ()}
+    environment = {**os.environ, **extra, "KUBERNETES_EXEC_INFO": json.dumps(question)}
     try:
-        status: Mapping[str, Any] = await ExecProvider(ConfigNode("exec", dict(plugin))).run()
-    except Exception as error:
-        raise Unauthorized(
-            f"the credential plugin {plugin.get('command')} failed: {error}", hint="run `kubectl get ns` to see it"
-        ) from error
-    if not status.get("token"):
-        raise Unauthorized(f"the credential plugin {plugin.get('command')} gave no token; plugins that give certificates are not supported")
-    return status
+        async with asyncio.timeout(PLUGIN_SECONDS):
+            child = await asyncio.create_subprocess_exec(*command, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+            out, err = await child.communicate()
+        status = json.loads(out).get("status") or {}
+    except (OSError, ValueError, AttributeError, TimeoutError) as error:
+        raise Unauthorized(f"the credential plugin {command[0]} failed: {error or 'no answer in time'}", hint=PLUGIN_HINT) from error
+    if child.returncode or not status.get("token"):
+        words = err.decode(errors="replace").strip()[-300:] or "it gave no token (plugins that give certificates are not supported)"
+        raise Unauthorized(f"the credential plugin {command[0]} failed: {words}", hint=PLUGIN_HINT)
+    answer: Mapping[str, Any] = status
+    return answer
 
 
 def _expiry_of(status: Mapping[str, Any]) -> float:
