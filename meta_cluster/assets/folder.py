@@ -24,13 +24,17 @@ from operators.errors import ErrorCode, KokError
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
-    """One asset in the folder. `path` is relative to the folder; `key` is the hash of everything it was made from."""
+    """One asset in the folder. `path` is relative to the folder; `key` is the hash of everything it was made from.
+
+    `stamp` is size, time and inode of the file when its content was last hashed: a file that still has them is not hashed again.
+    """
 
     path: str
     sha256: str
     how: str
     version: str
     key: str
+    stamp: str = ""
 
 
 def default_root() -> Path:
@@ -42,6 +46,12 @@ def sha256_of(path: Path) -> str:
     """The hex digest of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp_of(path: Path) -> str:
+    """Changes whenever the file is written to or replaced."""
+    status = path.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
 
 
 class AssetsFolder:
@@ -69,7 +79,15 @@ class AssetsFolder:
         if entry is None or (key is not None and entry.key != key):
             return None
         path = self.root / entry.path
-        return path if path.is_file() and sha256_of(path) == entry.sha256 else None
+        if not path.is_file():
+            return None
+        return path if stamp_of(path) == entry.stamp or sha256_of(path) == entry.sha256 else None
+
+    def is_whole(self, name: str) -> bool:
+        """Whether an asset's content, hashed now, is what was recorded."""
+        entry = self.index()[name]
+        path = self.root / entry.path
+        return path.is_file() and sha256_of(path) == entry.sha256
 
     def get(self, name: str) -> Path:
         """The verified file of an asset; raises KokError AssetUnavailable with the command that makes it."""
@@ -85,7 +103,7 @@ class AssetsFolder:
         """
         target = self.root / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        done = IndexEntry(path=relative, sha256=sha256_of(made), how=entry["how"], version=entry["version"], key=entry["key"])
+        done = IndexEntry(path=relative, sha256=sha256_of(made), stamp=stamp_of(made), **entry)
         os.replace(made, target)
         self._link_artifact(target, done.sha256)
         with self._lock("index"):
@@ -115,7 +133,9 @@ class AssetsFolder:
     def making(self, name: str) -> Iterator[Path]:
         """Hold the lock of one asset and give a fresh work folder on the same file system; both are gone at the end."""
         with self._lock(f"asset-{name}"):
-            work = Path(tempfile.mkdtemp(dir=self._sub("work"), prefix=f"{name}-"))
+            for left in self._sub("work").glob(f"{name}-@*"):
+                shutil.rmtree(left, ignore_errors=True)  # of a run that was killed: its lock is free
+            work = Path(tempfile.mkdtemp(dir=self._sub("work"), prefix=f"{name}-@"))
             try:
                 yield work
             finally:

@@ -64,7 +64,7 @@ def verify() -> None:
     from meta_cluster.assets.folder import AssetsFolder
 
     folder = AssetsFolder()
-    damaged = [name for name in folder.index() if folder.find(name) is None]
+    damaged = [name for name in folder.index() if not folder.is_whole(name)]
     for name in damaged:
         print(f"damaged: {name}    kok assets ensure {name}")
     if damaged:

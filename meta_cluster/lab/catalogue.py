@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import yaml
 
@@ -23,23 +24,33 @@ NO_EVICTION = {"nodefs.available": "0%", "nodefs.inodesFree": "0%", "imagefs.ava
 CONTAINERD_CHANGES = {"restrict_oom_score_adj = false": "restrict_oom_score_adj = true", "SystemdCgroup = true": "SystemdCgroup = false"}
 
 
-def lab_packages(packages: Iterable[Manifest], *, digests: Mapping[str, str], operator_image: str) -> list[Manifest]:
+@dataclass(frozen=True, slots=True)
+class AssetFacts:
+    """What a package says of an asset. `package_version` is what dpkg calls the version; empty for what is no Debian package."""
+
+    sha256: str
+    package_version: str = ""
+
+
+def lab_packages(packages: Iterable[Manifest], *, assets: Mapping[str, AssetFacts], operator_image: str) -> list[Manifest]:
     """All package versions as the lab installs them: machine packages first, then the cluster packages that name them.
 
-    `digests`: asset name -> sha256. Raises KokError CatalogueInvalid where a package no longer has the setting that the lab must change.
+    `assets`: by asset name. Raises KokError CatalogueInvalid where a package no longer has the setting that the lab must change.
     """
     found = [copy.deepcopy(manifest) for manifest in packages]
-    machine = {m["metadata"]["name"]: _machine_variant(m, digests) for m in found if m["kind"] == "MachinePackageVersion"}
+    machine = {m["metadata"]["name"]: _machine_variant(m, assets) for m in found if m["kind"] == "MachinePackageVersion"}
     names = {original: variant["metadata"]["name"] for original, variant in machine.items()}
     cluster = [_cluster_variant(m, names, operator_image) for m in found if m["kind"] == "ClusterPackageVersion"]
     return [*machine.values(), *cluster]
 
 
-def _machine_variant(package: Manifest, digests: Mapping[str, str]) -> Manifest:
+def _machine_variant(package: Manifest, assets: Mapping[str, AssetFacts]) -> Manifest:
     before = copy.deepcopy(package["spec"])
     for artifact in package["spec"].get("artifacts") or ():
-        if not artifact.get("sha256") and artifact.get("asset") in digests:
-            artifact["sha256"] = digests[artifact["asset"]]
+        if facts := assets.get(artifact.get("asset", "")):
+            artifact.setdefault("sha256", facts.sha256)
+            if facts.package_version:
+                artifact.setdefault("packageVersion", facts.package_version)
     change = CHANGES.get(package["spec"]["component"])
     if change is not None:
         change(package)

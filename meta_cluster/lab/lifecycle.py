@@ -12,14 +12,15 @@ from filelock import FileLock
 
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.builder import Builder
-from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.assets.folder import AssetsFolder, IndexEntry
 from meta_cluster.assets.operator_image import BASE, IMAGE, built_name, checkout
+from meta_cluster.assets.processes import run
 from meta_cluster.assets.progress import say, timed
 from meta_cluster.assets.table import table
 from meta_cluster.bootstrap.install import Installer, InstallReport
 from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
 from meta_cluster.lab import engine, hosts, layout, meta
-from meta_cluster.lab.catalogue import lab_packages
+from meta_cluster.lab.catalogue import AssetFacts, lab_packages
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
 from meta_cluster.lab.machine_images import HOST_IMAGE, docker_name, lab_assets, node_image
@@ -104,13 +105,19 @@ def install(folder: AssetsFolder, *, dev: bool) -> None:
     files = FileCatalogue()
     released = [manifest for place in PACKAGE_FOLDERS for manifest in files.manifests(place)]
     image = built_name(folder)
-    packages = lab_packages(released, digests=digests, operator_image=image)
+    facts = {name: AssetFacts(entry.sha256, deb_version(folder, entry)) for name, entry in index.items()}
+    packages = lab_packages(released, assets=facts, operator_image=image)
     overlay = Overlay.Dev if dev else Overlay.Lab
     manifests = install_manifests(Installation(overlay, image, f"{layout.NODE_ASSETS}/artifacts"), digests, packages=packages)
     report = asyncio.run(_install(manifests))
     names = [m["metadata"]["name"] for m in packages if m["kind"] == "ClusterPackageVersion"]
     layout.package_path().write_text(names[-1])
     say(f"  operators: {len(report.written)} objects written, package version {names[-1]}")
+
+
+def deb_version(folder: AssetsFolder, entry: IndexEntry) -> str:
+    """What dpkg calls the version of an asset; empty for what is no Debian package."""
+    return run(["dpkg-deb", "-f", folder.root / entry.path, "Version"]).strip() if entry.path.endswith(".deb") else ""
 
 
 async def _install(manifests: InstallManifests) -> InstallReport:
