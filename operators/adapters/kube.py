@@ -150,9 +150,10 @@ class KubeClient:
             "kind": "DeleteOptions",
             "propagationPolicy": str(propagation),
             "preconditions": {field: value for field, value in conditions.items() if value},
+            **({"dryRun": ["All"]} if self._dry_run else {}),  # with a body the server does not look at the query
         }
         try:
-            await self._transport.exchange(Request("delete", "DELETE", path, self._dry_run or None, body), deadline)
+            await self._transport.exchange(Request("delete", "DELETE", path, None, body), deadline)
         except NotFound:
             return False
         return True

@@ -1,8 +1,8 @@
 """The Ledger, changed by compare-and-swap only: quorum read -> pure decision -> write with the resourceVersion that was read.
 
 Every path that is not a clear yes is a no: no Ledger, one that cannot be read, one that moves faster than we decide, one that a later
-risk centre has taken over. It never makes the object itself: `install_ledger` does once, `rebuild_ledger` when a person asks for it.
-Called by cluster_operator/risk (reserve, release) and meta_cluster (install, rebuild). What an older version does not know of an entry is kept.
+risk centre has taken over. It never makes the object itself: the installation does once, ledger_origin.py when a person asks for it.
+Called by cluster_operator/risk (reserve, release). What an older version does not know of an entry is kept.
 """
 
 from __future__ import annotations

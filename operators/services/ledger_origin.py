@@ -1,6 +1,7 @@
-"""How a Ledger comes to be: made once by an installation, made anew only because a person asked. Called by meta_cluster, never by an operator.
+"""A Ledger that was lost is made anew only because a person asked, from the grants that are stored. Called by meta_cluster, never by an operator.
 
-An empty Ledger in place of a lost one would give every slot away a second time, so nothing here makes one while grants are live.
+The first one, empty, is made by the installation (meta_cluster/bootstrap/install.py). An empty one in place of a lost one would give every
+slot away a second time.
 """
 
 from __future__ import annotations
@@ -9,31 +10,10 @@ from operators.api.base import API_VERSION
 from operators.api.risk import LedgerSpec, OperationGrant
 from operators.domain.risk.retention import rebuilt_ledger
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import AlreadyExists, Kind, KubePort, Manifest
+from operators.ports.kube import Kind, KubePort, Manifest
 from operators.services.ledger import SYSTEM_NAMESPACE, ledger_ref, read_ledger
 
 GRANTS = Kind(API_VERSION, "OperationGrant")
-
-
-async def install_ledger(kube: KubePort, namespace: str = SYSTEM_NAMESPACE) -> bool:
-    """Make the first Ledger; True if it was made, False if there is one (which is left as it is, readable or not).
-
-    Raises KokError LedgerUnreadable if there is none although grants are live: then one was lost, and `rebuild_ledger` is the verb.
-    """
-    if await kube.get(ledger_ref(namespace)) is not None:
-        return False
-    live = (await _implied(kube, epoch=0)).in_flight
-    if live:
-        raise KokError(
-            ErrorCode.LedgerUnreadable,
-            f"the Ledger is missing although {len(live)} OperationGrants are live, for example {live[0].namespace}/{live[0].op_id}: it was lost",
-            "rebuild it from the stored grants; an empty one would allow everything a second time",
-        )
-    try:
-        await kube.create(_manifest_of(LedgerSpec(), namespace))
-    except AlreadyExists:
-        return False
-    return True
 
 
 async def rebuild_ledger(kube: KubePort, *, epoch: int, namespace: str = SYSTEM_NAMESPACE) -> LedgerSpec:
