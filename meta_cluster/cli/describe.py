@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption
+from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption, complete_kind
 
 if TYPE_CHECKING:
     from meta_cluster.cli.tree import Node
 
 
 def describe(
-    kind: Annotated[str, typer.Argument(help="cluster, machine, pool, or any other kind of kok.")],
+    kind: Annotated[str, typer.Argument(help="cluster, machine, pool, or any other kind of kok.", autocompletion=complete_kind)],
     name: Annotated[str, typer.Argument(help="Its name.")],
     namespace: NamespaceOption = "",
     cluster: ClusterOption = "",

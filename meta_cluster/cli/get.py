@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption
+from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption, complete_kind
 
 if TYPE_CHECKING:
     from meta_cluster.cli.kinds import NamedKind
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def get(
-    kind: Annotated[str, typer.Argument(help="clusters, machines, machinepools, ... or their short names; `kok` for every kind.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            help="clusters, machines, machinepools, ... or their short names; `kok` for every kind.", autocompletion=complete_kind
+        ),
+    ],
     names: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
     namespace: NamespaceOption = "",
     all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Every namespace.")] = False,

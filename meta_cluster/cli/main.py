@@ -65,6 +65,10 @@ def run(words: list[str]) -> int:
     """One command line; the exit code. Errors are told on stderr."""
     from meta_cluster.cli.console import tell, tell_error
 
+    if COMPLETE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
     try:
         code = app_for(words)(args=words, prog_name="kok", standalone_mode=False)
         return int(code or 0)

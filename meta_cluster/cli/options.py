@@ -1,4 +1,4 @@
-"""Options that verbs share, and how they are spelled. Types only; no behaviour."""
+"""Options that verbs share, and how they are spelled. Types, and what the shell may complete."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="Namespa
 ClusterOption = Annotated[
     str, typer.Option("--cluster", "-c", help="Business cluster, for what lives in it (machines).", show_default=False)
 ]
+
+
+def complete_kind(incomplete: str) -> list[str]:
+    """Kinds for the shell's completion."""
+    from meta_cluster.cli.kinds import ALL, NAMED
+
+    return [word for word in (ALL, *(kind.plural for kind in NAMED)) if word.startswith(incomplete)]
 
 
 @dataclass(frozen=True, slots=True)

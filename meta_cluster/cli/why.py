@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption
+from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption, complete_kind
 
 if TYPE_CHECKING:
     from meta_cluster.cli.access import Meta
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def why(
-    kind: Annotated[str, typer.Argument(help="cluster, machine, pool, or any other kind of kok.")],
+    kind: Annotated[str, typer.Argument(help="cluster, machine, pool, or any other kind of kok.", autocompletion=complete_kind)],
     name: Annotated[str, typer.Argument(help="Its name.")],
     namespace: NamespaceOption = "",
     cluster: ClusterOption = "",
