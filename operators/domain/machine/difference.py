@@ -43,18 +43,20 @@ def differences(desired: tuple[DesiredPackage, ...], report: HostReport) -> tupl
 
 def package_difference(desired: DesiredPackage, report: PackageReport | None) -> PackageDifference | None:
     """The first thing that differs, or None if the host is right."""
-    if report is None:
+    if report is None or not is_present(report):
         return PackageDifference(desired.component, desired.name, f"{desired.component} is not installed", desired.effect.install)
     words = next(_differing(desired, report), "")
     return PackageDifference(desired.component, desired.name, words, _effect_of(desired, report)) if words else None
 
 
 def _effect_of(desired: DesiredPackage, report: PackageReport) -> Effect:
-    """An apply that was cut leaves no name behind: then what runs says whether there is anything to hurt."""
-    if report.name == desired.name:
-        return desired.effect.configuration
-    present = report.name or report.version or any(unit.active for unit in report.units.values())
-    return desired.effect.version if present else desired.effect.install
+    """An apply that was cut leaves no name behind; something runs nevertheless, and that is what may be hurt."""
+    return desired.effect.configuration if report.name == desired.name else desired.effect.version
+
+
+def is_present(report: PackageReport) -> bool:
+    """Whether anything of the component is there to be hurt."""
+    return bool(report.name or report.version) or any(unit.active for unit in report.units.values())
 
 
 def _differing(desired: DesiredPackage, report: PackageReport) -> Iterator[str]:

@@ -1,0 +1,37 @@
+"""A second API server with controllers as the business cluster, and a rig per test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.api_server import ApiServer
+from tests.integration.machine_operator.rig import Rig
+
+CRDS = str(Path(__file__).parents[3] / "manifests" / "crds")
+
+
+@pytest.fixture(scope="session")
+def business_server() -> Iterator[ApiServer]:
+    """The business cluster of all tests here, one after the other."""
+    server = ApiServer()
+    try:
+        server.start()
+        server.start_controller_manager()
+        server.kubectl("apply", "--server-side", "-f", CRDS)
+        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", CRDS)
+        server.kubectl("create", "clusterrolebinding", "bootstrap", "--clusterrole=system:node-bootstrapper", "--group=system:bootstrappers")
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+async def rig(api_server: ApiServer, business_server: ApiServer, crds: None, namespace: str) -> AsyncIterator[Rig]:
+    made = Rig(api_server, business_server, namespace)
+    await made.empty_business()
+    await made.prepare()
+    yield made
+    await made.close()
