@@ -12,14 +12,17 @@ from operators.ports.kube import Manifest
 PACKAGE_KINDS = ("ClusterPackageVersion", "MachinePackageVersion")
 
 
-def resolved(packages: Iterable[Manifest], digests: Mapping[str, str]) -> list[Manifest]:
+NONE: Mapping[str, str] = {}
+
+
+def resolved(packages: Iterable[Manifest], digests: Mapping[str, str], deb_versions: Mapping[str, str] = NONE) -> list[Manifest]:
     """The package versions among `packages`, machine packages first, each artifact with its sha256.
 
-    `digests`: asset name -> sha256. Raises KokError AssetUnavailable for an asset that is not there, InvalidObject for a manifest that is none,
+    `digests`: asset name -> sha256; `deb_versions`: asset name -> what dpkg calls the version of a .deb, for artifacts that do not say. Raises KokError AssetUnavailable for an asset that is not there, InvalidObject for a manifest that is none,
     PackageMissing for a ClusterPackageVersion that names a machine package which is not among them.
     """
     found = [manifest for manifest in packages if manifest["kind"] in PACKAGE_KINDS]
-    machine = [_with_digests(m, digests) for m in found if m["kind"] == "MachinePackageVersion"]
+    machine = [_with_facts(m, digests, deb_versions) for m in found if m["kind"] == "MachinePackageVersion"]
     cluster = [m for m in found if m["kind"] == "ClusterPackageVersion"]
     names = {MachinePackageVersion.parse(m).metadata.name for m in machine}
     for manifest in cluster:
@@ -27,12 +30,14 @@ def resolved(packages: Iterable[Manifest], digests: Mapping[str, str]) -> list[M
     return machine + cluster
 
 
-def _with_digests(manifest: Manifest, digests: Mapping[str, str]) -> Manifest:
+def _with_facts(manifest: Manifest, digests: Mapping[str, str], deb_versions: Mapping[str, str]) -> Manifest:
     result = copy.deepcopy(manifest)
     for artifact in result["spec"].get("artifacts") or ():
+        asset = str(artifact.get("asset") or "")
+        if version := deb_versions.get(asset):
+            artifact.setdefault("packageVersion", version)
         if artifact.get("sha256"):
             continue
-        asset = str(artifact.get("asset") or "")
         if asset not in digests:
             raise KokError(
                 ErrorCode.AssetUnavailable,

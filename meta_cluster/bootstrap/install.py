@@ -76,7 +76,7 @@ class Installer:
             raise KokError(
                 ErrorCode.LedgerUnreadable,
                 f"there are {grants} OperationGrants but no Ledger {SYSTEM_NAMESPACE}/ledger: it was deleted, and every dangerous operation is denied",
-                "see what is in flight (kubectl get operationgrants.kok.dev -A); delete the grants that are over, then install again",
+                "kok meta rebuild-ledger makes it anew from the grants; then install again",
             )
         await self._stage("ledger", [LEDGER], create_object)
 

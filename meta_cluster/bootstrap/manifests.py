@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from meta_cluster.bootstrap.catalogue import resolved
+from meta_cluster.bootstrap.catalogue import NONE, resolved
 from meta_cluster.bootstrap.overlay import rendered
 from operators.adapters.catalogue_files import FileCatalogue, data_root
 from operators.api import KINDS
@@ -62,9 +62,13 @@ class InstallManifests:
 
 
 def install_manifests(
-    installation: Installation, digests: Mapping[str, str], *, packages: Iterable[Manifest] | None = None
+    installation: Installation,
+    digests: Mapping[str, str],
+    *,
+    packages: Iterable[Manifest] | None = None,
+    deb_versions: Mapping[str, str] = NONE,
 ) -> InstallManifests:
-    """The manifests of an installation. `packages` replaces those of this release; `digests`: asset name -> sha256.
+    """The manifests of an installation. `packages` replaces those of this release; the maps are those of `catalogue.resolved`.
 
     Raises KokError of `overlay.rendered` and `catalogue.resolved`.
     """
@@ -75,7 +79,7 @@ def install_manifests(
     return InstallManifests(
         crds=tuple(crd_of(kind) for kind in KINDS if kind.INFO.home == "meta"),
         base=tuple(m for m in operators if m["kind"] not in _WORKLOADS),
-        catalogue=tuple(resolved(packages, digests)),
+        catalogue=tuple(resolved(packages, digests, deb_versions)),
         workloads=tuple(m for m in operators if m["kind"] in _WORKLOADS),
     )
 

@@ -154,7 +154,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.LedgerUnreadable: Entry(
         "the risk centre's Ledger is missing or cannot be read: every dangerous operation is denied until it can",
-        "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one",
+        "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one, `kok meta rebuild-ledger` a lost one",
     ),
     E.NotFound: Entry(
         "the object, its namespace or its kind is not there",

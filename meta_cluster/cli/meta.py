@@ -49,7 +49,8 @@ def install(
     from meta_cluster.cli.access import run
 
     overlay = Overlay.Dev if dev else Overlay.Lab if artifacts.startswith("/") else Overlay.Production
-    manifests = install_manifests(Installation(overlay, image, artifacts), _digests())
+    digests, deb_versions = _assets()
+    manifests = install_manifests(Installation(overlay, image, artifacts), digests, deb_versions=deb_versions)
     report = run(_install(Access(kubeconfig, context), manifests, timeout, dry_run=dry_run))
     _print(report, dry_run=dry_run)
 
@@ -64,11 +65,15 @@ async def _install(access: Access, manifests: InstallManifests, patience: float,
         return await Installer(meta.kube, tell, Mode.Try if dry_run else Mode.Do, patience=patience).run(manifests)
 
 
-def _digests() -> dict[str, str]:
-    """Asset name -> sha256, from the assets folder."""
+def _assets() -> tuple[dict[str, str], dict[str, str]]:
+    """Of the assets folder, by asset name: the sha256 of each, and what dpkg calls the version of each .deb."""
     from meta_cluster.assets.folder import AssetsFolder
+    from meta_cluster.lab.lifecycle import deb_version
 
-    return {name: entry.sha256 for name, entry in AssetsFolder().index().items()}
+    folder = AssetsFolder()
+    index = folder.index()
+    digests = {name: entry.sha256 for name, entry in index.items()}
+    return digests, {name: version for name, entry in index.items() if (version := deb_version(folder, entry))}
 
 
 def _print(report: InstallReport, *, dry_run: bool) -> None:
@@ -143,6 +148,33 @@ def status(kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> No
     say(rendered(Table(("PART", "STATE", "DETAIL"), tuple((row.part, row.state, row.detail) for row in rows)), width=width()))
     if any(row.state != "ok" for row in rows):
         raise KokError(ErrorCode.NotFound, "kok is not whole there", "kok meta install brings what is missing")
+
+
+@app.command("rebuild-ledger")
+def rebuild_ledger(kubeconfig: KubeconfigOption = "", context: ContextOption = "", yes: Yes = False) -> None:
+    """Make a lost Ledger anew from the OperationGrants that are stored; what was deleted with them is forgotten.
+
+    Example:
+
+      kok meta rebuild-ledger
+    """
+    from meta_cluster.cli.access import run
+
+    _confirm("Make the Ledger anew? Acts in flight whose OperationGrant was deleted will not be counted any more.", yes=yes)
+    run(_rebuild(Access(kubeconfig, context)))
+
+
+async def _rebuild(access: Access) -> None:
+    from meta_cluster.bootstrap.install import SYSTEM_NAMESPACE
+    from meta_cluster.cli.access import open_meta
+    from meta_cluster.cli.console import say
+    from operators.adapters.lease_kube import KubeLease
+    from operators.services.ledger_origin import rebuild_ledger
+
+    async with open_meta(access, field_manager=FIELD_MANAGER) as meta:
+        lease = await KubeLease(meta.kube, namespace=SYSTEM_NAMESPACE, name="kok-cluster-operator").read()
+        spec = await rebuild_ledger(meta.kube, epoch=lease.epoch if lease else 0)
+        say(f"Ledger made anew with {len(spec.in_flight)} acts in flight")
 
 
 async def _look(access: Access) -> dict[str, list[dict[str, object]]]:
