@@ -146,7 +146,7 @@ class Actor:
             if data is None:
                 raise KokError(ErrorCode.KeysLost, f"{ref} holds nothing of {spec.secret}")
             kind = "kubernetes.io/tls" if {"tls.crt", "tls.key"} <= set(data) else "Opaque"
-            await self._write_secret(view, spec.secret, "root-keys", Issued(kind, data))
+            await self._write_secret(view, spec.secret, spec.component, Issued(kind, data))
 
     async def _issue(self, view: PlaneView, leaves: Sequence[LeafSpec]) -> None:
         """Keys and certificates are made off the loop, all at once, then written some at a time."""

@@ -20,7 +20,7 @@ from operators.cluster_operator.cluster.endpoint import endpoint_of
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
 from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
-from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane.certificates import digest_of
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs, etcds_of
@@ -32,6 +32,7 @@ from operators.ports.kube import Key, Manifest, Ref
 Part = TypeVar("Part")
 SecretData = Mapping[str, str]
 READ_SECONDS = 5.0
+PACKAGE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class Observer:
 
     def __init__(self, world: World, planner: Planner, business: BusinessLook) -> None:
         self._world, self._planner, self._business = world, planner, business
+        self._packages: Remembered[ClusterPackageVersion] = Remembered(64, PACKAGE_SECONDS)
 
     async def observe(self, key: Key) -> PlaneView | None:
         """The view; None if the Cluster is gone."""
@@ -65,7 +67,7 @@ class Observer:
             return None
         cluster = Cluster.parse(manifest)
         view = self._from_cache(key, cluster, manifest)
-        release, package = self._authorised(cluster)
+        release, package = await self._authorised(cluster)
         view = replace(view, release=release, package=package)
         if isinstance(package, ClusterPackageVersion) and not view.older:
             view = await self._planned(key, view, package)
@@ -103,16 +105,22 @@ class Observer:
         name = str(first["metadata"]["name"])
         return "" if name == key.name else name
 
-    def _authorised(self, cluster: Cluster) -> tuple[ClusterRelease | Unknown | None, ClusterPackageVersion | Unknown | None]:
+    async def _authorised(self, cluster: Cluster) -> tuple[ClusterRelease | Unknown | None, ClusterPackageVersion | Unknown | None]:
         """What is authorised, and that package; before the first authorisation the wished one."""
         found = self._world.cache.get(kinds.RELEASE.ref(cluster.metadata.name, cluster.metadata.namespace or ""))
         try:
             release = ClusterRelease.parse(found) if found else None
             wanted = release.spec.current.package_version if release else cluster.spec.package_version
-            manifest = self._world.cache.get(kinds.PACKAGE.ref(wanted))
-            return release, ClusterPackageVersion.parse(manifest) if manifest else None
+            return release, await self._package(wanted)
         except KokError as error:
             return Unknown(error.message), Unknown(error.message)
+
+    async def _package(self, name: str) -> ClusterPackageVersion | None:
+        """Read live, once a minute: a package that no Cluster uses yet wakes nobody, so the cache does not hold it."""
+        if known := self._packages.get(name):
+            return known
+        manifest = await self._world.meta.get(kinds.PACKAGE.ref(name), deadline=READ_SECONDS)
+        return self._packages.put(name, ClusterPackageVersion.parse(manifest)) if manifest else None
 
     async def _planned(self, key: Key, view: PlaneView, package: ClusterPackageVersion) -> PlaneView:
         """Endpoint, keys, plan, and the look inside: each needs the one before."""

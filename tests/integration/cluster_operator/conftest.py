@@ -1,0 +1,52 @@
+"""Fixtures: the meta API server with controllers and kinds, the business server, a Stage per test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_credentials import kubeconfig_credentials
+from operators.ports.kube import AlreadyExists, KubePort
+from tests.integration.api_server import ApiServer
+from tests.integration.cluster_operator.world_of_planes import SYSTEM, OneBusinessServer, Stage, package_manifest
+
+
+@pytest.fixture(scope="session")
+def business_server() -> Iterator[ApiServer]:
+    """The API server that answers for every business cluster."""
+    server = ApiServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+async def business(business_server: ApiServer) -> AsyncIterator[KubePort]:
+    """A port to it that may do everything, with the operator's field manager."""
+    client = KubeClient(
+        kubeconfig_credentials(business_server.kubeconfig("operator", groups=["system:masters"])), field_manager="kok-cluster-operator"
+    )
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def meta(kube_as: Callable[..., KubeClient], api_server_with_controllers: ApiServer, crds: None) -> KubePort:
+    """A port to the meta cluster, with what every Cluster needs."""
+    kube = kube_as("test-admin", "system:masters", field_manager="kok-cluster-operator")
+    for manifest in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}, package_manifest()):
+        try:
+            await kube.create(manifest)
+        except AlreadyExists:
+            continue
+    return kube
+
+
+@pytest.fixture
+def stage(meta: KubePort, business: KubePort, namespace: str) -> Stage:
+    """A namespace for one Cluster."""
+    return Stage(meta, OneBusinessServer(business), namespace)

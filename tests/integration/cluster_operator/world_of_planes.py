@@ -1,0 +1,299 @@
+"""What the tests of the Cluster controller stand on: an operator as a crashable thing, pods that come up, and business clusters that answer.
+
+Real: the meta API server with kube-controller-manager (Deployments, StatefulSets, garbage collection), and a second API server that
+answers for every business cluster. Simulated: only that pods of planes become Ready, as there is no kubelet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from operators.adapters.catalogue_files import FileCatalogue
+from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.cluster.controller import ClusterController
+from operators.cluster_operator.cluster.world import World
+from operators.domain.plane.steps import Done, Stall, Step
+from operators.domain.plane.view import PlaneView
+from operators.engine.cache import ObjectCache
+from operators.engine.metrics import Metrics
+from operators.engine.queue import WorkQueue
+from operators.engine.reconcile import GONE, LoopTools, ReconcileLoop
+from operators.engine.recorder import EventRecorder
+from operators.engine.sweep import Sweeper
+from operators.errors import KokError
+from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource
+
+PACKAGE = "kubernetes-1.35.4-test"
+SYSTEM = "kok-system"
+PATIENCE = 30.0
+
+
+def package_manifest(name: str = PACKAGE) -> Manifest:
+    """A ClusterPackageVersion of the catalogue's templates."""
+    image = "registry.k8s.io/{}:v1.35.4".format
+    return {
+        "apiVersion": "kok.dev/v1alpha1",
+        "kind": "ClusterPackageVersion",
+        "metadata": {"name": name},
+        "spec": {
+            "kubernetesVersion": "1.35.4",
+            "planeRevision": "r1",
+            "components": {
+                "etcd": {"version": "3.6.8", "image": "registry.k8s.io/etcd:3.6.8-0"},
+                "apiserver": {"image": image("kube-apiserver")},
+                "controllerManager": {"image": image("kube-controller-manager")},
+                "scheduler": {"image": image("kube-scheduler")},
+                "machineOperator": {"image": "registry.kok.dev/kok:test"},
+            },
+            "addons": {
+                "coredns": {"image": "registry.k8s.io/coredns/coredns:v1.12.4"},
+                "kubeProxy": {"image": image("kube-proxy")},
+                "cni": {"name": "flannel", "image": "ghcr.io/flannel-io/flannel:v0.26.7"},
+            },
+        },
+    }
+
+
+def cluster_manifest(namespace: str, name: str = "demo", **spec: Any) -> Manifest:
+    """A Cluster that may be deleted; `spec` is merged over what it needs."""
+    wish = {
+        "packageVersion": PACKAGE,
+        "endpoint": {"type": "ClusterIP"},
+        "network": {"podCIDR": "10.245.0.0/16", "serviceCIDR": "10.96.0.0/16"},
+        "deletionProtection": False,
+        "etcd": {"members": 1, "storageGiB": 1, "separateEvents": False},
+    }
+    return {
+        "apiVersion": "kok.dev/v1alpha1",
+        "kind": "Cluster",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {**wish, **spec},
+    }
+
+
+@dataclass
+class OneBusinessServer:
+    """KubeConnector: every kubeconfig leads to the same real API server; what it says is only checked to be one."""
+
+    port: KubePort
+    connected: set[str] = field(default_factory=set)
+
+    def connect(self, name: str, kubeconfig: str) -> KubePort:
+        assert yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"].startswith("https://")
+        self.connected.add(name)
+        return self.port
+
+    async def forget(self, name: str) -> None:
+        self.connected.discard(name)
+
+
+class Operator:
+    """One process of the Cluster-Operator, with nothing in its memory: its cache is filled by sweeps, one key is passed again and again."""
+
+    def __init__(self, kube: KubePort, business: OneBusinessServer) -> None:
+        self.kube = kube
+        metrics = Metrics()
+        self.cache = ObjectCache(lambda key: None)
+        for watched in kinds.watched_kinds(lambda name: ()):
+            self.cache.follow(watched)
+        self._sweeper = Sweeper(self.cache, {"meta": kube}, metrics)
+        self.controller = ClusterController(World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM))
+        tools = LoopTools(kube, EventRecorder(kube, "kok-cluster-operator", "test"), metrics)
+        self._loop = ReconcileLoop(self.controller, WorkQueue("cluster"), tools)
+        self.steps: list[Step] = []
+        self.failed = ""
+        self._note_steps()
+
+    def _note_steps(self) -> None:
+        decide = self.controller.next_step
+
+        def noted(view: PlaneView) -> Step:
+            step = decide(view)
+            self.steps.append(step)
+            return step
+
+        self.controller.next_step = noted  # type: ignore[method-assign]
+
+    async def one_pass(self, key: Key) -> float | None:
+        """Sweep, then one pass; a KokError of the pass is given back as a short wait, as the queue would do."""
+        for watched in self.cache.watched:
+            await self._sweeper.sweep_kind(watched)
+        try:
+            return await self._loop.reconcile(key)
+        except KokError as error:
+            self.failed = str(error)
+            return 0.1
+
+    @property
+    def last(self) -> Step:
+        """What the last pass decided."""
+        return self.steps[-1]
+
+
+class Pods:
+    """Brings pods of planes up: Running and Ready, as a kubelet would say. `broken` components never get there."""
+
+    def __init__(self, kube: KubePort, namespace: str) -> None:
+        self._kube, self._namespace = kube, namespace
+        self.broken: dict[str, Manifest] = {}
+
+    async def tick(self) -> None:
+        """Everything that is there now."""
+        for pod in (await self._kube.list(kinds.POD, namespace=self._namespace)).items:
+            wanted = self.broken.get(pod["metadata"]["labels"].get("app.kubernetes.io/component", ""), READY)
+            status = pod.get("status") or {}
+            if status.get("conditions") == wanted["conditions"] or pod["metadata"].get("deletionTimestamp"):
+                continue
+            ref = kinds.POD.ref(pod["metadata"]["name"], self._namespace)
+            try:
+                await self._kube.patch_json(ref, {"status": wanted}, subresource=Subresource.Status)
+            except NotFound:
+                continue
+
+
+READY: Manifest = {
+    "phase": "Running",
+    "conditions": [
+        {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+        {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+    ],
+}
+PULLING: Manifest = {
+    "phase": "Pending",
+    "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    "containerStatuses": [
+        {
+            "name": "apiserver",
+            "image": "x",
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {
+                "waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry.k8s.io/kube-apiserver:v1.35.4"'}
+            },
+        }
+    ],
+}
+
+
+@dataclass
+class Stage:
+    """A namespace with a Cluster in it, and everything to make passes over it."""
+
+    admin: KubePort
+    business: OneBusinessServer
+    namespace: str
+    name: str = "demo"
+    pods: Pods = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pods = Pods(self.admin, self.namespace)
+
+    @property
+    def key(self) -> Key:
+        return kinds.key_of(self.namespace, self.name)
+
+    def operator(self, kube: KubePort | None = None) -> Operator:
+        """A fresh process, through that port."""
+        return Operator(kube or self.admin, self.business)
+
+    async def create(self, **spec: Any) -> None:
+        await self.admin.create(cluster_manifest(self.namespace, self.name, **spec))
+
+    async def cluster(self) -> Manifest:
+        found = await self.admin.get(kinds.CLUSTER.ref(self.name, self.namespace))
+        assert found, f"Cluster {self.name} is gone"
+        return found
+
+    async def condition(self, kind: str) -> Manifest:
+        conditions = (await self.cluster()).get("status", {}).get("conditions", [])
+        return next(each for each in conditions if each["type"] == kind)
+
+    async def until(self, operator: Operator, reached: Callable[[Step], bool], patience: float = PATIENCE) -> Step:
+        """Passes until a step is reached."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            after = await operator.one_pass(self.key)
+            if after == GONE:
+                raise AssertionError(f"the Cluster is gone; last steps: {[type(each).__name__ for each in operator.steps[-5:]]}")
+            if reached(operator.last):
+                return operator.last
+            await self.pods.tick()
+            await asyncio.sleep(min(after or 0.0, 0.05))
+        raise AssertionError(
+            f"not reached in {patience:.0f} s; last: {type(operator.last).__name__} {operator.last.reason}; failed: {operator.failed}"
+        )
+
+    async def settle(self, operator: Operator, patience: float = PATIENCE) -> Step:
+        """Passes until it is done."""
+        return await self.until(operator, lambda step: isinstance(step, Done), patience)
+
+    async def stalled(self, operator: Operator) -> Stall:
+        step = await self.until(operator, lambda step: isinstance(step, Stall))
+        assert isinstance(step, Stall)
+        return step
+
+    async def until_gone(self, operator: Operator, patience: float = PATIENCE) -> None:
+        """Passes until the Cluster is no more."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            if await operator.one_pass(self.key) == GONE:
+                return
+            await self.pods.tick()
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"not gone in {patience:.0f} s; last: {operator.last}")
+
+    async def secret(self, name: str, namespace: str = "") -> dict[str, str]:
+        found = await self.admin.get(kinds.SECRET.ref(name, namespace or self.namespace))
+        return (found or {}).get("data") or {}
+
+    async def snapshot(self) -> dict[str, Manifest]:
+        """Every object of the Cluster, without what differs from run to run."""
+        found: dict[str, Manifest] = {}
+        for kind in (*kinds.CHILDREN, kinds.RELEASE, *kinds.OUTSIDE_CHILDREN):
+            selector = f"kok.dev/cluster={self.name}"
+            namespace = "" if kind in kinds.OUTSIDE_CHILDREN else self.namespace
+            for each in (await self.admin.list(kind, namespace=namespace, selector=selector)).items:
+                if namespace or self.namespace in each["metadata"]["name"]:
+                    found[f"{kind.kind}/{each['metadata']['name']}".replace(self.namespace, "NS")] = _timeless(each, self.namespace)
+        sealed = await self.admin.get(kinds.SECRET.ref(f"root-keys.{self.namespace}.{self.name}", SYSTEM))
+        found["sealed"] = _timeless(sealed or {"metadata": {}}, self.namespace)
+        return found
+
+
+VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
+
+
+def _timeless(manifest: Manifest, namespace: str) -> Manifest:
+    """Names, labels and specs; of Secrets only which keys they hold, of digests nothing."""
+    result = copy.deepcopy(manifest)
+    result.pop("status", None)
+    for field_name in VOLATILE:
+        result["metadata"].pop(field_name, None)
+    if manifest.get("kind") == "Secret":
+        result["data"] = {key: len(base64.b64decode(value)) > 0 for key, value in (manifest.get("data") or {}).items()}
+    if manifest.get("kind") == "ClusterRelease":
+        result["spec"]["current"].pop("at")
+    return _without_digests(result, namespace)
+
+
+def _without_digests(value: Any, namespace: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_digests(inner, namespace) for key, inner in value.items() if key not in VOLATILE_KEYS}
+    if isinstance(value, list):
+        return [_without_digests(inner, namespace) for inner in value]
+    return value.replace(namespace, "NS") if isinstance(value, str) else value
+
+
+VOLATILE_KEYS = frozenset(
+    {"kok.dev/applied-hash", "kok.dev/secrets", "kok.dev/cluster-uid", "clusterIP", "clusterIPs", "deployment.kubernetes.io/revision", "volumeName",
+     "KOK_ETCD_TOKEN", "token", "clusterID", "cluster-id", "cluster_id", "uid"}
+)  # fmt: skip
