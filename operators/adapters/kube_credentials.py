@@ -13,7 +13,7 @@ import os
 import ssl
 import time
 from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -110,17 +110,35 @@ async def run_exec_plugin(plugin: Mapping[str, Any]) -> Mapping[str, Any]:
     extra = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or ()}
     environment = {**os.environ, **extra, "KUBERNETES_EXEC_INFO": json.dumps(question)}
     try:
-        async with asyncio.timeout(PLUGIN_SECONDS):
-            child = await asyncio.create_subprocess_exec(*command, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
-            out, err = await child.communicate()
-        status = json.loads(out).get("status") or {}
-    except (OSError, ValueError, AttributeError, TimeoutError) as error:
+        code, out, err = await _run(command, environment)
+    except (OSError, TimeoutError) as error:
         raise Unauthorized(f"the credential plugin {command[0]} failed: {error or 'no answer in time'}", hint=PLUGIN_HINT) from error
-    if child.returncode or not status.get("token"):
+    status: Mapping[str, Any] = {} if code else _status_of(out)
+    if not status.get("token"):
         words = err.decode(errors="replace").strip()[-300:] or "it gave no token (plugins that give certificates are not supported)"
         raise Unauthorized(f"the credential plugin {command[0]} failed: {words}", hint=PLUGIN_HINT)
-    answer: Mapping[str, Any] = status
-    return answer
+    return status
+
+
+async def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+    """Exit code, output and errors; the child does not outlive its time."""
+    child = await asyncio.create_subprocess_exec(*command, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=PIPE)
+    try:
+        async with asyncio.timeout(PLUGIN_SECONDS):
+            out, err = await child.communicate()
+    finally:
+        if child.returncode is None:
+            child.kill()
+    return child.returncode or 0, out, err
+
+
+def _status_of(answer: bytes) -> Mapping[str, Any]:
+    """The status of an ExecCredential; empty if the answer is none."""
+    try:
+        status = json.loads(answer)["status"]
+    except (ValueError, KeyError, TypeError):
+        return {}
+    return status if isinstance(status, dict) else {}
 
 
 def _expiry_of(status: Mapping[str, Any]) -> float:

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from operators.ports.kube import Key, Kind, Manifest, Ref, Watched, WatchEvent, WatchEventType
 
+log = structlog.get_logger(__name__)
 Slot = tuple[str, str]
 
 
@@ -85,10 +88,10 @@ class ObjectCache:
             return False
         if not is_selected(watched, manifest):
             return old is not None and self._drop(watched, slot)
-        keys = set(watched.keys_of(manifest))
+        keys = keys_of(watched, manifest)
         if keys:
             store[slot] = Entry(slim(manifest), told)
-            self._wake_all(keys | set(watched.keys_of(old.manifest) if old else ()))
+            self._wake_all(keys | (keys_of(watched, old.manifest) if old else set()))
             return True
         return old is not None and self._drop(watched, slot)
 
@@ -97,13 +100,13 @@ class ObjectCache:
         slot = slot_of(manifest)
         old = self._stores[watched.server, watched.kind].get(slot)
         if old is None:
-            self._wake_all(set(watched.keys_of(manifest)))
+            self._wake_all(keys_of(watched, manifest))
         elif old.version <= version_of(manifest) or old.manifest["metadata"].get("uid") == manifest["metadata"].get("uid"):
             self._drop(watched, slot)
 
     def _drop(self, watched: Watched, slot: Slot) -> bool:
         entry = self._stores[watched.server, watched.kind].pop(slot)
-        self._wake_all(set(watched.keys_of(entry.manifest)))
+        self._wake_all(keys_of(watched, entry.manifest))
         return True
 
     def entries(self, watched: Watched) -> Iterator[Entry]:
@@ -117,6 +120,15 @@ class ObjectCache:
     def _wake_all(self, keys: set[Key]) -> None:
         for key in sorted(keys):
             self._wake(key)
+
+
+def keys_of(watched: Watched, manifest: Manifest) -> set[Key]:
+    """The root keys of an object. One that breaks the mapping is told and left out: it must not stop what all others depend on."""
+    try:
+        return set(watched.keys_of(manifest))
+    except Exception:
+        log.exception("mapping to keys broke; this is a bug", kind=str(watched.kind), object="/".join(slot_of(manifest)))
+        return set()
 
 
 def slot_of(manifest: Manifest) -> Slot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
@@ -100,6 +101,14 @@ def test_should_select_by_labels(selector, kept):
 def test_should_refuse_to_answer_for_a_kind_that_nobody_watches():
     with pytest.raises(KeyError):
         Bench().cache.get(Ref("v1", "Secret", "ns", "s"))
+
+
+def test_should_not_stop_at_an_object_that_breaks_the_mapping():
+    bench = Bench(Watched(POD, lambda manifest: [Key("test", "ns", manifest["spec"]["owner"])]))
+    with structlog.testing.capture_logs() as logs:
+        assert bench.tell(WatchEventType.Added, pod("p", 5)) == []
+    assert [(line["event"], line["object"]) for line in logs] == [("mapping to keys broke; this is a bug", "ns/p")]
+    assert bench.tell(WatchEventType.Added, {**pod("q", 6), "spec": {"owner": "a"}}) == ["a"]
 
 
 async def test_should_wake_on_a_deletion_that_the_watch_missed():

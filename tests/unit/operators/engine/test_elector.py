@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -169,3 +171,18 @@ async def test_should_let_exactly_one_of_many_win():
     many = [Candidate(lease, f"candidate-{number}").start() for number in range(20)]
     await asyncio.sleep(60)
     assert sum(candidate.leadership.is_held for candidate in many) == 1
+
+
+@pytest.mark.looptime(False)
+async def test_should_end_the_process_from_a_thread_while_its_loop_is_stuck():
+    lost: list[str] = []
+    config = ElectorConfig("one", renew_deadline=0.3, retry=0.05)
+    elector = Elector(SimLease(), config, lost=lambda reason: lost.append(threading.current_thread().name))
+    await elector.acquire()
+    elector.watch_over(every=0.02)
+    holding = asyncio.create_task(elector.hold())
+    await asyncio.sleep(0.6)
+    assert lost == []
+    time.sleep(0.6)  # noqa: ASYNC251 - the loop is stuck, that is the point
+    assert lost == ["lease-guard"]
+    holding.cancel()
