@@ -1,0 +1,181 @@
+"""A host leaves in order and only with leave, and can be used again."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from operators.machine_operator import kinds
+from operators.machine_operator.claims import claim_name
+from operators.ports.ansible import JobAction
+from operators.ports.kube import Kind, Subresource
+from tests.integration.machine_operator.rig import Rig, condition
+
+pytestmark = pytest.mark.integration
+POD = Kind("v1", "Pod")
+DANGEROUS = {"patch_json Node", "create_eviction Pod", "delete Node", "delete Machine"}
+
+
+async def _pod(rig: Rig, name: str, node: str) -> None:
+    """A pod that a drain has to move; nobody runs it, so its eviction deletes it at once."""
+    spec = {"nodeName": node, "containers": [{"name": "c", "image": "x"}], "terminationGracePeriodSeconds": 0}
+    metadata = {"name": name, "namespace": "default", "labels": {"app": name}}
+    await rig.business.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+async def _running(rig: Rig, name: str) -> None:
+    await rig.business.patch_json(POD.ref(name, "default"), {"status": {"phase": "Running"}}, subresource=Subresource.Status)
+
+
+async def _gone(rig: Rig, host: dict[str, Any]) -> bool:
+    claim = await rig.meta.get(kinds.HOST_CLAIM.ref(claim_name(host["address"], 22)))
+    return await rig.node(host) is None and not await rig.machine(host) and claim is None
+
+
+def _writes(rig: Rig, since: int) -> list[str]:
+    return [f"{write.verb} {write.ref.kind}" for write in rig.business_record.writes[since:]]
+
+
+async def test_should_drain_clean_and_give_back_a_host_that_left_its_pool(rig: Rig) -> None:
+    one, two = rig.host("m1", 1), rig.host("m2", 2)
+    await rig.pool([one, two])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one, two))
+    await _pod(rig, f"web-{rig.tag}", two["name"])
+    rig.centre.says_yes = False
+    since = len(rig.business_record.writes)
+    await rig.pool([one])
+    message = await rig.until(lambda: _message(rig, two, "waits for leave"))
+    assert "Drain" in message
+    await asyncio.sleep(1.5)
+    assert not DANGEROUS & set(_writes(rig, since)), "without leave nothing dangerous happens"
+    assert rig.sim(two).owner is not None
+    rig.centre.says_yes = True
+    await rig.until(lambda: _gone(rig, two))
+    acts = [act for act in dict.fromkeys(_writes(rig, since)) if act in DANGEROUS or act == "patch_json Pod"]
+    assert acts == ["patch_json Node", "patch_json Pod", "create_eviction Pod", "delete Node", "delete Machine"]
+    assert rig.ansible.jobs[-1].action is JobAction.Clean
+    assert (rig.sim(two).owner, rig.sim(two).installed) == (None, {})
+    assert rig.centre.granted == [f"Drain {two['name']}", f"DeleteMachine {two['name']}"]
+    grants = (await rig.meta.list(kinds.GRANT, namespace=rig.namespace)).items
+    assert {grant["spec"].get("outcome") for grant in grants} == {"Succeeded"}
+    assert await rig.is_open(one)
+    await rig.pool([one, two])
+    await rig.until(lambda: rig.is_open(one, two))
+
+
+async def _message(rig: Rig, host: dict[str, Any], part: str) -> str:
+    message = str((await rig.machine(host)).get("status", {}).get("message", ""))
+    return message if part in message else ""
+
+
+async def test_should_show_and_respect_a_disruption_budget_and_go_on_when_it_allows(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    name = f"db-{rig.tag}"
+    await _pod(rig, name, one["name"])
+    await _running(rig, name)
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "default"}}
+    await rig.business.create({**budget, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}}})
+    rig.drain_seconds = 900
+    await rig.pool([])
+    await rig.until(lambda: _message(rig, one, "disruption budget"))
+    assert await rig.business.get(POD.ref(name, "default")) is not None
+    await rig.business.delete(Kind("policy/v1", "PodDisruptionBudget").ref(name, "default"))
+    await rig.until(lambda: _gone(rig, one))
+
+
+async def test_should_clean_every_host_before_a_deleted_pool_goes(rig: Rig) -> None:
+    one, two = rig.host("m1", 1), rig.host("m2", 2)
+    await rig.pool([one, two])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one, two))
+    await rig.meta.delete(kinds.MACHINE_POOL.ref("workers", rig.namespace))
+
+    async def all_gone() -> bool:
+        pool = await rig.meta.get(kinds.MACHINE_POOL.ref("workers", rig.namespace))
+        release = await rig.meta.get(kinds.POOL_RELEASE.ref("workers", rig.namespace))
+        return pool is None and release is None and await _gone(rig, one) and await _gone(rig, two)
+
+    await rig.until(all_gone)
+    assert all(host.owner is None for host in rig.fleet.hosts.values())
+
+
+async def test_should_wait_for_an_unreachable_host_until_a_person_gives_it_up(rig: Rig) -> None:
+    one, two = rig.host("m1", 1), rig.host("m2", 2)
+    await rig.pool([one, two])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one, two))
+    del rig.fleet.hosts[two["address"], 22]
+    await rig.pool([one])
+    message = await rig.until(lambda: _message(rig, two, "cannot be cleaned"))
+    assert f"kok.dev/abandon-host={two['name']}" in message
+    machine = await rig.machine(two)
+    assert condition(machine, "Stalled")["reason"] == "HostRefused"
+    assert await rig.node(two) is not None, "its Node stays as long as it may run pods"
+    annotation = {"metadata": {"annotations": {"kok.dev/abandon-host": two["name"]}}}
+    await rig.meta.patch_json(kinds.MACHINE_POOL.ref("workers", rig.namespace), annotation)
+    await rig.until(lambda: _gone(rig, two))
+
+
+async def test_should_clean_and_keep_a_machine_that_a_business_admin_decommissions(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    ref = kinds.MACHINE_KIND.ref(one["name"])
+    await rig.business.patch_json(ref, {"spec": {"desiredState": "Decommissioned"}})
+    await rig.until(lambda: _message(rig, one, "is decommissioned and clean"))
+    assert await rig.node(one) is None
+    assert rig.sim(one).owner is None
+    await rig.business.patch_json(ref, {"spec": {"desiredState": "InService"}})
+    await rig.until(lambda: rig.is_open(one))
+
+
+async def test_should_drain_for_maintenance_and_open_again_afterwards(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    ref = kinds.MACHINE_KIND.ref(one["name"])
+    await rig.business.patch_json(ref, {"spec": {"desiredState": "Maintenance"}})
+    await rig.until(lambda: _message(rig, one, "in maintenance"))
+    node = await rig.node(one) or {}
+    assert node["spec"]["unschedulable"] is True
+    assert node["metadata"]["annotations"]["kok.dev/cordon-claims"] == "maintenance"
+    await rig.business.patch_json(ref, {"spec": {"desiredState": "InService"}})
+
+    async def in_service() -> bool:
+        found = await rig.node(one) or {}
+        return not found["spec"].get("unschedulable") and await rig.is_open(one)
+
+    await rig.until(in_service)
+
+
+async def test_should_bring_back_a_machine_deleted_by_hand_and_remove_one_made_by_hand(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    uid = (await rig.machine(one))["metadata"]["uid"]
+    await rig.business.delete(kinds.MACHINE_KIND.ref(one["name"]))
+
+    async def back() -> bool:
+        machine = await rig.machine(one)
+        return bool(machine) and machine["metadata"]["uid"] != uid and await rig.is_open(one)
+
+    await rig.until(back)
+    assert len(rig.ansible.jobs) == 1, "the host was right all the time"
+    stray = {"name": rig.name("stray"), "address": "10.9.9.9"}
+    head = {"apiVersion": "kok.dev/v1alpha1", "kind": "Machine", "metadata": {"name": stray["name"]}}
+    await rig.business.create({**head, "spec": {"pool": "workers"}})
+
+    async def removed() -> bool:
+        return not await rig.machine(stray)
+
+    await rig.until(removed)
+    assert rig.centre.granted[-1] == f"DeleteMachine {stray['name']}"
