@@ -78,14 +78,15 @@ class Builder:
         """From the folder if it is there and whole; else made, under the asset's lock, by whoever comes first."""
         inputs = Inputs(self.folder, self.go, {name: self._ready[name] for name in asset.depends})
         key = asset.recipe.key(inputs)
-        if self.folder.find(asset.name, key=key):
-            return self.folder.index()[asset.name]
-        with self.folder.making(asset.name) as work:
-            if self.folder.find(asset.name, key=key):
-                return self.folder.index()[asset.name]
-            return self._make(asset, inputs, work=work, key=key)
+        if not self.folder.find(asset.name, key=key):
+            with self.folder.making(asset.name) as work:
+                if not self.folder.find(asset.name, key=key):
+                    self._make(asset, inputs, work=work, key=key)
+        if asset.for_hosts:
+            self.folder.offer_to_hosts(asset.name)
+        return self.folder.index()[asset.name]
 
-    def _make(self, asset: Asset, inputs: Inputs, *, work: Path, key: str) -> IndexEntry:
+    def _make(self, asset: Asset, inputs: Inputs, *, work: Path, key: str) -> None:
         say(f"  {asset.name}: building (about {asset.cold_seconds}s cold)")
         began = time.monotonic()
         made = asset.recipe.make(inputs, work)
@@ -93,4 +94,3 @@ class Builder:
         done = self.folder.publish(asset.name, made, relative=asset.path, entry=entry)
         size = (self.folder.root / done.path).stat().st_size / 1e6
         say(f"  {asset.name}: built in {time.monotonic() - began:.1f}s, {size:.0f} MB")
-        return done

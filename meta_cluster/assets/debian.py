@@ -17,13 +17,16 @@ from meta_cluster.assets.recipe import Inputs, Lane, key_from
 from operators.errors import ErrorCode, KokError
 
 SUITE = "bookworm"
+C_COMPILER = (("gcc", "gcc"), ("/usr/include/stdio.h", "libc6-dev"))
 MIRROR_VARIABLE = "KOK_DEBIAN_MIRROR"
 
 
 def missing_tools(tools: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Which of the (command, package) pairs have no command on PATH or in the sbin folders."""
+    """Which of the (command or file, package) pairs have no such command on PATH or in the sbin folders, or no such file."""
     path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/local/sbin"
-    return [pair for pair in tools if shutil.which(pair[0], path=path) is None]
+    return [
+        (name, package) for name, package in tools if not (Path(name).exists() if name.startswith("/") else shutil.which(name, path=path))
+    ]
 
 
 def install_tools(tools: Iterable[tuple[str, str]]) -> None:
@@ -39,7 +42,7 @@ def install_tools(tools: Iterable[tuple[str, str]]) -> None:
         say(f"  apt: installing {package} (for {command})")
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     run(["apt-get", "-q", "update"], env=environment)
-    run(["apt-get", "-q", "install", "-y", "--no-install-recommends", *names], env=environment)
+    run(["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", *names], env=environment)
 
 
 def sources() -> list[str]:
@@ -69,9 +72,12 @@ class Deb:
 
     def make(self, inputs: Inputs, work: Path) -> Path:
         """Download it; raises KokError when apt has another upstream version."""
-        if not run(["apt-cache", "policy", self.package]).strip():
+        download = ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", self.package]
+        try:
+            run(download, cwd=work)
+        except KokError:  # package lists that are missing or old
             run(["apt-get", "-q", "update"])
-        run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download", self.package], cwd=work)
+            run(download, cwd=work)
         found = next(work.glob("*.deb"))
         version = run(["dpkg-deb", "-f", found, "Version"]).strip()
         if not version.removeprefix("1:").startswith(self.version):

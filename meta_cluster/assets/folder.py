@@ -97,15 +97,11 @@ class AssetsFolder:
         return path
 
     def publish(self, name: str, made: Path, *, relative: str, entry: dict[str, str]) -> IndexEntry:
-        """Move a finished file into its place, then write its entry; `entry` holds how, version and key.
-
-        Files for hosts are also linked as `artifacts/<sha256>`, which is where the artifact server looks.
-        """
+        """Move a finished file into its place, then write its entry; `entry` holds how, version and key."""
         target = self.root / relative
         target.parent.mkdir(parents=True, exist_ok=True)
         done = IndexEntry(path=relative, sha256=sha256_of(made), stamp=stamp_of(made), **entry)
         os.replace(made, target)
-        self._link_artifact(target, done.sha256)
         with self._lock("index"):
             entries = self.index() | {name: done}
             self._write_index({key: entries[key] for key in sorted(entries)})
@@ -119,7 +115,10 @@ class AssetsFolder:
         os.replace(temporary, self.index_path)
         self.index_path.chmod(0o644)
 
-    def _link_artifact(self, target: Path, digest: str) -> None:
+    def offer_to_hosts(self, name: str) -> None:
+        """Link an asset as `artifacts/<sha256>` too; older ones stay, package versions in use may name them."""
+        entry = self.index()[name]
+        target, digest = self.root / entry.path, entry.sha256
         artifact = self.root / "artifacts" / digest
         artifact.parent.mkdir(exist_ok=True)
         if artifact.exists() and artifact.samefile(target):

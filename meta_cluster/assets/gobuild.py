@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
+from meta_cluster.assets.debian import C_COMPILER, install_tools
 from meta_cluster.assets.processes import run
+from meta_cluster.assets.recipe import Inputs, Lane
 from meta_cluster.assets.toolchain import Go
 
 MODULES = Path(str(files("meta_cluster.assets") / "modules"))
@@ -67,3 +69,24 @@ def build(binary: GoBinary, go: Go, *, output: Path) -> None:
         env=environment,
         cwd=binary.folder,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FromGo:
+    """A binary from a committed Go module."""
+
+    binary: GoBinary
+    lane: Lane = field(default=Lane.COMPILE, init=False)
+
+    def key(self, inputs: Inputs) -> str:
+        """go.mod, go.sum, Go version and flags."""
+        return key_of(self.binary, inputs.go.version)
+
+    def make(self, inputs: Inputs, work: Path) -> Path:
+        """Compile it."""
+        if self.binary.static_c:
+            install_tools(C_COMPILER)
+        output = work / "binary"
+        build(self.binary, inputs.go, output=output)
+        output.chmod(0o755)
+        return output

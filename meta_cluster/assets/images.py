@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meta_cluster.assets import versions as v
-from meta_cluster.assets.debian import install_tools
+from meta_cluster.assets.debian import C_COMPILER, install_tools
 from meta_cluster.assets.oci import File, Image, architecture, write_archive, write_layer
 from meta_cluster.assets.processes import run
 from meta_cluster.assets.recipe import Inputs, Lane, key_from
@@ -80,7 +80,7 @@ def etcd(inputs: Inputs, work: Path) -> Image:
 
 def pause(_: Inputs, work: Path) -> Image:
     """The pod sandbox's process: waits, reaps, leaves on SIGTERM."""
-    install_tools([("gcc", "gcc")])
+    install_tools(C_COMPILER)
     source = work / "pause.c"
     source.write_text(PAUSE_SOURCE)
     run(["gcc", "-Os", "-static", "-s", "-Wl,--build-id=none", "-o", work / "pause", source])

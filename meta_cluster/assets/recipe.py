@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from meta_cluster.assets.folder import AssetsFolder, IndexEntry
-from meta_cluster.assets.gobuild import GoBinary, build, key_of
 from meta_cluster.assets.toolchain import Go
 
 
@@ -55,7 +54,10 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One line of the table. `path` is where it lies in the folder; `cold_seconds` is an estimate for a person who waits."""
+    """One line of the table. `path` is where it lies in the folder; `cold_seconds` is an estimate for a person who waits.
+
+    What is `for_hosts` is also found by its digest, where the artifact server looks.
+    """
 
     name: str
     version: str
@@ -64,25 +66,7 @@ class Asset:
     depends: tuple[str, ...] = ()
     cold_seconds: int = 1
     on_demand: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FromGo:
-    """A binary from a committed Go module."""
-
-    binary: GoBinary
-    lane: Lane = field(default=Lane.COMPILE, init=False)
-
-    def key(self, inputs: Inputs) -> str:
-        """go.mod, go.sum, Go version and flags."""
-        return key_of(self.binary, inputs.go.version)
-
-    def make(self, inputs: Inputs, work: Path) -> Path:
-        """Compile it."""
-        output = work / "binary"
-        build(self.binary, inputs.go, output=output)
-        output.chmod(0o755)
-        return output
+    for_hosts: bool = False
 
 
 def key_from(inputs: Inputs, *parts: object) -> str:

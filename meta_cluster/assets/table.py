@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from meta_cluster.assets import images
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.debian import Deb, RootFilesystem
-from meta_cluster.assets.gobuild import GoBinary, kubernetes_stamps
+from meta_cluster.assets.gobuild import FromGo, GoBinary, kubernetes_stamps
 from meta_cluster.assets.operator_image import BASE, DEPENDENCIES, IMAGE, OperatorBase, OperatorDependencies, OperatorImage
 from meta_cluster.assets.operator_image import ROOTFS as OPERATOR_ROOTFS
-from meta_cluster.assets.recipe import Asset, FromGo, Recipe
+from meta_cluster.assets.recipe import Asset, Recipe
 
 MACHINE_PACKAGES = (
     # an ordinary minimal server: init, remote access, what Ansible needs
@@ -48,7 +48,8 @@ OPERATOR_PACKAGES = ("python3", "openssh-client", "ca-certificates")
 
 
 def _go(name: str, version: str, binary: GoBinary, seconds: int) -> Asset:
-    return Asset(f"{name}-{version}", version, f"bin/{name}-{version}", FromGo(binary), cold_seconds=seconds)
+    full = f"{name}-{version}"
+    return Asset(full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, for_hosts=name == "kubelet")
 
 
 def _kubernetes(version: str) -> Iterator[Asset]:
@@ -78,7 +79,7 @@ def _go_assets() -> Iterator[Asset]:
 
 
 def _packed(name: str, version: str, suffix: str, recipe: Recipe, *depends: str) -> Asset:
-    return Asset(name, version, f"packages/{name}{suffix}", recipe, depends=depends, cold_seconds=5)
+    return Asset(name, version, f"packages/{name}{suffix}", recipe, depends=depends, cold_seconds=5, for_hosts=True)
 
 
 def _debian_assets() -> Iterator[Asset]:
@@ -94,7 +95,8 @@ def _debian_assets() -> Iterator[Asset]:
 
 def _bundle(name: str, version: str, packs: tuple[images.Pack, ...], *depends: str) -> Asset:
     bundle = images.Bundle(packs, "1")
-    return Asset(f"{name}-{version}", version, f"images/{name}-{version}.tar", bundle, depends=depends, cold_seconds=5)
+    full = f"{name}-{version}"
+    return Asset(full, version, f"images/{full}.tar", bundle, depends=depends, cold_seconds=5, for_hosts=name == "images-node")
 
 
 def _image_assets(version: str) -> Iterator[Asset]:

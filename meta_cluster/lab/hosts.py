@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import Any
 
+from meta_cluster.assets.debian import install_tools
 from meta_cluster.assets.processes import run
 from meta_cluster.lab import layout
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
@@ -62,6 +63,7 @@ def ensure_ssh_key() -> str:
     """The public half of the lab's SSH key, made at the first call."""
     path = layout.ssh_key_path()
     if not path.exists():
+        install_tools([("ssh-keygen", "openssh-client")])
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "kok-lab", "-f", path])
     return path.with_suffix(".pub").read_text().strip()
 

@@ -140,6 +140,9 @@ def load_image(folder: AssetsFolder, asset: str) -> str:
     if inspect("image", name) is None:
         with timed(name, "loading into docker"):
             docker("load", "--input", str(folder.get(asset)))
+        for older in docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", name.split(":")[0]).split():
+            if older != name:
+                attempt("image", "rm", older)  # refused while a container uses it, which is right
     return name
 
 

@@ -35,6 +35,8 @@ def test_should_find_what_was_published(tmp_path: Path) -> None:
 def test_should_link_what_hosts_fetch_by_digest(tmp_path: Path) -> None:
     folder = AssetsFolder(tmp_path)
     path = publish(folder, "kubelet-1", b"kubelet")
+    folder.offer_to_hosts("kubelet-1")
+    folder.offer_to_hosts("kubelet-1")
     assert (tmp_path / "artifacts" / sha256_of(path)).samefile(path)
 
 

@@ -7,10 +7,10 @@ import re
 import pytest
 
 from meta_cluster.assets import versions
-from meta_cluster.assets.gobuild import GoBinary, key_of, link_flags
-from meta_cluster.assets.recipe import FromGo
+from meta_cluster.assets.gobuild import FromGo, GoBinary, key_of, link_flags
 from meta_cluster.assets.table import table
 from meta_cluster.lab.machine_images import lab_assets
+from operators.adapters.catalogue_files import FileCatalogue
 
 TABLE = table() | lab_assets()
 FROM_GO = [(name, asset.recipe.binary) for name, asset in TABLE.items() if isinstance(asset.recipe, FromGo)]
@@ -54,6 +54,13 @@ def test_should_build_anew_for_another_go_or_other_flags() -> None:
 
 def test_should_make_simulated_nodes_only_on_demand() -> None:
     assert [name for name, asset in TABLE.items() if asset.on_demand] == [f"kwok-{versions.KWOK}"]
+
+
+def test_should_offer_hosts_what_their_packages_name() -> None:
+    released = FileCatalogue().manifests("packages/machine")
+    named = {artifact["asset"] for m in released for artifact in m["spec"].get("artifacts") or () if artifact.get("asset")}
+    assert named
+    assert all(TABLE[name].for_hosts for name in named)
 
 
 def test_should_make_what_tests_wait_for_first() -> None:
