@@ -46,12 +46,13 @@ def describe(
 
         get(kind, [name], namespace, False, cluster, "", output, False, kubeconfig, context)
         return
-    tree = run(_tree(access, kind, name, cluster))
-    tree = tree if everything else folded(tree)
+    tree, outline = run(_tree(access, kind, name, cluster))
+    tree = folded(tree) if outline and not everything else tree
     say(rendered(tree, width=None if wanted is Output.Wide else width(), coloured=is_coloured(sys.stdout)))
 
 
-async def _tree(access: Access, word: str, name: str, cluster: str) -> Node:
+async def _tree(access: Access, word: str, name: str, cluster: str) -> tuple[Node, bool]:
+    """The tree, and whether it is an outline that may be folded."""
     from meta_cluster.cli.access import open_meta
     from meta_cluster.cli.cluster_tree import cluster_tree
     from meta_cluster.cli.kinds import kind_named
@@ -64,8 +65,8 @@ async def _tree(access: Access, word: str, name: str, cluster: str) -> Node:
     kind = kind_named(word)
     async with open_meta(access) as meta:
         if kind.name == "Cluster":
-            return cluster_tree(await look_at_cluster(meta, name, meta.namespace), now_utc())
+            return cluster_tree(await look_at_cluster(meta, name, meta.namespace), now_utc()), True
         found = (await listed(meta, (kind,), Query(word, (name,), cluster=cluster))).objects[kind.name][0]
     if kind.name == "Machine":
-        return machine_tree(found, found["metadata"]["annotations"][CLUSTER], now_utc())
-    return object_tree(found, now_utc())
+        return machine_tree(found, found["metadata"]["annotations"][CLUSTER], now_utc()), True
+    return object_tree(found, now_utc()), False

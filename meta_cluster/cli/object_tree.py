@@ -54,12 +54,14 @@ def object_tree(manifest: Manifest, now: datetime) -> Node:
 
 
 def conditions_node(manifest: Manifest, now: datetime) -> Node:
-    """All conditions; what is wrong is marked."""
-    nodes = []
+    """All conditions; what is wrong is marked, and no sentence is said twice."""
+    nodes, told = [], {(manifest.get("status") or {}).get("message")}
     for condition in conditions_in(manifest).values():
         if condition["type"] in SUMMARY[1:] and not is_wrong(condition):
             continue
-        said = f": {condition['message']}" if condition.get("message") else ""
+        message = condition.get("message")
+        said = f": {message}" if message and message not in told else ""
+        told.add(message)
         text = f"{condition['status']} for {age_of(condition.get('lastTransitionTime'), now)}   {condition['reason']}{said}"
         nodes.append(Node(condition["type"], text, is_wrong(condition)))
     fine = sum(not node.wrong for node in nodes)

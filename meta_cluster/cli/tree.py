@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 
 from meta_cluster.cli.console import NARROW, Paint, painted
 
+MARK = "!"
+"""Label of a line that only says what is wrong with its parent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -48,7 +51,8 @@ def rendered(root: Node, *, width: int | None = NARROW, coloured: bool = False) 
 
 def _branches(nodes: Sequence[Node], guide: str, width: int | None, coloured: bool) -> list[str]:
     lines: list[str] = []
-    room = max((len(node.label) for node in nodes if node.text), default=0) + 3
+    labels = [node.label for node in nodes if node.text]
+    room = max(map(len, labels), default=0) + (1 if set(labels) == {MARK} else 3)
     for index, node in enumerate(nodes):
         last = index == len(nodes) - 1
         elbow, stem = ("└─ ", "   ") if last else ("├─ ", "│  ")
@@ -56,7 +60,7 @@ def _branches(nodes: Sequence[Node], guide: str, width: int | None, coloured: bo
         label = node.label.ljust(room) if node.text else node.label
         wrapped = _wrapped(node.text, None if width is None else width - len(guide) - 3 - room)
         lines.append(f"{guide}{elbow}{_tinted(node, label, coloured)}{_tinted(node, wrapped[0], coloured)}".rstrip())
-        continuation = f"{below}{'│  ' if node.children else '   '}".ljust(len(guide) + 3 + room)
+        continuation = below + ("│" if node.children else "").ljust(room)
         lines += [f"{continuation}{_tinted(node, line, coloured)}" for line in wrapped[1:]]
         lines += _branches(node.children, below, width, coloured)
     return lines

@@ -1,0 +1,102 @@
+"""The command starts at once, tells errors in one shape, and exits as kubectl does."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from meta_cluster.cli.console import error_text
+from meta_cluster.cli.errors_reference import PAGE, REFERENCE, page
+from meta_cluster.cli.host import best_keys, fingerprint
+from meta_cluster.cli.main import VERBS, run
+from operators.errors import ErrorCode, KokError
+
+HEAVY = ("pydantic", "aiohttp", "kopf", "kubernetes", "cryptography", "asyncssh", "rich", "yaml", "jinja2", "asyncio")
+KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIBxP7QkzF3Nq2m0F9k0n8mV1y0q8Yl4nXo8tQm0cJd1e"
+
+
+def test_should_load_nothing_heavy_to_say_its_version() -> None:
+    code = f"import sys; from meta_cluster.cli.main import run; run(['version', '--client']); print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["nonsense"], "no such command 'nonsense'"),
+        (["get"], "missing argument 'KIND'"),
+        (["get", "--nonsense"], "no such option"),
+        (["get", "machnes"], "did you mean machines?"),
+        (["get", "clusters", "-o", "xml"], "one of wide, json, yaml, name"),
+        (["explain", "HostKeyChangd"], "did you mean HostKeyChanged?"),
+        (["completion", "tcsh"], "one of bash, zsh, fish"),
+        (["get", "clusters", "--kubeconfig", "/no/such/file"], "/no/such/file"),
+    ],
+)
+def test_should_exit_with_1_and_say_what_and_what_to_do(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert says in told.err
+    assert told.err.startswith("error: ")
+    assert "\n  do    " in told.err
+    assert "\n  code  Usage" in told.err
+
+
+def test_should_show_help_for_a_verb_that_lacks_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["meta"]) == 1
+    assert "install" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("lab", "assets")])
+def test_should_show_examples_in_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in _commands(verb):
+        assert run([*words, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "Example" in text, words
+        assert f"kok {' '.join(words)}" in text.split("Example", 1)[1], words
+
+
+def _commands(verb: str) -> list[list[str]]:
+    groups = {"meta": ("install", "uninstall", "status", "rebuild-ledger"), "host": ("scan",)}
+    return [[verb, word] for word in groups[verb]] if verb in groups else [[verb]]
+
+
+def test_should_tell_errors_in_four_lines() -> None:
+    error = KokError(ErrorCode.EtcdMembersEven, "Cluster demo/demo: spec.etcd.members: 2 is not allowed", "set 1, 3 or 5")
+    assert error_text(error).splitlines() == [
+        "error: Cluster demo/demo: spec.etcd.members: 2 is not allowed",
+        "  why   an even number of members tolerates no more failures than one member fewer",
+        "  do    set 1, 3 or 5",
+        "  code  EtcdMembersEven   (kok explain EtcdMembersEven)",
+    ]
+
+
+def test_should_explain_every_code() -> None:
+    assert set(REFERENCE) == set(ErrorCode), "operators/errors.py and meta_cluster/cli/errors_reference.py differ"
+    assert all(entry.meaning and entry.remedy for code, entry in REFERENCE.items() if code is not ErrorCode.Usage)
+
+
+def test_should_have_committed_the_page_of_codes() -> None:
+    assert PAGE.read_text() == page(), "run `python -m meta_cluster.cli.errors_reference`"
+
+
+def test_should_explain_a_code_in_any_case(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain", "hostkeychanged"]) == 0
+    assert capsys.readouterr().out.startswith("HostKeyChanged\n  means  ")
+
+
+def test_should_take_the_strongest_host_key() -> None:
+    lines = f"# 10.0.0.1:22 SSH-2.0\n10.0.0.1 ssh-rsa AAAAB3\n10.0.0.1 ssh-ed25519 {KEY}\n"
+    assert best_keys(lines) == [f"ssh-ed25519 {KEY}"]
+    assert best_keys(lines, every=True) == [f"ssh-ed25519 {KEY}", "ssh-rsa AAAAB3"]
+    assert best_keys("") == []
+
+
+def test_should_print_fingerprints_as_openssh_does(tmp_path: Path) -> None:
+    public = tmp_path / "key.pub"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    theirs = subprocess.run(["ssh-keygen", "-lf", public], capture_output=True, text=True, check=True).stdout.split()[1]
+    assert fingerprint(public.read_text()) == theirs

@@ -1,0 +1,81 @@
+"""Trees of objects, compared with goldens; `KOK_WRITE_GOLDENS=1 pytest ...` writes them anew."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from meta_cluster.cli.cluster_tree import cluster_tree
+from meta_cluster.cli.object_tree import machine_tree, object_tree
+from meta_cluster.cli.picture import Business
+from meta_cluster.cli.tree import Node, folded, rendered
+from tests.unit.meta_cluster.cli import pictures as p
+
+GOLDENS = Path(__file__).parent / "goldens"
+DIFFERING = p.machine(
+    "demo-2",
+    p.condition("Ready", "False", "Packages", "containerd: /etc/containerd/config.toml differs", ago=8),
+    p.condition("HostReachable", "True", "Answered"),
+    p.condition("PackagesReady", "False", "Differ", "containerd: /etc/containerd/config.toml differs"),
+    phase="Packages",
+    message="containerd: /etc/containerd/config.toml differs",
+    packages=(
+        {"component": "containerd", "wanted": "containerd-1.6.20-r1", "version": "1.6.20", "matches": False, "pending": "Restart", "difference": "/etc/containerd/config.toml differs"},
+        {"component": "cni-plugins", "wanted": "cni-plugins-1.1.1-r1", "version": "1.1.1", "matches": True},
+        {"component": "kubelet", "wanted": "kubelet-1.35.4-r1", "version": "1.35.4", "matches": True},
+    ),
+)  # fmt: skip
+TREES = {
+    "cluster-well": cluster_tree(p.WELL, p.NOW),
+    "cluster-pod-pending": cluster_tree(p.broken(p.PENDING), p.NOW),
+    "cluster-secret-missing": cluster_tree(p.broken(p.WAITING_FOR_SECRET, events=(p.FAILED_MOUNT,)), p.NOW),
+    "cluster-business-unreachable": cluster_tree(
+        p.broken(p.CRASHING, business=Business(problem="https://10.89.0.2:31443: connection refused")), p.NOW
+    ),
+    "cluster-new": cluster_tree(p.ClusterPicture({**p.cluster(), "status": {}}), p.NOW),
+    "machine-differs": machine_tree(DIFFERING, "demo/demo", p.NOW),
+    "machine-key-changed": machine_tree(p.UNREACHABLE, "demo/demo", p.NOW),
+    "pool": object_tree(p.POOL, p.NOW),
+}
+
+WHOLE = {"pool"}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_should_draw_the_tree(name: str) -> None:
+    text = rendered(TREES[name] if name in WHOLE else folded(TREES[name]), width=100) + "\n"
+    golden = GOLDENS / f"{name}.txt"
+    if os.environ.get("KOK_WRITE_GOLDENS"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_should_fit_a_hundred_columns_and_end_no_line_with_a_space(name: str) -> None:
+    for line in rendered(TREES[name], width=100).splitlines():
+        assert len(line) <= 100
+        assert line == line.rstrip()
+
+
+def test_should_fold_what_is_fine_and_unfold_what_is_not() -> None:
+    tree = Node("root", children=(Node("part", "x", children=(Node("a"), Node("b"), Node("c", "broken", wrong=True))),))
+    assert rendered(folded(tree)) == "root\n└─ part   x\n   ├─ c   broken\n   └─ (2 fine)"
+
+
+def test_should_name_the_only_fine_sibling() -> None:
+    tree = Node("root", children=(Node("part", children=(Node("a", "1/1"), Node("c", "broken", wrong=True))),))
+    assert "a" in rendered(folded(tree))
+    assert "fine" not in rendered(folded(tree))
+
+
+def test_should_never_cut_a_sentence() -> None:
+    words = [f"word{number}" for number in range(40)]
+    lines = rendered(Node("root", children=(Node("part", " ".join(words), children=(Node("x"),)),)), width=60)
+    assert all(word in lines.replace("│", " ").split() for word in words)
+    assert max(map(len, lines.splitlines())) <= 60
+
+
+def test_should_paint_only_where_there_is_colour() -> None:
+    tree = Node("root", children=(Node("c", "broken", wrong=True),))
+    assert "\x1b" not in rendered(tree)
+    assert "\x1b[31m" in rendered(tree, coloured=True)
