@@ -84,7 +84,8 @@ def _authorise(view: PoolView) -> Step:
         names = sorted({e.name for e in batch.hosts if e not in view.released} | {e.name for e in view.released if e not in batch.hosts})
         return WriteRelease(reason=f"authorises packages: {_some(names)}", hosts=batch.hosts)
     if missing := tuple(entry for entry in batch.hosts if _wants_machine(view, entry)):
-        return ApplyMachines(reason=f"makes Machines show what is authorised: {_some([e.name for e in missing])}", machines=missing)
+        words = f"makes Machines show what is authorised: {_some([e.name for e in missing])}"
+        return ApplyMachines(reason=words, after=2.0, machines=missing)
     if foreign := sorted(view.foreign.items()):
         name, claim = foreign[0]
         owner = f"{claim.spec.namespace}/{claim.spec.pool}"

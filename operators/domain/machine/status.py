@@ -153,7 +153,7 @@ def _packages(view: MachineView) -> tuple[ObservedPackage, ...]:
         if component not in wanted:
             words = f"{component} is installed and not wanted any more"
             shown.append(ObservedPackage(component=component, version=found.version[:128], matches=False, difference=words))
-    return tuple(shown[:64])
+    return tuple({each.component: each for each in shown[:64]}.values())
 
 
 def _observed(package: DesiredPackage, report: HostReport) -> ObservedPackage:

@@ -137,16 +137,19 @@ class Observer:
         if not names or host is None:
             return view
         try:
-            return replace(view, desired=self._desired(names, host))
+            return replace(view, desired=self._desired(names, host, leaving=view.is_leaving))
         except KokError as error:
             return replace(view, desired_problem=error)
 
-    def _desired(self, names: tuple[str, ...], host: Host) -> tuple[DesiredPackage, ...]:
+    def _desired(self, names: tuple[str, ...], host: Host, *, leaving: bool) -> tuple[DesiredPackage, ...]:
         cluster = self._meta.cluster()
         if cluster is None:
             raise KokError(ErrorCode.NotFound, "the Cluster is not there")
         facts = HostFacts(NodeFacts(host.name, host.address), self._meta.facts(cluster))
         packages = [desired_package(self._meta.package(name), facts) for name in names]
+        if len({package.component for package in packages}) < len(packages) and not leaving:
+            message = f"two packages of one component are authorised: {', '.join(names)}"
+            raise KokError(ErrorCode.PackageConflict, message, "look at the MachinePoolRelease; nothing is done until it is right")
         return tuple(sorted(packages, key=lambda package: (package.order, package.name)))
 
     async def _with_probe(self, view: MachineView) -> MachineView:

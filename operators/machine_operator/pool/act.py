@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_MANAGED_BY, LABEL_POOL, MANAGED_BY
 from operators.api.machines import HostRelease, MachinePool
 from operators.domain.machine import steps
@@ -9,7 +11,7 @@ from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
 from operators.domain.machine.steps import Step
 from operators.machine_operator import kinds
 from operators.machine_operator.world import World
-from operators.ports.kube import Manifest, Ref
+from operators.ports.kube import AlreadyExists, Manifest, Ref
 
 
 class PoolActor:
@@ -31,8 +33,7 @@ class PoolActor:
                 await self._write_release(pool, hosts)
             case steps.ApplyMachines(machines=machines):
                 for entry in machines:
-                    applied = await self._world.servers.business.apply(machine_manifest(pool, entry))
-                    self._world.cache.put(applied, server=kinds.BUSINESS)
+                    await self._show(machine_manifest(pool, entry))
         return ""
 
     async def _set_finalizers(self, pool: MachinePool, finalizers: tuple[str, ...]) -> None:
@@ -51,8 +52,19 @@ class PoolActor:
         if known is None:
             self._world.cache.put(await self._world.servers.meta.create(manifest))
             return
-        manifest["metadata"]["resourceVersion"] = known["metadata"]["resourceVersion"]
-        self._world.cache.put(await self._world.servers.meta.apply(manifest))
+        patch = {"metadata": {"ownerReferences": manifest["metadata"]["ownerReferences"]}, "spec": manifest["spec"]}
+        version = known["metadata"]["resourceVersion"]
+        self._world.cache.put(await self._world.servers.meta.patch_json(ref, patch, resource_version=version))
+
+    async def _show(self, manifest: Manifest) -> None:
+        """A merge patch replaces lists whole: what somebody else put into `packages` goes, which no server-side apply of ours would do."""
+        ref, business = Ref.of(manifest), self._world.servers.business
+        if self._world.cache.get(ref, server=kinds.BUSINESS) is None:
+            with contextlib.suppress(AlreadyExists):
+                self._world.cache.put(await business.create(manifest), server=kinds.BUSINESS)
+            return
+        patch = {"metadata": {"labels": manifest["metadata"]["labels"]}, "spec": manifest["spec"]}
+        self._world.cache.put(await business.patch_json(ref, patch), server=kinds.BUSINESS)
 
 
 def _release_ref(pool: MachinePool) -> Ref:

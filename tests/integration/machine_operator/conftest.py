@@ -22,7 +22,9 @@ def business_server() -> Iterator[ApiServer]:
         server.start_controller_manager()
         server.kubectl("apply", "--server-side", "-f", CRDS)
         server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", CRDS)
-        server.kubectl("create", "clusterrolebinding", "bootstrap", "--clusterrole=system:node-bootstrapper", "--group=system:bootstrappers")
+        server.kubectl(
+            "create", "clusterrolebinding", "bootstrap", "--clusterrole=system:node-bootstrapper", "--group=system:bootstrappers"
+        )
         yield server
     finally:
         server.close()

@@ -129,12 +129,18 @@ class Rig:
         ca = kubeconfig_credentials(self.business_server.kubeconfig("x", groups=[])).ca_pem
         identity = Identity(self.namespace, "demo", ca)
         settings = FastSettings(
-            namespace=self.namespace, cluster="demo", business_kubeconfig="", probe_seconds=self.probe_seconds, drain_seconds=self.drain_seconds
+            namespace=self.namespace,
+            cluster="demo",
+            business_kubeconfig="",
+            probe_seconds=self.probe_seconds,
+            drain_seconds=self.drain_seconds,
         )
         process: Process
         meta_kinds = kinds.meta_kinds(lambda: process.cache, self.namespace, identity.requester)
         business_kinds = kinds.business_kinds(self.namespace)
-        logins = [kubeconfig_credentials(s.kubeconfig("test-admin", groups=["system:masters"])) for s in (self.meta_server, self.business_server)]
+        logins = [
+            kubeconfig_credentials(s.kubeconfig("test-admin", groups=["system:masters"])) for s in (self.meta_server, self.business_server)
+        ]
         watches = (KopfWatch(logins[0], meta_kinds, namespaces=(self.namespace,)), KopfWatch(logins[1], business_kinds))
         config = ProcessConfig(ElectorConfig(f"test#{self.starts}", lease_seconds=60, renew_deadline=40), host="127.0.0.1", port=0)
         process = Process(config, ProcessServers({"meta": meta, "business": business}, watches, self.lease))

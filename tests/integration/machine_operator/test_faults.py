@@ -1,0 +1,161 @@
+"""One thing goes wrong on one host: one clear condition there, the others go on, and it heals when the cause is gone."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from operators.adapters.sim_ssh import HostFault
+from operators.machine_operator import kinds
+from tests.integration.machine_operator.rig import KEY, Rig, condition
+
+pytestmark = pytest.mark.integration
+
+FAULTS = [
+    (HostFault.RefusesConnections, "HostRefused", "Connect call failed"),
+    (HostFault.RefusesKey, "HostRefused", "Permission denied"),
+    (HostFault.NoSudo, "HostNoSudo", "a password is required"),
+    (HostFault.DiskFull, "HostDiskFull", "only 0 MiB of 40960 MiB are free"),
+    (HostFault.FailsOnApply, "AnsibleFailed", "dpkg --install: simulated failure"),
+]
+
+
+async def _stalled(rig: Rig, host: dict[str, Any], reason: str) -> dict[str, Any]:
+    found = condition(await rig.machine(host), "Stalled")
+    return found if found.get("status") == "True" and found["reason"] == reason else {}
+
+
+@pytest.mark.parametrize(("fault", "reason", "words"), FAULTS, ids=[fault.value for fault, _, _ in FAULTS])
+async def test_should_show_one_clear_condition_let_others_go_on_and_heal(rig: Rig, fault: HostFault, reason: str, words: str) -> None:
+    good, bad = rig.host("good", 1), rig.host("bad", 2)
+    rig.sim(bad).fault = fault
+    await rig.pool([good, bad])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(good))
+    found = await rig.until(lambda: _stalled(rig, bad, reason))
+    assert words in found["message"]
+    assert condition(await rig.machine(bad), "Ready")["status"] == "False"
+    rig.sim(bad).fault = HostFault.Nothing
+    await rig.until(lambda: rig.is_open(bad))
+    assert condition(await rig.machine(bad), "Stalled")["status"] == "False"
+
+
+async def test_should_try_a_failing_host_less_and_less_often(rig: Rig) -> None:
+    bad = rig.host("bad", 1)
+    rig.sim(bad).fault = HostFault.FailsOnApply
+    await rig.pool([bad])
+    await rig.start()
+    await rig.until(lambda: _stalled(rig, bad, "AnsibleFailed"))
+    await asyncio.sleep(6)
+    assert 3 <= rig.sim(bad).jobs <= 8, "0.3, 0.6, 1.2, 2, 2 s between tries"
+    idents = [job.ident for job in rig.ansible.jobs]
+    assert len(set(idents)) == len(idents), "another try has another id"
+
+
+async def test_should_stop_at_a_changed_host_key(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    other = KEY.replace("AAAA", "BBBB")
+    rig.fleet.reinstall(one["address"], host_key=other)
+    found = await rig.until(lambda: _stalled(rig, one, "HostKeyChanged"))
+    assert "not pinned" in found["message"]
+    jobs = len(rig.ansible.jobs)
+    await rig.pool([{**one, "hostKeys": [other]}])
+    await rig.until(lambda: _installed_again(rig, one, jobs))
+    await rig.until(lambda: rig.is_open(one))
+
+
+async def _installed_again(rig: Rig, host: dict[str, Any], jobs: int) -> bool:
+    return len(rig.ansible.jobs) > jobs and rig.sim(host).kubelet_credentials
+
+
+async def test_should_heal_what_somebody_changed_on_a_host_with_one_run(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    rig.sim(one).spoil_unit("containerd", "containerd.service")
+    await rig.until(lambda: _runs(rig, 2))
+    assert [package.component for package in rig.ansible.jobs[1].hosts[0].packages] == ["containerd"], "only what differs is applied"
+    await rig.until(lambda: rig.is_open(one))
+    verbs = [f"{write.verb} {write.ref.kind}" for write in rig.business_record.writes]
+    assert verbs.count("patch_json Node") >= 3, "opened, closed while it differed, opened again"
+
+
+async def _runs(rig: Rig, count: int) -> bool:
+    return len(rig.ansible.jobs) >= count
+
+
+async def test_should_close_a_node_that_is_not_ready_or_was_booted_anew(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    kubelet = rig.ansible.kubelets[one["name"]]
+    await kubelet.report(ready=False)
+    await rig.until(lambda: _closed(rig, one))
+    assert "container runtime is down" in (await rig.machine(one))["status"]["message"]
+    await kubelet.report(ready=True)
+    await rig.until(lambda: rig.is_open(one))
+    closes = _node_patches(rig)
+    rig.fleet.reboot(one["address"])
+    await kubelet.report(ready=True)
+
+    async def judged_anew() -> bool:
+        node = await rig.node(one) or {}
+        return node["metadata"]["annotations"]["kok.dev/opened-boot-id"] == rig.sim(one).boot_id and await rig.is_open(one)
+
+    await rig.until(judged_anew)
+    assert _node_patches(rig) >= closes + 2, "closed, and opened for the new boot id"
+
+
+def _node_patches(rig: Rig) -> int:
+    return sum(1 for write in rig.business_record.writes if write.ref.kind == "Node")
+
+
+async def _closed(rig: Rig, host: dict[str, Any]) -> bool:
+    node = await rig.node(host) or {}
+    return any(taint["key"] == "kok.dev/not-ready" for taint in node["spec"].get("taints") or [])
+
+
+async def test_should_not_obey_a_business_admin_about_packages(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    ref = kinds.MACHINE_KIND.ref(one["name"])
+    await rig.business.patch_json(ref, {"spec": {"packages": ["sysctl-1-r1"], "pool": "other"}})
+
+    async def put_back() -> bool:
+        return (await rig.machine(one))["spec"]["packages"] == ["containerd-1-r1", "kubelet-1-r1"]
+
+    await rig.until(put_back)
+    assert len(rig.ansible.jobs) == 1
+    assert "sysctl" not in rig.sim(one).installed
+
+
+async def test_should_wait_for_the_gates_of_the_pool(rig: Rig) -> None:
+    one = rig.host("m1", 1)
+    gates = [{"type": "DiskChecked", "source": "NodeCondition"}]
+    await rig.pool([one], readinessGates=gates)
+    await rig.start()
+    found = await rig.until(lambda: _gate(rig, one))
+    assert "the Node has no such condition" in found["message"]
+    kubelet = rig.ansible.kubelets[one["name"]]
+    node = await rig.node(one) or {}
+    conditions = [*node["status"]["conditions"], {"type": "DiskChecked", "status": "True", "reason": "Checked", "message": ""}]
+    assert kubelet.client is not None
+    from operators.ports.kube import Subresource
+
+    await kubelet.client.patch_json(kinds.NODE.ref(one["name"]), {"status": {"conditions": conditions}}, subresource=Subresource.Status)
+    await rig.until(lambda: rig.is_open(one))
+
+
+async def _gate(rig: Rig, host: dict[str, Any]) -> dict[str, Any]:
+    found = condition(await rig.machine(host), "DiskChecked")
+    ready = condition(await rig.machine(host), "NodeReady")
+    return found if ready.get("status") == "True" and found.get("status") == "False" else {}
