@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -73,21 +74,22 @@ def run(folder: Path) -> None:
     emit({"end": {"status": result.status, "code": result.rc, "tail": words[-1][:MESSAGE_LIMIT] if words else ""}})
 
 
-def end_all(signum: int, _frame: object) -> None:
-    """Signal handler: everything below goes first, then we."""
-    end_descendants(os.getpid())
-    os._exit(128 + signum)
-
-
 def main() -> None:
-    """Entry point."""
+    """Entry point. Whatever ends it, everything below ends first and the folder with its secrets goes."""
     folder, parent = Path(sys.argv[1]), int(sys.argv[2])
+
+    def end_all(signum: int, _frame: object) -> None:
+        end_descendants(os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(128 + signum)
+
     signal.signal(signal.SIGTERM, end_all)
     die_with_parent(parent)
     try:
         run(folder)
     finally:
         end_descendants(os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

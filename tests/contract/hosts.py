@@ -1,0 +1,205 @@
+"""What every pair of SshPort and AnsiblePort does, whoever implements it. Run over the simulated hosts (tests/unit) and over a real one (tests/integration)."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import pytest
+
+from operators.api.packages import Artifact, Effects, InstallAs, Observe, Removal, Unit
+from operators.domain.machine.difference import differences
+from operators.domain.machine.host import DesiredFile, DesiredPackage, HostReport, Owner
+from operators.errors import ErrorCode, KokError
+from operators.ports.ansible import AnsibleJob, AnsiblePort, HostOutcome, HostWork, JobAction
+from operators.ports.ssh import SshPort, SshTarget
+
+OWNER = Owner("claim-1", "demo", "workers", 7)
+SCRIPT = b"#!/bin/sh\necho demo 1.2.3\n"
+TRAP = "every {{ 6 * 7 }} and {% raw %} arrives as it is\n"
+"""Ansible must not read its own templates in somebody's file."""
+
+
+class Spoil(Enum):
+    """What a person changes by hand; later ones are named before earlier ones, so each is seen in its turn."""
+
+    Sysctl = "Sysctl"
+    Unit = "Unit"
+    File = "File"
+    Artifact = "Artifact"
+
+
+class Fault(Enum):
+    """How a host is out of reach."""
+
+    RefusesConnections = ErrorCode.HostRefused
+    RefusesKey = "RefusesKey"
+    Hangs = ErrorCode.HostTimeout
+    OtherHostKey = ErrorCode.HostKeyChanged
+    NoHostKey = ErrorCode.HostKeyMissing
+    NoSudo = ErrorCode.HostNoSudo
+
+
+EXPECTED = {fault: ErrorCode.HostRefused if fault is Fault.RefusesKey else fault.value for fault in Fault}
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The pair under test."""
+
+    ssh: SshPort
+    ansible: AnsiblePort
+
+
+class HostBench(ABC):
+    """One host that a test may spoil."""
+
+    ports: Ports
+    target: SshTarget
+
+    @abstractmethod
+    def spoil(self, what: Spoil) -> None:
+        """Changes something of package `service` by hand."""
+
+    @abstractmethod
+    def out_of_reach(self, fault: Fault) -> SshTarget:
+        """A target that fails in this way."""
+
+    async def probe(self, *packages: DesiredPackage) -> HostReport:
+        return await self.ports.ssh.probe(self.target, packages, deadline=20)
+
+    async def apply(self, *packages: DesiredPackage, owner: Owner = OWNER, remove: tuple[str, ...] = ()) -> HostOutcome:
+        work = HostWork(self.target, owner, packages, remove)
+        return (await self.run(JobAction.Apply, work))[self.target.name]
+
+    async def clean(self, owner: Owner = OWNER) -> HostOutcome:
+        return (await self.run(JobAction.Clean, HostWork(self.target, owner)))[self.target.name]
+
+    async def run(self, action: JobAction, *works: HostWork) -> Mapping[str, HostOutcome]:
+        return await self.ports.ansible.run(AnsibleJob("contract", action, works, timeout=90))
+
+
+def service() -> DesiredPackage:
+    """A package with one of everything that needs no distribution package."""
+    return DesiredPackage(
+        name="service-1.2.3-r1",
+        component="service",
+        version="1.2.3",
+        order=10,
+        effect=Effects(),
+        artifacts=(
+            Artifact.model_validate(
+                {"name": "demo", "sha256": hashlib.sha256(SCRIPT).hexdigest(), "as": InstallAs.File, "path": "/usr/local/bin/kok-demo"}
+            ),
+        ),
+        files=(DesiredFile("/etc/kok-demo/demo.conf", TRAP, notify="kok-demo.service"), DesiredFile("/etc/kok-demo/key", "k\n", "0600")),
+        units=(Unit(name="kok-demo.service", content="[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"),),
+        sysctls={"net.ipv4.tcp_slow_start_after_idle": "0", "net.ipv4.ip_local_port_range": "10240 60999"},
+        kernel_modules=("overlay",),
+        observe=Observe(command=("/usr/local/bin/kok-demo",), pattern=r"demo (\S+)"),
+        remove=Removal(purge=("/var/lib/kok-demo",)),
+    )
+
+
+def settings(text: str = "b\n") -> DesiredPackage:
+    """A package that is one file."""
+    files = (DesiredFile("/etc/kok-settings/b.conf", text),)
+    return DesiredPackage("settings-1-r1", "settings", "1", 20, Effects(), files=files)
+
+
+class HostContract:
+    """The tests; a subclass brings the fixture `bench`, whose host has nothing of kok on it."""
+
+    async def test_should_report_nothing_of_a_fresh_host(self, bench: HostBench) -> None:
+        report = await bench.probe(service())
+        assert report.owner is None
+        assert report.boot_id
+        assert not report.kubelet_credentials
+        assert [d.component for d in differences((service(),), report)] == ["service"]
+
+    async def test_should_match_after_apply_and_change_nothing_the_second_time(self, bench: HostBench) -> None:
+        first = await bench.apply(service(), settings())
+        assert not first.failed, first
+        assert first.changed
+        report = await bench.probe(service(), settings())
+        assert differences((service(), settings()), report) == ()
+        assert report.owner == OWNER
+        assert await bench.apply(service(), settings()) == HostOutcome(0, failed=False)
+
+    async def test_should_see_and_put_back_what_a_person_changed(self, bench: HostBench) -> None:
+        await bench.apply(service(), settings())
+        seen = []
+        for what in Spoil:
+            bench.spoil(what)
+            found = differences((service(), settings()), await bench.probe(service(), settings()))
+            assert [d.component for d in found] == ["service"], what
+            seen.append(found[0].words)
+        assert len(set(seen)) == len(Spoil), seen
+        assert (await bench.apply(service())).changed == 1
+        assert differences((service(), settings()), await bench.probe(service(), settings())) == ()
+
+    async def test_should_replace_a_package_by_its_next_version(self, bench: HostBench) -> None:
+        await bench.apply(service(), settings())
+        newer = replace(settings("c\n"), name="settings-2-r1", version="2")
+        assert [d.package for d in differences((newer,), await bench.probe(newer)) if d.package] == ["settings-2-r1"]
+        assert (await bench.apply(newer)).changed == 1
+        report = await bench.probe(service(), newer)
+        assert differences((service(), newer), report) == ()
+
+    async def test_should_remove_a_component_nobody_wants(self, bench: HostBench) -> None:
+        await bench.apply(service(), settings())
+        assert [d.component for d in differences((settings(),), await bench.probe(settings()))] == ["service"]
+        assert (await bench.apply(settings(), remove=("service",))).changed == 1
+        report = await bench.probe(settings())
+        assert differences((settings(),), report) == ()
+        assert set(report.packages) == {"settings"}
+
+    async def test_should_refuse_another_claim_and_an_older_operator(self, bench: HostBench) -> None:
+        await bench.apply(settings())
+        other = await bench.apply(settings("x\n"), owner=Owner("claim-2", "other", "pool", 99))
+        assert other.failed
+        assert "belongs to pool workers of cluster demo" in other.message
+        older = await bench.apply(settings("x\n"), owner=replace(OWNER, epoch=6))
+        assert older.failed
+        assert "a newer operator (epoch 7)" in older.message
+        assert (await bench.clean(owner=Owner("claim-2", "other", "pool", 99))).failed
+        assert differences((settings(),), await bench.probe(settings())) == ()
+
+    async def test_should_accept_a_newer_operator(self, bench: HostBench) -> None:
+        await bench.apply(settings())
+        assert (await bench.apply(settings(), owner=replace(OWNER, epoch=8))).changed == 1
+        report = await bench.probe(settings())
+        assert report.owner is not None
+        assert report.owner.epoch == 8
+        await bench.clean(owner=replace(OWNER, epoch=8))
+
+    async def test_should_leave_nothing_after_clean(self, bench: HostBench) -> None:
+        await bench.apply(service(), settings())
+        assert (await bench.clean()).changed
+        report = await bench.probe()
+        assert (report.owner, dict(report.packages)) == (None, {})
+        assert await bench.clean() == HostOutcome(0, failed=False)
+
+    @pytest.mark.parametrize("fault", list(Fault))
+    async def test_should_say_why_a_host_is_out_of_reach(self, bench: HostBench, fault: Fault) -> None:
+        target = bench.out_of_reach(fault)
+        with pytest.raises(KokError) as caught:
+            await bench.ports.ssh.probe(target, (settings(),), deadline=4)
+        assert caught.value.code is EXPECTED[fault]
+        assert target.name in caught.value.message
+
+    async def test_should_go_on_with_others_when_one_host_fails(self, bench: HostBench) -> None:
+        refusing = replace(bench.out_of_reach(Fault.RefusesConnections), name="out-of-reach")
+        outcomes = await bench.run(JobAction.Apply, HostWork(refusing, OWNER, (settings(),)), HostWork(bench.target, OWNER, (settings(),)))
+        assert outcomes["out-of-reach"].failed
+        assert outcomes["out-of-reach"].message
+        assert not outcomes[bench.target.name].failed
+
+    async def test_should_start_nothing_after_close(self, bench: HostBench) -> None:
+        await bench.ports.ansible.close()
+        with pytest.raises(KokError) as caught:
+            await bench.apply(settings())
+        assert caught.value.code is ErrorCode.AnsibleFailed
