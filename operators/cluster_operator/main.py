@@ -60,7 +60,7 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     world = World(meta, process.cache, business, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach)
     process.add(ClusterController(world), tools, workers=settings.workers)
     for controller in RiskCentre(tools, business, process.leadership).controllers:
-        process.add(controller, tools, workers=1)
+        process.add(controller, tools, workers=8)
     return process
 
 

@@ -7,6 +7,7 @@ Called by cluster_operator/risk (reserve, release). What an older version does n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,6 +47,7 @@ class LedgerService:
 
     def __init__(self, kube: KubePort, *, epoch: Callable[[], int], now: Callable[[], datetime], namespace: str = SYSTEM_NAMESPACE) -> None:
         self._kube, self._epoch, self._now = kube, epoch, now
+        self._turn = asyncio.Lock()  # our own workers wait for each other; the compare-and-swap is for everybody else
         self.ref = ledger_ref(namespace)
 
     async def read(self) -> StoredLedger:
@@ -61,6 +63,10 @@ class LedgerService:
 
     async def reserve(self, ask: Ask) -> Verdict:
         """The answer to a request; a yes stands in the Ledger when this returns. Raises nothing: what goes wrong is a denial."""
+        async with self._turn:
+            return await self._reserve(ask)
+
+    async def _reserve(self, ask: Ask) -> Verdict:
         trouble = "others write to it"
         for _ in range(TRIES):
             try:
@@ -81,6 +87,10 @@ class LedgerService:
 
     async def release(self, keys: Collection[EntryKey]) -> bool:
         """Free slots. False if none of them was taken (nothing is written then). Raises KokError if it cannot be done now."""
+        async with self._turn:
+            return await self._release(keys)
+
+    async def _release(self, keys: Collection[EntryKey]) -> bool:
         for _ in range(TRIES):
             stored = await self.read()
             self._refuse_if_overtaken(stored)

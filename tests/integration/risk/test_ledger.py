@@ -81,15 +81,24 @@ async def test_should_agree_on_one_answer_for_one_grant(centre: Centre, another_
         await centre.ledger.release([EntryKey(centre.namespace, winner)])
 
 
-async def test_should_stay_exact_in_a_storm_of_conflicts(centre: Centre) -> None:
-    """16 at once, each for a pool of its own: whoever is told yes stands in the Ledger, whoever is not does not."""
+async def test_should_stay_exact_in_a_storm_of_conflicts(centre: Centre, clock: Clock) -> None:
+    """16 risk centres at once, each for a pool of its own: whoever is told yes stands in the Ledger, whoever is not does not."""
     asks = [ask(centre.namespace, f"h{number}", f"pool-{number}") for number in range(16)]
-    verdicts = await asyncio.gather(*(centre.ledger.reserve(each) for each in asks))
+    centres = [Centre(centre.kube, centre.namespace, clock) for _ in asks]
+    verdicts = await asyncio.gather(*(one.ledger.reserve(each) for one, each in zip(centres, asks, strict=True)))
     yes = {each.key for each, verdict in zip(asks, verdicts, strict=True) if isinstance(verdict, Granted)}
     no = [verdict for verdict in verdicts if isinstance(verdict, Denied)]
     assert yes == {EntryKey(entry.namespace, entry.op_id) for entry in (await centre.stored()).spec.in_flight}
     assert yes, "nobody got through"
+    assert no, "that was no storm"
     assert all(verdict.code is ErrorCode.Conflict and verdict.retry_after > 0 for verdict in no)
+
+
+async def test_should_not_storm_at_itself(centre: Centre) -> None:
+    """The workers of one risk centre take turns."""
+    asks = [ask(centre.namespace, f"h{number}", f"pool-{number}") for number in range(16)]
+    verdicts = await asyncio.gather(*(centre.ledger.reserve(each) for each in asks))
+    assert all(isinstance(verdict, Granted) for verdict in verdicts)
 
 
 class Stormy(RecordingKube):
@@ -233,6 +242,31 @@ async def test_should_rebuild_a_lost_ledger_only_when_asked(centre: Centre, gran
     centre.epoch = 3
     answer = await denied(grants, centre, request(centre.namespace, "b"))
     assert held.op_id in answer.message
+
+
+async def test_should_deny_and_be_rebuilt_when_the_ledger_is_not_understood(centre: Centre, grants: KubeGrants, clock: Clock) -> None:
+    held = await granted(grants, centre, request(centre.namespace, "a"))
+    (entry,) = (await centre.stored()).entries
+    newer = _Unknown(centre.kube)
+    verdict = await Centre(newer, centre.namespace, clock).ledger.reserve(ask(centre.namespace, "c", "gpu"))
+    assert isinstance(verdict, Denied)
+    assert verdict.code is ErrorCode.LedgerUnreadable
+    assert "spec.inFlight.0.operation" in verdict.message
+    spec = await rebuild_ledger(newer, epoch=4, namespace=centre.namespace)
+    assert held.op_id in {each.op_id for each in spec.in_flight}
+    found = await centre.stored()
+    assert entry in found.entries
+    assert found.spec.epoch == 4
+
+
+class _Unknown(RecordingKube):
+    """Shows an entry for an operation that this version does not know."""
+
+    async def get(self, ref: Ref, **rest: object) -> Manifest | None:  # type: ignore[override]
+        manifest = await super().get(ref, **rest)  # type: ignore[arg-type]
+        for entry in (manifest or {}).get("spec", {}).get("inFlight", []):
+            entry["operation"] = "FormatDisk"
+        return manifest
 
 
 async def test_should_never_make_a_first_ledger_itself(
