@@ -86,7 +86,7 @@ def _container_sentence(container: dict[str, Any]) -> str:
     if ended and ended.get("exitCode"):
         text = (ended.get("message") or "").strip()
         return f"container {name} ended with exit code {ended['exitCode']} ({ended.get('reason', '?')}){f': {text}' if text else ''}"
-    if state.get("running") and not container.get("ready", True):
+    if "running" in state and not container.get("ready", True):
         times = container.get("restartCount") or 0
         return f"container {name} runs but its readiness probe does not succeed{f' (restarted {times} times)' if times else ''}"
     return ""

@@ -154,6 +154,8 @@ def status(kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> No
 def rebuild_ledger(kubeconfig: KubeconfigOption = "", context: ContextOption = "", yes: Yes = False) -> None:
     """Make a lost Ledger anew from the OperationGrants that are stored; what was deleted with them is forgotten.
 
+    Admission lets only the group kok:break-glass do it.
+
     Example:
 
       kok meta rebuild-ledger

@@ -35,6 +35,15 @@ async def meta(meta_server: ApiServer) -> AsyncIterator[KubeClient]:
 
 
 @pytest.fixture
+async def glass_broken(meta_server: ApiServer) -> AsyncIterator[KubeClient]:
+    """As somebody whom admission lets write the journals, too."""
+    identity = meta_server.kubeconfig("joe", groups=["system:masters", "kok:break-glass"])
+    client = KubeClient(kubeconfig_credentials(identity), field_manager="test")
+    yield client
+    await client.close()
+
+
+@pytest.fixture
 async def dry_meta(meta_server: ApiServer) -> AsyncIterator[KubeClient]:
     """The same, trying only."""
     credentials = kubeconfig_credentials(meta_server.kubeconfig("jane", groups=["system:masters"]))

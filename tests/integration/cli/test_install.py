@@ -102,24 +102,26 @@ async def test_should_refuse_a_package_version_that_changed(meta: KubePort, depl
     assert "MachinePackageVersion example-1.0.0-sample is there with another spec.files[0].content" in refusal.value.message
 
 
-async def test_should_never_overwrite_the_ledger(meta: KubePort, deployments_become_ready: None) -> None:
+async def test_should_never_overwrite_the_ledger(meta: KubePort, glass_broken: KubePort, deployments_become_ready: None) -> None:
     await install(meta, wanted())
-    await meta.patch_json(LEDGER, {"spec": {"epoch": 7}})
+    await glass_broken.patch_json(LEDGER, {"spec": {"epoch": 7}})
     await install(meta, wanted())
     stored = await meta.get(LEDGER)
     assert stored is not None
     assert stored["spec"]["epoch"] == 7
 
 
-async def test_should_not_forget_what_is_in_flight_when_the_ledger_was_deleted(meta: KubePort, deployments_become_ready: None) -> None:
+async def test_should_not_forget_what_is_in_flight_when_the_ledger_was_deleted(
+    meta: KubePort, glass_broken: KubePort, deployments_become_ready: None
+) -> None:
     await install(meta, wanted())
     grant = next(m for m in yaml.safe_load_all((SAMPLES / "journals.yaml").read_text()) if m["kind"] == "OperationGrant")
     grant["metadata"]["namespace"] = "kok-system"
-    await meta.create(grant)
-    await meta.delete(LEDGER)
+    await glass_broken.create(grant)
+    await glass_broken.delete(LEDGER)
     with pytest.raises(KokError, match="no Ledger kok-system/ledger"):
         await install(meta, wanted())
-    await meta.delete(Ref.of(grant))
+    await glass_broken.delete(Ref.of(grant))
     await install(meta, wanted())
     assert await meta.get(LEDGER) is not None
 
