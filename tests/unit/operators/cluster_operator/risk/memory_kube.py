@@ -36,6 +36,10 @@ class MemoryKube:
         """At once, for the test itself."""
         self._stored(Ref.of(manifest), deepcopy(manifest))
 
+    def is_current(self, found: Manifest, resource_version: str) -> bool:
+        """Whether a compare-and-swap goes through."""
+        return bool(resource_version == found["metadata"]["resourceVersion"])
+
     async def get(self, ref: Ref, **_: Any) -> Manifest | None:
         await Pause()
         found = deepcopy(self.objects.get(ref))
@@ -69,7 +73,7 @@ class MemoryKube:
         found = self.objects.get(ref)
         if found is None:
             raise NotFound(str(ref))
-        if resource_version != found["metadata"]["resourceVersion"]:
+        if not self.is_current(found, resource_version):
             raise Conflict(str(ref))
         stored = self._stored(ref, _merged(found, deepcopy(patch)))
         await Pause()
