@@ -20,6 +20,10 @@ async def _pool_stalled(rig: Rig, reason: str, name: str = "workers") -> str:
     return str(found["message"]) if found.get("status") == "True" and found["reason"] == reason else ""
 
 
+async def _says(rig: Rig, reason: str, words: str) -> bool:
+    return words in await _pool_stalled(rig, reason)
+
+
 async def test_should_touch_nothing_while_a_pool_is_wrong_and_heal_when_it_is_corrected(rig: Rig) -> None:
     one, two = rig.host("m1", 1), rig.host("m2", 2)
     taken = rig.host("m3", 3)
@@ -36,8 +40,7 @@ async def test_should_touch_nothing_while_a_pool_is_wrong_and_heal_when_it_is_co
     ]
     for hosts, spec, reason, words in wrong:
         await rig.pool(hosts, **spec)
-        found = await rig.until(lambda reason=reason: _pool_stalled(rig, reason))
-        assert words in found
+        await rig.until(lambda reason=reason, words=words: _says(rig, reason, words))
     assert await rig.meta.get(kinds.POOL_RELEASE.ref("workers", rig.namespace)) is None
     assert len(rig.ansible.jobs) == 1, "the older pool's host, and nothing else"
     assert not await rig.machine(one)
