@@ -86,10 +86,30 @@ def _cell(manifest: Manifest, column: Column, now: datetime) -> str:
 
 
 def rendered(table: Table, *, width: int | None = None, headings: bool = True) -> str:
-    """The table as text, columns aligned. With `width` the longest columns are shortened until it fits."""
+    """The table as text, columns aligned. With `width` columns are left out or shortened until it fits."""
+    table = table if width is None else with_room(table, width)
     lines = [table.headings, *table.rows] if headings else list(table.rows)
     widths = column_widths(table, width)
     return "\n".join(_line(line, widths) for line in lines)
+
+
+KEPT = frozenset({"NAMESPACE", "CLUSTER", "NAME", "READY", "PHASE", "AGE", "MESSAGE"})
+MESSAGE_ROOM = 40
+
+
+def with_room(table: Table, width: int) -> Table:
+    """Without its longest columns that say least, until the message has room to be read; wide output shows them."""
+    while "MESSAGE" in table.headings:
+        sizes = column_widths(table, None)
+        message = table.headings.index("MESSAGE")
+        others = sum(sizes) - sizes[message] + len(GAP) * (len(sizes) - 1)
+        optional = [index for index, heading in enumerate(table.headings) if heading not in KEPT]
+        if not optional or width - others >= min(sizes[message], MESSAGE_ROOM):
+            return table
+        drop = max(optional, key=lambda index: sizes[index])
+        rows = tuple(row[:drop] + row[drop + 1 :] for row in table.rows)
+        table = Table(table.headings[:drop] + table.headings[drop + 1 :], rows)
+    return table
 
 
 def column_widths(table: Table, width: int | None) -> list[int]:

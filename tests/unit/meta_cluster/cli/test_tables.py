@@ -36,6 +36,13 @@ def test_should_fit_a_hundred_columns_and_mark_what_was_cut() -> None:
     assert "x" * 200 in rendered(table_of(CLUSTER, [long], p.NOW, wide=True))
 
 
+def test_should_leave_out_what_says_least_so_that_the_message_can_be_read() -> None:
+    narrow = rendered(table_of(CLUSTER, [BROKEN], p.NOW, namespaces=True), width=100)
+    assert "ENDPOINT" not in narrow
+    assert "apiserver: 0 of 1 pods are ready" in narrow
+    assert "ENDPOINT" in rendered(table_of(CLUSTER, [p.WELL.cluster], p.NOW, namespaces=True), width=100)
+
+
 def test_should_say_whose_a_machine_is() -> None:
     machines = [shown_of(p.UNREACHABLE, "demo/demo"), shown_of(p.OPEN, "a/b")]
     lines = rendered(table_of(kind_named("kma"), machines, p.NOW)).splitlines()

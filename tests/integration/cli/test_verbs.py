@@ -1,0 +1,268 @@
+"""The verbs against a real API server, which plays the business cluster, too: its own kubeconfig lies in the Cluster's Secret."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from meta_cluster.cli.main import run
+from tests.integration.api_server import ApiServer
+
+ROOT = Path(__file__).parents[3]
+STAMP = "2026-01-02T03:04:05Z"
+WHY_NOT = "apiserver: 0 of 1 pods are ready"
+PENDING = "0/1 nodes are available: 1 Insufficient memory."
+HOST_KEY = "demo-2 (10.89.0.12:22) shows another SSH key than the one pinned in pool workers"
+Kok = Callable[..., tuple[int, str, str]]
+
+
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": message, "observedGeneration": 1, "lastTransitionTime": STAMP}
+
+
+def sample(file: str, **metadata: str) -> dict[str, Any]:
+    manifest: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "samples" / file).read_text())
+    manifest["metadata"] |= metadata
+    return manifest
+
+
+def store(server: ApiServer, manifest: dict[str, Any], status: dict[str, Any] | None = None) -> None:
+    """Apply a manifest, then its status."""
+    server.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
+    if status is not None:
+        server.kubectl("apply", "--server-side", "--subresource=status", "-f", "-", stdin=json.dumps({**manifest, "status": status}))
+
+
+def pod() -> dict[str, Any]:
+    labels = {"kok.dev/cluster": "demo", "app.kubernetes.io/component": "apiserver"}
+    spec = {"containers": [{"name": "apiserver", "image": "x"}], "automountServiceAccountToken": False}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "demo-apiserver-7c9f", "namespace": "demo", "labels": labels},
+        "spec": spec,
+    }
+
+
+def event() -> dict[str, Any]:
+    about = {"kind": "Pod", "namespace": "demo", "name": "demo-apiserver-7c9f"}
+    said = {"type": "Warning", "reason": "FailedScheduling", "message": PENDING, "count": 3, "lastTimestamp": STAMP}
+    return {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": "demo"}, "involvedObject": about, **said}
+
+
+@pytest.fixture(scope="module")
+def world(meta_server: ApiServer) -> ApiServer:
+    """Cluster demo with its apiserver pending, two machines of which one shows another host key, and Cluster scratch that nobody looked at."""
+    meta_server.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
+    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "manifests" / "crds"))
+    for name in ("demo", "scratch"):
+        meta_server.kubectl("create", "namespace", name)
+    components = [
+        {"name": "etcd", "ready": 1, "wanted": 1},
+        {"name": "apiserver", "ready": 0, "wanted": 1, "message": "0 of 1 pods are ready"},
+    ]
+    conditions = [condition("Ready", "False", "Repairing", WHY_NOT), condition("Reconciling", "True", "Repairing", WHY_NOT)]
+    conditions += [condition("ApiserverReady", "False", "NotUp", "0 of 1 pods are ready")]
+    status = {
+        "phase": "Repairing",
+        "message": WHY_NOT,
+        "components": components,
+        "conditions": conditions,
+        "endpoint": "https://10.89.0.2:31443",
+    }
+    store(meta_server, sample("cluster-small.yaml"), status)
+    store(meta_server, sample("cluster-clusterip.yaml"))
+    store(meta_server, sample("pool-follow.yaml"))
+    secret = {"kubeconfig": base64.b64encode(meta_server.admin_kubeconfig.read_bytes()).decode()}
+    store(meta_server, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-kubeconfig", "namespace": "demo"}, "data": secret})
+    unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": PENDING}
+    store(meta_server, pod(), {"phase": "Pending", "conditions": [unscheduled]})
+    store(meta_server, event())
+    store(meta_server, sample("machine.yaml"), {"phase": "Open", "conditions": [condition("Ready", "True", "Open")]})
+    changed = [condition("Ready", "False", "HostKeyChanged", HOST_KEY), condition("HostReachable", "False", "HostKeyChanged", HOST_KEY)]
+    store(meta_server, sample("machine.yaml", name="demo-2"), {"phase": "Unreachable", "message": HOST_KEY, "conditions": changed})
+    return meta_server
+
+
+@pytest.fixture
+def kok(world: ApiServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Kok:
+    """Runs a command line; exit code, stdout, stderr."""
+    monkeypatch.setenv("KUBECONFIG", str(world.admin_kubeconfig))
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = run(list(words))
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+def test_should_show_every_kind_of_every_namespace(kok: Kok) -> None:
+    code, out, err = kok("get", "kok", "-A")
+    assert code == 0
+    assert [line for line in out.splitlines() if line.endswith(".kok.dev")] == [
+        "clusters.kok.dev",
+        "machines.kok.dev",
+        "machinepools.kok.dev",
+    ]
+    assert "business cluster scratch/scratch was not looked into" in err
+    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_should_show_a_cluster_and_why_it_is_not_ready(kok: Kok) -> None:
+    _, out, _ = kok("get", "kc", "-n", "demo")
+    assert out.splitlines()[0].split() == ["NAME", "VERSION", "READY", "PHASE", "MACHINES", "AGE", "MESSAGE"]
+    assert WHY_NOT in out
+
+
+def test_should_show_machines_of_the_business_cluster(kok: Kok) -> None:
+    _, out, _ = kok("get", "machines", "-n", "demo")
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [["demo/demo", "demo-1"], ["demo/demo", "demo-2"]]
+
+
+@pytest.mark.parametrize(("output", "load"), [("json", json.loads), ("yaml", yaml.safe_load)])
+def test_should_give_data(kok: Kok, output: str, load: Callable[[str], Any]) -> None:
+    one = load(kok("get", "cluster", "demo", "-n", "demo", "-o", output)[1])
+    assert (one["kind"], one["metadata"]["name"]) == ("Cluster", "demo")
+    assert "managedFields" not in one["metadata"]
+    many = load(kok("get", "clusters", "-A", "-o", output)[1])
+    assert [item["metadata"]["name"] for item in many["items"]] == ["demo", "scratch"]
+
+
+def test_should_give_names(kok: Kok) -> None:
+    assert kok("get", "machines", "-n", "demo", "-o", "name")[1].splitlines() == ["machine.kok.dev/demo-1", "machine.kok.dev/demo-2"]
+
+
+def test_should_say_when_there_is_nothing(kok: Kok) -> None:
+    assert kok("get", "pools", "-n", "scratch") == (0, "", "No resources found in namespace scratch.\n")
+
+
+def test_should_fail_for_what_is_not_there(kok: Kok) -> None:
+    code, out, err = kok("get", "cluster", "nobody", "-n", "demo")
+    assert (code, out) == (1, "")
+    assert "there is no cluster nobody in namespace demo" in err
+    assert "code  NotFound" in err
+
+
+def test_should_describe_a_cluster(kok: Kok) -> None:
+    code, out, _ = kok("describe", "cluster", "demo", "-n", "demo")
+    assert code == 0
+    assert out.startswith("Cluster demo/demo   Ready=False  Repairing")
+    assert f"cannot be scheduled: {PENDING}"[:60] in " ".join(out.replace("│", " ").split())
+    assert "Machines   1/2 open   1 not" in out
+    assert "\x1b" not in out
+
+
+def test_should_describe_any_other_kind(kok: Kok) -> None:
+    assert "10.89.0.11" in kok("describe", "pool", "workers", "-n", "demo")[1]
+    assert kok("describe", "machine", "demo-2", "-n", "demo")[1].startswith("Machine demo-2 of demo/demo   Ready=False  Unreachable")
+    assert json.loads(kok("describe", "cluster", "demo", "-n", "demo", "-o", "json")[1])["kind"] == "Cluster"
+
+
+def test_should_go_down_to_the_pod_event(kok: Kok) -> None:
+    assert kok("why", "cluster", "demo", "-n", "demo")[1].splitlines()[1:] == [
+        f"  because {WHY_NOT}",
+        f"  because pod demo-apiserver-7c9f cannot be scheduled: {PENDING}",
+        f"  last event: FailedScheduling: {PENDING} (x3)",
+        "Next: kubectl -n demo describe pod demo-apiserver-7c9f",
+    ]
+
+
+def test_should_go_down_to_the_ssh_error(kok: Kok) -> None:
+    out = kok("why", "machine", "demo-2", "--cluster", "demo", "-n", "demo")[1]
+    assert f"because {HOST_KEY}" in out
+    assert "kok host scan" in out
+    assert json.loads(kok("why", "machine", "demo-2", "-n", "demo", "-o", "json")[1])["because"] == [HOST_KEY]
+
+
+def test_should_explain_a_host_that_has_no_machine_yet(kok: Kok, world: ApiServer) -> None:
+    pool = sample("pool-follow.yaml")
+    pool["spec"]["hosts"].append({"name": "demo-3", "address": "10.89.0.13"})
+    store(world, pool)
+    assert "demo-3 is no machine yet" in kok("why", "machine", "demo-3", "-n", "demo")[1]
+    assert kok("why", "machine", "demo-9", "-n", "demo")[0] == 1
+
+
+def test_should_print_a_kubeconfig_that_works(kok: Kok, world: ApiServer, tmp_path: Path) -> None:
+    code, out, _ = kok("kubeconfig", "demo", "-n", "demo")
+    assert code == 0
+    (tmp_path / "config").write_text(out)
+    assert "machine.kok.dev/demo-1" in world.kubectl("--kubeconfig", str(tmp_path / "config"), "get", "machines.kok.dev", "-o", "name")
+
+
+def test_should_say_why_there_is_no_kubeconfig_yet(kok: Kok) -> None:
+    code, _, err = kok("kubeconfig", "scratch", "-n", "scratch")
+    assert code == 1
+    assert "Cluster scratch/scratch has no kubeconfig yet" in err
+    assert "kok why cluster scratch -n scratch" in err
+
+
+def test_should_show_versions(kok: Kok) -> None:
+    code, out, _ = kok("version")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["client", "operators", "meta"]
+    assert "v1.35.4" in out
+
+
+def test_should_go_on_when_no_server_answers(kok: Kok, world: ApiServer, tmp_path: Path) -> None:
+    dead = tmp_path / "dead"
+    dead.write_text(world.admin_kubeconfig.read_text().replace(f":{world.port}", ":1"))
+    code, out, _ = kok("version", "--kubeconfig", str(dead))
+    assert code == 0
+    assert "not asked" in out
+    code, _, err = kok("get", "clusters", "--kubeconfig", str(dead))
+    assert code == 1
+    assert "code  Unreachable" in err
+
+
+def test_should_try_an_installation_and_tell_how_it_stands(kok: Kok, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, err = kok("meta", "install", "--artifacts", "/srv/files", "--image", "registry.kok.dev/kok:test", "--dry-run")
+    assert code == 0, err
+    assert "created Deployment kok-system/kok-cluster-operator" in out
+    assert "(not stored: --dry-run)" in out
+    code, out, err = kok("meta", "status")
+    assert code == 1
+    assert "kok-cluster-operator" in out
+    assert "kok meta install brings what is missing" in err
+
+
+def test_should_refuse_to_uninstall_under_clusters(kok: Kok) -> None:
+    code, _, err = kok("meta", "uninstall", "--yes")
+    assert code == 1
+    assert "2 clusters are left: demo/demo, scratch/scratch" in err
+
+
+def test_should_follow_changes_until_interrupted(world: ApiServer) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "meta_cluster.cli.main",
+        "get",
+        "clusters",
+        "-n",
+        "scratch",
+        "-w",
+        "--kubeconfig",
+        str(world.admin_kubeconfig),
+    ]
+    watcher = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watcher.stdout is not None
+    try:
+        assert watcher.stdout.readline().split()[0] == "NAME"
+        assert watcher.stdout.readline().split()[0] == "scratch"
+        time.sleep(0.5)
+        status = {"phase": "Creating", "conditions": [condition("Ready", "False", "Creating", "etcd: 0 of 1 pods are ready")]}
+        store(world, sample("cluster-clusterip.yaml"), status)
+        assert "Creating" in watcher.stdout.readline()
+    finally:
+        watcher.send_signal(2)
+    assert watcher.wait(10) == 130
