@@ -52,7 +52,8 @@ class Actor:
             case steps.IssueLeaves(specs=leaves):
                 await self._issue(view, leaves)
             case steps.ApplyObjects(objects=objects):
-                await self._each(self._apply_meta, objects)
+                for wave in _waves(objects):
+                    await self._each(self._apply_meta, wave)
             case steps.RecordBootstrap(records=records):
                 await self._each(self._create, records)
             case steps.RollMember(pod=pod):
@@ -218,6 +219,12 @@ async def apply_whole(port: KubePort, manifest: Manifest) -> Manifest:
 
 async def _applied(port: KubePort, manifest: Manifest) -> None:
     await apply_whole(port, manifest)
+
+
+def _waves(objects: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
+    """Bindings after everything else: the API server refuses one whose role is not there."""
+    bindings = [each for each in objects if each["kind"].endswith("RoleBinding")]
+    return [each for each in objects if not each["kind"].endswith("RoleBinding")], bindings
 
 
 def _runs_of_a_kind(objects: Sequence[Manifest]) -> list[list[Manifest]]:
