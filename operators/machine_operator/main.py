@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,6 +38,7 @@ from operators.machine_operator.assembly import Assembly, Outside, assemble
 from operators.machine_operator.settings import Settings
 from operators.machine_operator.world import FIELD_MANAGER, Identity, Servers
 from operators.ports.ansible import AnsiblePort
+from operators.ports.kube import Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,13 @@ def build(settings: Settings, logins: Logins) -> tuple[Assembly, AnsiblePort]:
     metrics = Metrics()
     meta = KubeClient(logins.meta, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "meta"))
     business = KubeClient(logins.business, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, kinds.BUSINESS))
-    identity = Identity(settings.namespace, settings.cluster, logins.business.ca_pem)
+    identity = Identity(settings.namespace, settings.cluster, logins.business.ca_pem, settings.endpoint)
     elector = ElectorConfig(identity=settings.identity, lease_seconds=settings.lease_seconds, renew_deadline=settings.lease_seconds * 2 / 3)
-    config = ProcessConfig(elector=elector, host=settings.host, port=settings.port, sweep_every=settings.sweep_seconds)
+    config = ProcessConfig(elector=elector, host=settings.host, port=settings.health_port, sweep_every=settings.sweep_seconds)
     process: Process
     meta_kinds = kinds.meta_kinds(lambda: process.cache, settings.namespace, identity.requester)
     business_kinds = kinds.business_kinds(settings.namespace)
-    watches = (KopfWatch(logins.meta, meta_kinds, namespaces=(settings.namespace,)), KopfWatch(logins.business, business_kinds))
+    watches = watches_of(settings, logins, (meta_kinds, business_kinds))
     lease = KubeLease(meta, namespace=settings.namespace, name=f"{settings.cluster}-machine-operator")
     servers = ProcessServers({"meta": meta, kinds.BUSINESS: business}, watches, lease)
     process = Process(config, servers, metrics=metrics, kill=partial(end_descendants, os.getpid()))
@@ -67,6 +69,17 @@ def build(settings: Settings, logins: Logins) -> tuple[Assembly, AnsiblePort]:
     ansible = AnsibleRunner(HttpArtifacts(settings.artifacts_url, settings.cache), catalogue.playbooks())
     outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(business, grants))
     return assemble(process, identity, Servers(meta, business), outside=outside, settings=settings), ansible
+
+
+def watches_of(settings: Settings, logins: Logins, watched: tuple[Sequence[Watched], Sequence[Watched]]) -> tuple[KopfWatch, ...]:
+    """One layer per server and reach: our rights in the business cluster on what lies in namespaces are those of one namespace."""
+    meta, business = watched
+    inside = [each for each in business if each.namespace]
+    return (
+        KopfWatch(logins.meta, meta, namespaces=(settings.namespace,)),
+        KopfWatch(logins.business, [each for each in business if not each.namespace]),
+        KopfWatch(logins.business, inside, namespaces=sorted({each.namespace for each in inside})),
+    )
 
 
 def logins_of(settings: Settings) -> Logins:

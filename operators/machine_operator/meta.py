@@ -121,8 +121,11 @@ class Meta:
         """What package templates may say of the cluster."""
         network = cluster.spec.network
         dns = str(ip_network(network.service_cidr)[10])
-        endpoint = endpoint_of(cluster)
-        return ClusterFacts(cluster.metadata.name, endpoint, self._identity.ca_pem, dns, network.domain, network.pod_cidr)
+        return ClusterFacts(cluster.metadata.name, self.endpoint(cluster), self._identity.ca_pem, dns, network.domain, network.pod_cidr)
+
+    def endpoint(self, cluster: Cluster) -> str:
+        """The API server's URL for hosts. Raises KokError NotFound."""
+        return self._identity.endpoint or endpoint_of(cluster)
 
 
 def endpoint_of(cluster: Cluster) -> str:

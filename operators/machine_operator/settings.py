@@ -14,6 +14,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from operators.domain.machine.view import Times
 
+SHARED_CACHE = Path("/var/cache/kok")
+
+
+def default_cache() -> Path:
+    """The volume of the pod; on a laptop a folder for temporary files."""
+    return SHARED_CACHE / "artifacts" if os.access(SHARED_CACHE, os.W_OK) else Path(tempfile.gettempdir()) / "kok-artifacts"
+
 
 class Settings(BaseSettings):
     """Seconds where nothing else is said."""
@@ -34,15 +41,17 @@ class Settings(BaseSettings):
     """Context of that file; empty: its current one."""
     artifacts_url: str = "http://kok-artifacts.kok-system.svc:8080"
     """Where artifacts for hosts come from by digest; also file:///FOLDER."""
-    cache: Path = Path(tempfile.gettempdir()) / "kok-artifacts"
-    """Folder for artifacts on their way to hosts."""
+    endpoint: str = ""
+    """URL of the business API server for hosts; empty: as the Cluster's spec.endpoint says."""
+    cache: Path = Field(default_factory=lambda: default_cache())
+    """Folder for artifacts on their way to hosts; /var/cache/kok where that can be written."""
     probe_seconds: Annotated[float, Field(ge=1)] = 60.0
     """How often a host that is right is looked at."""
     drain_seconds: Annotated[float, Field(ge=1)] = 900.0
     """When a drain that is not over asks a person to look."""
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus ask the pod's address
     """Address of /healthz, /readyz and /metrics."""
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    health_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of the same; 0 takes a free one."""
     workers: Annotated[int, Field(ge=1, le=256)] = 32
     """Machines in work at the same time."""

@@ -26,6 +26,8 @@ class Identity:
     namespace: str
     cluster: str
     ca_pem: str
+    endpoint: str = ""
+    """URL of the business API server for hosts; empty: as the Cluster's spec says."""
 
     @property
     def requester(self) -> str:

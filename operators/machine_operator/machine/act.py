@@ -18,7 +18,7 @@ from operators.machine_operator.claims import claim_manifest, claim_name
 from operators.machine_operator.jobs import Order
 from operators.machine_operator.machine.access import ssh_target
 from operators.machine_operator.machine.observe import Observer
-from operators.machine_operator.meta import Meta, endpoint_of
+from operators.machine_operator.meta import Meta
 from operators.machine_operator.tokens import TokenSecret, bootstrap_kubeconfig, read_token, token_manifest, token_ref
 from operators.machine_operator.world import World
 from operators.ports.ansible import HostWork, JobAction
@@ -149,7 +149,7 @@ class Actor:
             token, cluster = await self._token(view), self._meta.cluster()
             if cluster is None:
                 raise KokError(ErrorCode.NotFound, "the Cluster is not there")
-            bootstrap = bootstrap_kubeconfig(token, server=endpoint_of(cluster), ca_pem=self._world.identity.ca_pem)
+            bootstrap = bootstrap_kubeconfig(token, server=self._meta.endpoint(cluster), ca_pem=self._world.identity.ca_pem)
             digest = token.token.digest
         host = view.wish.host
         work = HostWork(await self._target(view, host), self._owner(view), step.packages, step.remove, bootstrap)

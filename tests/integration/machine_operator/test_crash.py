@@ -53,7 +53,7 @@ async def _crash_matrix(rig: Rig, server: str, last: int) -> list[str]:
     """One host per n: killed at its n-th write of an installation, ended by another operator."""
     told = []
     for number in range(1, last + 1):
-        host = rig.host(f"h{server[0]}{number}", number)
+        host = rig.host(f"h{server[0]}{number}", number + (100 if server == BUSINESS else 0))
         pool = f"p{server[0]}{number}"
         ports = _dying(rig, server, number)
         await rig.pool([host], name=pool)
