@@ -1,0 +1,93 @@
+"""Which flag wins, and which are refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.domain.plane import flags
+from operators.domain.plane.desired import desired_plane
+from operators.errors import ErrorCode, KokError
+from tests.unit.operators.domain.plane.planes import a_cluster, a_package, some_inputs, templates
+
+OWNED = [
+    ("apiserver", "etcd-servers"),
+    ("apiserver", "tls-cert-file"),
+    ("apiserver", "client-ca-file"),
+    ("apiserver", "etcd-servers-overrides"),
+    ("apiserver", "anonymous-auth"),
+    ("apiserver", "authorization-mode"),
+    ("apiserver", "token-auth-file"),
+    ("apiserver", "service-cluster-ip-range"),
+    ("controllerManager", "cluster-signing-key-file"),
+    ("controllerManager", "kubeconfig"),
+    ("scheduler", "bind-address"),
+    ("etcd", "data-dir"),
+    ("etcd", "client-transport-security"),
+]
+
+
+def test_should_let_the_cluster_win_over_the_package_over_the_template() -> None:
+    inputs = some_inputs(a_cluster(flags={"apiserver": {"v": "4"}}), a_package(apiserver={"v": "3", "profiling": "true"}))
+
+    args = desired_plane(inputs, templates()).components["apiserver"][-1]["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    assert "--v=4" in args
+    assert "--profiling=true" in args
+    assert "--enable-admission-plugins=NodeRestriction" in args
+
+
+@pytest.mark.parametrize(("component", "flag"), OWNED)
+def test_should_refuse_an_owned_flag_by_name(component: str, flag: str) -> None:
+    inputs = some_inputs(a_cluster(flags={component: {flag: "x"}}))
+
+    with pytest.raises(KokError) as caught:
+        desired_plane(inputs, templates())
+
+    assert caught.value.code is ErrorCode.FlagOwned
+    assert flag in caught.value.message
+    assert caught.value.hint == f"remove spec.flags.{component}.{flag}"
+
+
+def test_should_refuse_an_unknown_component_by_name() -> None:
+    with pytest.raises(KokError) as caught:
+        desired_plane(some_inputs(a_cluster(flags={"kubelet": {"v": "2"}})), templates())
+
+    assert caught.value.code is ErrorCode.FlagUnknownComponent
+    assert "spec.flags.kubelet" in caught.value.message
+    assert "controllerManager" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["--v", "v --tls-cert-file", "V", "a=b", "tls_cert_file", "v\n", ""])
+def test_should_refuse_what_is_no_name_of_a_flag(name: str) -> None:
+    with pytest.raises(KokError) as caught:
+        flags.arguments({name: "1"}, component="apiserver", owned={}, defaults={})
+
+    assert caught.value.code is ErrorCode.FlagUnknown
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "written"),
+    [("quota-backend-bytes", "1073741824", 1073741824), ("enable-pprof", "true", True), ("auto-compaction-retention", "1", "1")],
+)
+def test_should_write_etcd_settings_in_their_type(flag: str, value: str, written: object) -> None:
+    types = {"quota-backend-bytes": "integer", "enable-pprof": "boolean", "auto-compaction-retention": "text"}
+
+    assert flags.settings({flag: value}, component="etcd", owned={}, defaults={flag: 0}, settable=types) == {flag: written}
+
+
+@pytest.mark.parametrize(("flag", "value"), [("quota-backend-bytes", "8GiB"), ("quota-backend-bytes", "-1"), ("made-up", "1")])
+def test_should_refuse_an_etcd_setting_that_does_not_fit(flag: str, value: str) -> None:
+    with pytest.raises(KokError) as caught:
+        desired_plane(some_inputs(a_cluster(flags={"etcd": {flag: value}})), templates())
+
+    assert caught.value.code is ErrorCode.FlagUnknown
+    assert flag in caught.value.message
+
+
+@given(values=st.dictionaries(st.from_regex(r"[a-z][a-z0-9-]{0,10}", fullmatch=True), st.text(max_size=20), max_size=6))
+def test_should_write_each_flag_as_exactly_one_argument(values: dict[str, str]) -> None:
+    written = flags.arguments(values, component="x", owned={}, defaults={"kept": 1})
+
+    assert sorted(written) == sorted(f"--{name}={value}" for name, value in ({"kept": "1"} | values).items())
