@@ -18,7 +18,7 @@ LEDGER_ROOM = 1000
 """Entries at most: far below what one object in etcd can hold (1.5 MiB) even if every name is as long as it may be."""
 PLAIN_LIMIT = 1
 """Targets that may be in the hands of dangerous operations at once, per scope."""
-FIRST_RETRY, LAST_RETRY = 10, 120
+FIRST_RETRY, LAST_RETRY = 5, 120
 """Seconds until a denied request may come again: doubled with every attempt, so that many who wait do not flood the API."""
 TEXT_LIMIT = 1024
 KNOWN_OPERATIONS = frozenset(operation.value for operation in Operation)
