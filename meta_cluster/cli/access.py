@@ -58,7 +58,14 @@ def meta_credentials(access: Access) -> Credentials:
             return kubeconfig_file_credentials(path, context=access.context)
     if listed:
         return kubeconfig_file_credentials(listed[0], context=access.context)
-    return in_cluster_credentials()
+    try:
+        return in_cluster_credentials()
+    except KokError:
+        raise KokError(
+            ErrorCode.Usage,
+            f"no kubeconfig of a meta cluster: neither --kubeconfig nor $KUBECONFIG is set, and there is no {HOME_KUBECONFIG}",
+            "pass --kubeconfig FILE; for the lab: export KUBECONFIG=$(kok lab kubeconfig)",
+        ) from None
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from meta_cluster.cli.conditions import conditions_in, is_ready, is_wrong, wrong
 from meta_cluster.cli.console import Paint
 from meta_cluster.cli.picture import ClusterPicture
 from meta_cluster.cli.times import age_of
-from meta_cluster.cli.tree import Node
+from meta_cluster.cli.tree import MARK, Node
 from meta_cluster.pods import pod_trouble
 from operators.api.base import LABEL_COMPONENT
 from operators.ports.kube import Manifest
@@ -50,7 +50,7 @@ def _release(picture: ClusterPicture, now: datetime) -> Node:
     current = picture.release["spec"]["current"]
     by = str(current["by"]) if current["by"] == "Spec" else f"{current['by'].lower()} {current.get('name', '')}".strip()
     text = f"{current['packageVersion']}, authorised by {by} {age_of(current.get('at'), now)} ago"
-    child = (Node("!", str(matches["message"]), wrong=True),) if wrong and matches else ()
+    child = (Node(MARK, str(matches["message"]), wrong=True),) if wrong and matches else ()
     return Node("Release", text, wrong, child)
 
 
@@ -58,6 +58,8 @@ def _plane(picture: ClusterPicture) -> Node:
     components = (picture.cluster.get("status") or {}).get("components") or ()
     nodes = [_component(picture, component) for component in components]
     stages = [c for c in wrong_stages(picture.cluster) if c["type"] not in OF_COMPONENTS and c["type"] != "ReleaseMatchesWish"]
+    told = {str(component.get("message")) for component in components}
+    stages = [c for c in stages if c.get("message") not in told]
     extra = [Node(STAGE_LABELS.get(str(c["type"]), str(c["type"])), str(c.get("message") or c["reason"]), wrong=True) for c in stages]
     fine = sum(not node.needs_eye for node in nodes)
     text = f"{fine} of {len(nodes)} components match" if nodes else "no component yet"
@@ -74,12 +76,21 @@ def _component(picture: ClusterPicture, component: Manifest) -> Node:
 
 
 def _troubles(picture: ClusterPicture, component: Manifest) -> Iterable[Node]:
+    """What the component's own message leaves out: a pod that it does not name, and the last event."""
+    said = str(component.get("message"))
     for pod in pods_of(picture, component["name"]):
         trouble = pod_trouble(pod, picture.events)
-        if trouble and trouble.sentence not in str(component.get("message")):
-            yield Node("!", trouble.sentence, wrong=True)
-        if trouble and trouble.event and trouble.event not in str(component.get("message")):
-            yield Node("!", trouble.event, wrong=True)
+        if trouble is None:
+            continue
+        if trouble.pod not in said:
+            yield Node(MARK, trouble.sentence, wrong=True)
+        if trouble.event and not says_the_same(trouble.event, f"{said} {trouble.sentence}"):
+            yield Node(MARK, trouble.event, wrong=True)
+
+
+def says_the_same(event: str, said: str) -> bool:
+    """Whether an event (`Reason: message (xN)`) adds nothing to what is said already."""
+    return event.partition(": ")[2].rpartition(" (x")[0] in said if " (x" in event else event.partition(": ")[2] in said
 
 
 def pods_of(picture: ClusterPicture, component: str) -> list[Manifest]:

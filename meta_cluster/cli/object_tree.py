@@ -9,7 +9,7 @@ from typing import Any
 from meta_cluster.cli.cluster_tree import headline
 from meta_cluster.cli.conditions import SUMMARY, conditions_in, is_ready, is_wrong
 from meta_cluster.cli.times import age_of
-from meta_cluster.cli.tree import Node
+from meta_cluster.cli.tree import MARK, Node
 from operators.ports.kube import Manifest
 
 
@@ -24,7 +24,7 @@ def machine_tree(machine: Manifest, place: str, now: datetime) -> Node:
         Node("Packages", f"{matching} of {len(packages)} match" if packages else "none observed yet", not packages, packages),
         conditions_node(machine, now),
     )
-    said = (Node("!", str(status["message"]), wrong=True),) if status.get("message") and not is_ready(machine) else ()
+    said = (Node(MARK, str(status["message"]), wrong=True),) if status.get("message") and not is_ready(machine) else ()
     return Node(f"Machine {machine['metadata']['name']} of {place}", headline(machine, now), not is_ready(machine), (*said, *children))
 
 

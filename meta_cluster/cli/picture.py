@@ -85,10 +85,10 @@ async def _look_into(meta: Meta, name: str, namespace: str) -> Business:
     except TimeoutError:
         return Business(problem=f"the API server of {namespace}/{name} does not answer within {BUSINESS_SECONDS:.0f} s")
     except BaseExceptionGroup as group_error:
-        errors, others = group_error.split(KokError)
-        if others is not None or errors is None:
+        first = group_error.exceptions[0]
+        if not isinstance(first, KokError):
             raise
-        return Business(problem=str(errors.exceptions[0]))
+        return Business(problem=first.message)
 
 
 async def _machines(kube: KubePort) -> Manifests:

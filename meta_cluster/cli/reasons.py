@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from meta_cluster.cli.cluster_tree import pods_of
+from meta_cluster.cli.cluster_tree import pods_of, says_the_same
 from meta_cluster.cli.conditions import ConditionView, conditions_in, is_ready, wrong_stages
 from meta_cluster.cli.errors_reference import REFERENCE
 from meta_cluster.cli.picture import Business, ClusterPicture
@@ -55,8 +55,8 @@ def cluster_chain(picture: ClusterPicture, now: datetime) -> Chain:
     for stage in wrong_stages(cluster)[:1]:
         reasons.append(_said(stage))
         code = stage["reason"] if stage["reason"] in REFERENCE else code
-        pod_reasons, event, todo = _pods_of_stage(picture, str(stage["type"]))
-        reasons += pod_reasons
+        words, event, todo = _pods_of_stage(picture, str(stage["type"]), said=" ".join(reasons))
+        reasons.append(words)
     if not status:
         reasons = ["no Cluster-Operator has looked at it yet"]
         todo = "kok meta status shows whether one is running"
@@ -77,19 +77,21 @@ def _ready_cluster_chain(picture: ClusterPicture) -> Chain:
     return Chain(head, next=f"kok why machine {closed[0]} --cluster {picture.name} -n {picture.namespace}")
 
 
-def _pods_of_stage(picture: ClusterPicture, stage: str) -> tuple[list[str], str, str]:
-    """Sentences about the first pod that is not ready, its last event, and the command that shows more."""
+def _pods_of_stage(picture: ClusterPicture, stage: str, *, said: str) -> tuple[str, str, str]:
+    """A sentence about the first pod that is not ready (none if it was `said` already), its last event, and the command that shows more."""
     for component in COMPONENTS_OF.get(stage, ()):
         pods = pods_of(picture, component)
         for pod in sorted(pods, key=lambda p: str(p["metadata"]["name"])):
             if trouble := pod_trouble(pod, picture.events):
-                return [trouble.sentence], trouble.event, _look_at_pod(picture.namespace, pod, trouble.sentence)
+                sentence = "" if trouble.pod in said else trouble.sentence
+                event = "" if says_the_same(trouble.event, f"{said} {sentence}") else trouble.event
+                return sentence, event, _look_at_pod(picture.namespace, pod, f"{said} {trouble.sentence}")
         if not pods:
             prefix = f"{picture.name}-{component}"
             about = [e for e in picture.events if _regards(e, prefix)]
             event = last_warning(_regarding(about[-1]), about) if about else ""
-            return [f"{component} has no pod"], event, f"kubectl -n {picture.namespace} describe deployment,statefulset {prefix}"
-    return [], "", ""
+            return f"{component} has no pod", event, f"kubectl -n {picture.namespace} describe deployment,statefulset {prefix}"
+    return "", "", ""
 
 
 def _look_at_pod(namespace: str, pod: Manifest, sentence: str) -> str:
@@ -132,6 +134,10 @@ def missing_machine_chain(name: str, picture: ClusterPicture) -> Chain | None:
         if any(host["name"] == name for host in pool["spec"].get("hosts") or ()):
             status = pool.get("status") or {}
             reasons = [f"it stands in pool {pool['metadata']['name']}, and no Machine was made for it yet"]
+            if not is_ready(picture.cluster):
+                reasons.append(
+                    f"Cluster {picture.place}: {(picture.cluster.get('status') or {}).get('message') or 'nobody has looked at it yet'}"
+                )
             reasons += [picture.business.problem, str(status.get("message") or ""), *map(_said, wrong_stages(pool)[:1])]
             return Chain(f"{name} is no machine yet", _told_once(reasons), next=f"kok why cluster {picture.name} -n {picture.namespace}")
     return None
