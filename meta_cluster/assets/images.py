@@ -153,7 +153,11 @@ def web(inputs: Inputs, work: Path) -> Image:
     root = unpack_rootfs(inputs.path(ROOTFS), work / "root")
     files = programs_with_libraries(root, ["/usr/bin/curl"]) | _busybox_files(inputs, work)
     start = b"#!/bin/sh\nmkdir -p /tmp/www && hostname > /tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www\n"
-    files |= {"/usr/bin/web": File(content=start, mode=0o755), "/etc/nsswitch.conf": File(content=b"hosts: files dns\n")}
+    files |= {
+        "/www/index.html": File(content=b"a web pod of kok\n"),
+        "/usr/bin/web": File(content=start, mode=0o755),
+        "/etc/nsswitch.conf": File(content=b"hosts: files dns\n"),
+    }
     layer = write_layer(work / "layer.tar", merged_usr(files))
     return Image(v.IMAGE_WEB, (layer,), {"Cmd": ["/usr/bin/web"], "Env": [f"PATH={SYSTEM_PATH}"], "User": "65534:65534"})
 

@@ -94,7 +94,7 @@ def _debian_assets() -> Iterator[Asset]:
 
 
 def _bundle(name: str, version: str, packs: tuple[images.Pack, ...], *depends: str) -> Asset:
-    bundle = images.Bundle(packs, "1")
+    bundle = images.Bundle(packs, "2")
     full = f"{name}-{version}"
     return Asset(full, version, f"images/{full}.tar", bundle, depends=depends, cold_seconds=5, for_hosts=name == "images-node")
 

@@ -19,6 +19,15 @@ from meta_cluster.assets.unpacked import unpack_deb
 from meta_cluster.lab import layout
 
 HOST_IMAGE = "image-lab-host"
+# On two cores the meta cluster's own requests would leave little to the planes that it is there for.
+SMALL_REQUEST = b'[{"op": "replace", "path": "%s/containers/0/resources/requests/cpu", "value": "10m"}]\n'
+SMALL_REQUESTS = {
+    "etcd": b"/spec",
+    "kube-apiserver": b"/spec",
+    "kube-controller-manager": b"/spec",
+    "kube-scheduler": b"/spec",
+    "corednsdeployment": b"/spec/template/spec",
+}
 NODE_BINARIES = ("kubelet", "kubeadm", "kubectl")
 DEBS = (f"containerd-{v.CONTAINERD}", f"runc-{v.RUNC}", "containernetworking-plugins")
 # Of the packages: their units and configuration (the node has its own), and what nobody reads there. A folder /lib would hide the link of that name.
@@ -83,6 +92,7 @@ def node_settings(version: str) -> dict[str, File]:
         "/etc/systemd/system/ssh.service": File(link="/dev/null"),
         "/etc/containerd/config.toml": File(content=lab_file("containerd.toml", PAUSE=v.IMAGE_PAUSE)),
         "/etc/cni/net.d/10-kok.conflist": File(content=lab_file("cni.conflist", POD_CIDR=layout.NODE_POD_CIDR)),
+        **{f"/kind/patches/{target}+json.json": File(content=SMALL_REQUEST % path) for target, path in SMALL_REQUESTS.items()},
         "/kind/version": File(content=f"v{version}".encode()),
         "/kind/manifests/default-storage.yaml": File(content=storage),
     }

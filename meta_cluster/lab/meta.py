@@ -45,7 +45,7 @@ def kubeadm_patches(ground: Ground) -> list[Mapping[str, Any]]:
         "etcd": {"local": {"imageTag": f"{v.ETCD}-0", "extraArgs": {"unsafe-no-fsync": "true"}}},
         "controllerManager": {"extraArgs": {"node-cidr-mask-size": "23"}},
     }
-    return [kubelet, cluster]
+    return [kubelet, cluster, {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}]
 
 
 def kind_config(ground: Ground, *, image: str, assets: Path, source: Path | None) -> Mapping[str, Any]:
