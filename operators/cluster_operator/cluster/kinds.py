@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER
+from operators.domain.plane import inputs
 from operators.ports.kube import Key, Kind, Manifest, Watched
 
 CONTROLLER = "cluster"
-LABEL_NAMESPACE = "kok.dev/cluster-namespace"
+LABEL_NAMESPACE = inputs.LABEL_NAMESPACE
 """On objects of a Cluster that live outside its namespace."""
 
 CLUSTER = Kind(API_VERSION, "Cluster")

@@ -19,7 +19,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError, Temp
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY
 from operators.domain.plane import flags
-from operators.domain.plane.inputs import Manifest, Names, PlaneInputs, service_address
+from operators.domain.plane.inputs import LABEL_NAMESPACE, Manifest, Names, PlaneInputs, service_address
 from operators.errors import ErrorCode, KokError
 
 SECRETS_ANNOTATION = "kok.dev/secrets"
@@ -76,8 +76,10 @@ class Renderer:
 
     def _metadata(self, name: str, component: str, namespaced: bool = True) -> dict[str, object]:
         """Metadata of an object in the meta cluster."""
-        where = {"namespace": Names.of(self.inputs.cluster).namespace} if namespaced else {}
-        return {"name": name, **where, "labels": self._labels(component)}
+        namespace, labels = Names.of(self.inputs.cluster).namespace, self._labels(component)
+        if namespaced:
+            return {"name": name, "namespace": namespace, "labels": labels}
+        return {"name": name, "labels": {**labels, LABEL_NAMESPACE: namespace}}
 
     def _inside_metadata(self, name: str, component: str, namespace: str = "", more: Mapping[str, str] | None = None) -> dict[str, object]:
         """Metadata of an object in the business cluster."""

@@ -16,6 +16,9 @@ from operators.api.packages import ClusterPackageVersion
 Manifest = dict[str, Any]
 """One whole Kubernetes object as JSON."""
 
+LABEL_NAMESPACE = "kok.dev/cluster-namespace"
+"""On objects of a Cluster that live outside its namespace: whose they are."""
+
 APISERVER_PORT = 6443
 """Port of the API server's container, and of its Service unless the Cluster says otherwise."""
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY
 from operators.domain.plane.desired import components_of, desired_plane, inside
 from operators.domain.plane.desired_rendering import SECRETS_ANNOTATION
-from operators.domain.plane.inputs import Manifest, PlaneEndpoint
+from operators.domain.plane.inputs import LABEL_NAMESPACE, Manifest, PlaneEndpoint
 from operators.errors import ErrorCode, KokError
 from tests.unit.operators.domain.plane.planes import a_cluster, a_package, some_inputs, templates
 
@@ -260,3 +260,10 @@ def test_should_carry_any_text_through_a_template_unchanged(text: str) -> None:
     plane = desired_plane(some_inputs(package=package.model_copy(update={"spec": spec})), probe)
 
     assert plane.components["scheduler"] == ({"spec": {"a": text, "b": [1]}, "last": True},)
+
+
+def test_should_say_on_cluster_scoped_objects_whose_they_are() -> None:
+    outside = [m for m in desired_plane(some_inputs(), TEMPLATES).components["machine-operator"] if "namespace" not in m["metadata"]]
+
+    assert [m["kind"] for m in outside] == ["ClusterRole", "ClusterRoleBinding"]
+    assert {m["metadata"]["labels"][LABEL_NAMESPACE] for m in outside} == {"demo"}
