@@ -8,6 +8,7 @@ is one `kopf.operator`; several in one process do not meet (own registry, settin
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 import threading
@@ -40,7 +41,9 @@ class KopfWatch:
         for each in watched:
             if each.namespace and namespaces and each.namespace not in namespaces:
                 raise ValueError(f"{each.kind} is watched in {each.namespace}, but this layer sees only {', '.join(namespaces)}")
-        self._stop = threading.Event()
+        self._told_to_stop = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_flag = asyncio.Event()
         self._thread: threading.Thread | None = None
 
     def start(self, deliver: Deliver, ended: Ended) -> None:
@@ -50,7 +53,10 @@ class KopfWatch:
 
     def stop(self, patience_seconds: float = 5.0) -> None:
         """See WatchLayer."""
-        self._stop.set()
+        self._told_to_stop.set()
+        if self._loop:
+            with contextlib.suppress(RuntimeError):  # its loop is closed: it has ended by itself
+                self._loop.call_soon_threadsafe(self._stop_flag.set)
         if self._thread:
             self._thread.join(patience_seconds)
 
@@ -63,17 +69,18 @@ class KopfWatch:
         ended(error)
 
     async def _operate(self, deliver: Deliver) -> None:
-        try:
-            await kopf.operator(
-                registry=self._registry(deliver),
-                settings=watch_settings(self._watched),
-                standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                stop_flag=self._stop,
-            )
-        finally:
-            self._stop.set()  # a thread of this loop's executor waits for it
+        """Run until the flag is up. It is one of this loop: for any other kind kopf parks a thread that outlives a crash of ours."""
+        self._loop = asyncio.get_running_loop()
+        if self._told_to_stop.is_set():
+            return
+        await kopf.operator(
+            registry=self._registry(deliver),
+            settings=watch_settings(self._watched),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=self._stop_flag,
+        )
 
     def _registry(self, deliver: Deliver) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -13,6 +13,7 @@ import structlog
 
 from operators.engine.cache import ObjectCache, slot_of
 from operators.engine.metrics import Metrics
+from operators.errors import KokError
 from operators.ports.kube import KubePort, Watched
 
 log = structlog.get_logger(__name__)
@@ -36,13 +37,18 @@ class Sweeper:
         """Why the watch must be taken for dead; empty while it is not."""
 
     async def sweep(self, *, settling: bool = False) -> None:
-        """All kinds, one after the other: the cost is a list each, never all in memory at once. Raises KubeError.
+        """All kinds, one after the other: the cost is a list each, never all in memory at once.
 
         While `settling`, the watches may still be listing themselves: what they have not told yet is not held against them.
+        Raises the first error at the end: a server that is down does not keep the others from being swept.
         """
-        deaf = []
+        deaf, errors = [], list[KokError]()
         for watched in self._cache.watched:
-            result = await self.sweep_kind(watched, settling=settling)
+            try:
+                result = await self.sweep_kind(watched, settling=settling)
+            except KokError as error:
+                errors.append(error)
+                continue
             self._metrics.missed(watched.server, watched.kind.kind, result.corrected)
             if result.corrected:
                 log.debug("sweep corrected", kind=str(watched.kind), server=watched.server, corrected=result.corrected)
@@ -51,6 +57,8 @@ class Sweeper:
         if deaf:
             self.deaf = "; ".join(deaf)
             log.error("watch is deaf", reason=self.deaf)
+        if errors:
+            raise errors[0]
 
     async def sweep_kind(self, watched: Watched, *, settling: bool = False) -> SweepResult:
         """One kind. What is newer in the cache than in the list (told while it was read) stays."""

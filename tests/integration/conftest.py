@@ -26,7 +26,7 @@ def api_server() -> Iterator[ApiServer]:
 
 @pytest.fixture(scope="session")
 def api_server_with_controllers(api_server: ApiServer) -> ApiServer:
-    """The shared one, with kube-controller-manager from now on: garbage collection, endpoints, namespace deletion."""
+    """The shared one, with kube-controller-manager from now on (also for tests that did not ask): garbage collection, endpoints, namespaces' ends."""
     api_server.start_controller_manager()
     return api_server
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -49,7 +49,25 @@ class Watching:
         self.layer.start(deliver, lambda error: loop.call_soon_threadsafe(self.ended.append, error))
 
     def names(self) -> set[str]:
-        return {manifest["metadata"]["name"] for manifest in self.cache.list(CONFIG_MAP, server=self.watched.server)}
+        """What the cache knows, without what a controller manager (of another test's) puts into every namespace."""
+        return {manifest["metadata"]["name"] for manifest in self.cache.list(CONFIG_MAP, server=self.watched.server)} - {"kube-root-ca.crt"}
+
+
+Watch = Callable[..., Watching]
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Watch]:
+    """Starts a Watching; all are stopped at the end, also of a test that failed."""
+    started: list[Watching] = []
+
+    def start(credentials: Credentials, watched: Watched, *, namespaces: tuple[str, ...] = ()) -> Watching:
+        started.append(Watching(credentials, watched, namespaces=namespaces))
+        return started[-1]
+
+    yield start
+    for each in started:
+        await asyncio.to_thread(each.layer.stop)
 
 
 class Cable:
@@ -101,12 +119,12 @@ def admin(server: ApiServer) -> Credentials:
     return kubeconfig_credentials(server.admin_kubeconfig.read_text())
 
 
-async def test_should_find_by_a_sweep_the_deletion_that_kopf_missed(own_api_server, cable):
+async def test_should_find_by_a_sweep_the_deletion_that_kopf_missed(own_api_server, cable, watch):
     kube = KubeClient(admin(own_api_server), field_manager="test")
     for name in ("stays", "goes"):
         await kube.create(config_map(name))
     far = dataclasses.replace(admin(own_api_server), server=f"https://127.0.0.1:{cable.port}")
-    watching = Watching(far, Watched(CONFIG_MAP, keys_of, "default"), namespaces=("default",))
+    watching = watch(far, Watched(CONFIG_MAP, keys_of, "default"), namespaces=("default",))
     await eventually(lambda: watching.names() >= {"stays", "goes"})
     cable.cut()
     await kube.delete(CONFIG_MAP.ref("goes", "default"))
@@ -124,12 +142,11 @@ async def test_should_find_by_a_sweep_the_deletion_that_kopf_missed(own_api_serv
     assert "goes" not in watching.names()
     await sweeper.sweep()
     assert sweeper.deaf == ""
-    await asyncio.to_thread(watching.layer.stop)
     await kube.close()
 
 
-async def test_should_tell_of_a_deletion_by_itself_while_the_watch_holds(kube, api_server, namespace):
-    watching = Watching(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
+async def test_should_tell_of_a_deletion_by_itself_while_the_watch_holds(kube, api_server, namespace, watch):
+    watching = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
     await kube.create(config_map("one", namespace))
     await eventually(lambda: watching.names() == {"one"})
     await kube.delete(CONFIG_MAP.ref("one", namespace))
@@ -138,10 +155,10 @@ async def test_should_tell_of_a_deletion_by_itself_while_the_watch_holds(kube, a
     await eventually(lambda: watching.ended == [None])
 
 
-async def test_should_watch_two_servers_in_one_process(kube, api_server, own_api_server, namespace):
+async def test_should_watch_two_servers_in_one_process(kube, api_server, own_api_server, namespace, watch):
     business = KubeClient(admin(own_api_server), field_manager="test")
-    one = Watching(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
-    two = Watching(admin(own_api_server), Watched(CONFIG_MAP, keys_of, "default", server="business"), namespaces=("default",))
+    one = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
+    two = watch(admin(own_api_server), Watched(CONFIG_MAP, keys_of, "default", server="business"), namespaces=("default",))
     await kube.create(config_map("in-meta", namespace))
     await business.create(config_map("in-business"))
     await eventually(lambda: one.names() == {"in-meta"} and two.names() == {"in-business"})
@@ -150,23 +167,21 @@ async def test_should_watch_two_servers_in_one_process(kube, api_server, own_api
     assert two.ended == []
     await business.create(config_map("later"))
     await eventually(lambda: two.names() == {"in-business", "later"})
-    await asyncio.to_thread(two.layer.stop)
     await business.close()
 
 
-async def test_should_leave_no_trace_on_what_it_watches(kube, api_server, namespace):
-    watching = Watching(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
+async def test_should_leave_no_trace_on_what_it_watches(kube, api_server, namespace, watch):
+    watching = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
     made = await kube.create(config_map("one", namespace))
     await eventually(lambda: watching.names() == {"one"})
     await asyncio.sleep(1)
     after = await kube.get(CONFIG_MAP.ref("one", namespace))
     assert after["metadata"] == made["metadata"]
-    await asyncio.to_thread(watching.layer.stop)
 
 
-async def test_should_ask_the_server_only_for_what_is_selected(kube, api_server, namespace):
+async def test_should_ask_the_server_only_for_what_is_selected(kube, api_server, namespace, watch):
     watched = Watched(CONFIG_MAP, keys_of, namespace, selector="app=mine")
-    watching = Watching(admin(api_server), watched, namespaces=(namespace,))
+    watching = watch(admin(api_server), watched, namespaces=(namespace,))
     told: list[str] = []
     note = watching.cache.note
     watching.cache.note = lambda watched, event: (told.append(event.object["metadata"]["name"]), note(watched, event))
@@ -174,17 +189,31 @@ async def test_should_ask_the_server_only_for_what_is_selected(kube, api_server,
     await kube.create(config_map("mine", namespace, app="mine"))
     await eventually(lambda: watching.names() == {"mine"})
     assert set(told) == {"mine"}
-    await asyncio.to_thread(watching.layer.stop)
 
 
-async def test_should_need_no_rights_beyond_its_namespace(kube, kube_as, api_server, namespace):
+async def test_should_need_no_rights_beyond_its_namespace(kube, kube_as, api_server, namespace, watch):
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "reader", "namespace": namespace}}
     await kube.apply({**role, "kind": "Role", "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list", "watch"]}]})
     subject = {"kind": "User", "name": "reader", "apiGroup": "rbac.authorization.k8s.io"}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}
     await kube.apply({**role, "kind": "RoleBinding", "subjects": [subject], "roleRef": reference})
     reader = kubeconfig_credentials(api_server.kubeconfig("reader"))
-    watching = Watching(reader, Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
+    watching = watch(reader, Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
     await kube.create(config_map("one", namespace))
     await eventually(lambda: watching.names() == {"one"})
-    await asyncio.to_thread(watching.layer.stop)
+
+
+async def test_should_watch_cluster_scoped_kinds_from_a_namespaced_layer(kube, api_server, namespace, watch):
+    priority = Kind("scheduling.k8s.io/v1", "PriorityClass")
+    watched = Watched(priority, lambda manifest: [Key("test", "", manifest["metadata"]["name"])])
+    watching = watch(admin(api_server), watched, namespaces=(namespace,))
+    await kube.create({"apiVersion": priority.api_version, "kind": priority.kind, "metadata": {"name": namespace}, "value": 1})
+    await eventually(lambda: namespace in watching.woken)
+
+
+async def test_should_not_hear_of_other_namespaces(kube, api_server, namespace, watch):
+    watching = watch(admin(api_server), Watched(CONFIG_MAP, keys_of), namespaces=(namespace,))
+    await kube.create(config_map("elsewhere", "default"))
+    await kube.create(config_map("beside", namespace))
+    await eventually(lambda: "beside" in watching.names())
+    assert watching.names() == {"beside"}

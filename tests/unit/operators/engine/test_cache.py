@@ -8,7 +8,7 @@ import structlog
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
 from operators.engine.sweep import Sweeper
-from operators.ports.kube import Key, Kind, Listing, Manifest, Ref, Watched, WatchEvent, WatchEventType
+from operators.ports.kube import Key, Kind, Listing, Manifest, Ref, Unreachable, Watched, WatchEvent, WatchEventType
 
 POD = Kind("v1", "Pod")
 
@@ -157,3 +157,21 @@ async def test_should_not_hold_against_the_watch_what_it_could_not_have_told_yet
     await bench.sweeper.sweep(settling=True)
     await bench.sweeper.sweep()
     assert bench.sweeper.deaf == ""
+
+
+async def test_should_sweep_one_server_while_another_is_down():
+    bench = Bench()
+    business = Watched(POD, owner_of, server="business")
+    woken: list[str] = []
+    cache = ObjectCache(lambda key: woken.append(key.name))
+    cache.follow(business)
+    cache.follow(PODS)
+
+    class Down:
+        async def list(self, kind: Kind, **_: object) -> Listing:
+            raise Unreachable("business is down")
+
+    bench.listing = Listing((pod("p", 5),), "10")
+    with pytest.raises(Unreachable):
+        await Sweeper(cache, {"business": Down(), "meta": bench}, Metrics()).sweep()
+    assert woken == ["a"]
