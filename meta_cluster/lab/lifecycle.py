@@ -92,7 +92,8 @@ def _ensure_surroundings() -> None:
 
 def _ensure_meta(wanted: Wanted, ground: Ground, folder: AssetsFolder) -> None:
     image = wanted.node_image or load_image(folder, node_image(wanted.version))
-    config = meta.kind_config(ground, image=image, assets=folder.root, source=checkout())
+    mounts = {layout.NODE_ASSETS: folder.root, layout.NODE_SOURCE: checkout()}
+    config = meta.kind_config(ground, image=image, mounts=mounts, own_image=wanted.node_image is None)
     made = meta.ensure_meta(ground, config, kind=folder.get(KIND))
     if made and wanted.node_image is None:
         meta.mark_imported(folder.index()[f"images-meta-{wanted.version}"].sha256)  # by the node itself, before its kubelet

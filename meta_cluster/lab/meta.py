@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,49 +24,52 @@ from meta_cluster.lab.ground import Ground, power_options
 from operators.errors import ErrorCode, KokError
 
 READY_SECONDS = 120
+FOR_ANY_IMAGE: Sequence[Mapping[str, Any]] = (
+    {"kind": "KubeletConfiguration", "maxPods": 250, "serializeImagePulls": False},
+    {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": {"node-cidr-mask-size": "23"}}},
+)
 
 
 def kubeadm_patches(ground: Ground) -> list[Mapping[str, Any]]:
-    """What kind's own kubeadm configuration lacks for our node image: driver and root of cgroups, room for many planes, our image tags."""
+    """What kind's kubeadm configuration needs for our node image: driver and root of cgroups, room for many planes, our image tags."""
     kubelet: dict[str, Any] = {
-        "kind": "KubeletConfiguration",
+        **FOR_ANY_IMAGE[0],
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": "/",
         "failCgroupV1": False,
-        "maxPods": 250,
         "resolvConf": "/etc/kok-resolv.conf",
-        "serializeImagePulls": False,
     }
     if not ground.privileged:
         kubelet["featureGates"] = {"KubeletInUserNamespace": True}
     cluster = {
-        "kind": "ClusterConfiguration",
+        **FOR_ANY_IMAGE[1],
         "dns": {"imageTag": f"v{v.COREDNS}"},
         "etcd": {"local": {"imageTag": f"{v.ETCD}-0", "extraArgs": {"unsafe-no-fsync": "true"}}},
-        "controllerManager": {"extraArgs": {"node-cidr-mask-size": "23"}},
     }
     return [kubelet, cluster, {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}]
 
 
-def kind_config(ground: Ground, *, image: str, assets: Path, source: Path | None) -> Mapping[str, Any]:
-    """The kind configuration: our image and patches, the assets (and a work tree, for development) mounted read-only."""
-    mounts = [{"hostPath": str(assets), "containerPath": layout.NODE_ASSETS, "readOnly": True}]
-    if source is not None:
-        mounts.append({"hostPath": str(source), "containerPath": layout.NODE_SOURCE, "readOnly": True})
-    patches = [yaml.safe_dump(patch, sort_keys=True) for patch in kubeadm_patches(ground)]
-    return {
-        "kind": "Cluster",
-        "apiVersion": "kind.x-k8s.io/v1alpha4",
-        "name": layout.META_CLUSTER,
-        "networking": {
-            "disableDefaultCNI": True,
-            "apiServerAddress": "127.0.0.1",
-            "podSubnet": layout.POD_SUBNET,
-            "serviceSubnet": layout.SERVICE_SUBNET,
-            "kubeProxyMode": "iptables",
-        },
-        "nodes": [{"role": "control-plane", "image": image, "extraMounts": mounts, "kubeadmConfigPatches": patches}],
+def kind_config(ground: Ground, *, image: str, mounts: Mapping[str, Path], own_image: bool = True) -> Mapping[str, Any]:
+    """The kind configuration: image, patches, and folders of this machine (place in the node -> folder) mounted read-only.
+
+    An image that is not ours brings its own CNI and settings; it only gets room for many planes.
+    """
+    patches = kubeadm_patches(ground) if own_image else FOR_ANY_IMAGE
+    node = {
+        "role": "control-plane",
+        "image": image,
+        "extraMounts": [{"hostPath": str(folder), "containerPath": place, "readOnly": True} for place, folder in mounts.items()],
+        "kubeadmConfigPatches": [yaml.safe_dump(dict(patch), sort_keys=True) for patch in patches],
     }
+    networking = {
+        "disableDefaultCNI": own_image,
+        "apiServerAddress": "127.0.0.1",
+        "podSubnet": layout.POD_SUBNET,
+        "serviceSubnet": layout.SERVICE_SUBNET,
+        "kubeProxyMode": "iptables",
+    }
+    api = "kind.x-k8s.io/v1alpha4"
+    return {"kind": "Cluster", "apiVersion": api, "name": layout.META_CLUSTER, "networking": networking, "nodes": [node]}
 
 
 def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> bool:

@@ -92,6 +92,7 @@ def test_should_let_the_cluster_package_name_the_variants_and_our_image() -> Non
     cluster = next(m for m in packages if m["kind"] == "ClusterPackageVersion")
     assert set(cluster["spec"]["machinePackages"]) <= {m["metadata"]["name"] for m in packages}
     assert cluster["spec"]["components"]["machineOperator"]["image"] == IMAGE
+    assert cluster["spec"]["components"]["machineOperator"]["flags"]["probe-seconds"] == "10"
     assert cluster["metadata"]["name"].startswith("kubernetes-1.35.4-r1-lab-")
 
 

@@ -91,7 +91,7 @@ def test_should_leave_other_docker_commands_alone() -> None:
 
 
 def config(ground: Ground) -> dict[str, object]:
-    return dict(kind_config(ground, image="kok-lab/node-1.35.4:1", assets=Path("/assets"), source=Path("/src")))
+    return dict(kind_config(ground, image="kok-lab/node-1.35.4:1", mounts={"/kok-assets": Path("/assets"), "/kok-src": Path("/src")}))
 
 
 def patches(ground: Ground) -> dict[str, dict[str, object]]:
@@ -128,6 +128,14 @@ def test_should_give_the_meta_node_room_for_many_planes_and_our_image_tags() -> 
 def test_should_tell_the_kubelet_of_missing_rights_only_where_they_are_missing() -> None:
     assert "featureGates" not in patches(FULL)["KubeletConfiguration"]
     assert patches(BARE)["KubeletConfiguration"]["featureGates"] == {"KubeletInUserNamespace": True}
+
+
+def test_should_leave_an_image_that_is_not_ours_its_own_settings() -> None:
+    wanted = kind_config(BARE, image="kindest/node:v1.35.4", mounts={}, own_image=False)
+    assert wanted["networking"]["disableDefaultCNI"] is False
+    loaded = [yaml.safe_load(patch) for patch in wanted["nodes"][0]["kubeadmConfigPatches"]]
+    assert [patch["kind"] for patch in loaded] == ["KubeletConfiguration", "ClusterConfiguration"]
+    assert loaded[0] == {"kind": "KubeletConfiguration", "maxPods": 250, "serializeImagePulls": False}
 
 
 def test_should_refuse_a_meta_cluster_with_other_folders_mounted() -> None:
