@@ -62,6 +62,7 @@ def is_present(report: PackageReport) -> bool:
 def _differing(desired: DesiredPackage, report: PackageReport) -> Iterator[str]:
     if report.name != desired.name:
         yield f"{report.name or 'nothing complete'} is installed, wanted {desired.name}"
+    yield from _differing_units(desired, report)  # what does not run cannot say its version or its images
     if desired.observe and report.version != desired.version:
         yield f"{desired.component} says version {report.version or 'nothing'}, wanted {desired.version}"
     for artifact in desired.artifacts:
@@ -69,7 +70,6 @@ def _differing(desired: DesiredPackage, report: PackageReport) -> Iterator[str]:
             yield f"artifact {artifact.name} is missing or differs"
     for file in desired.files:
         yield from _differing_file(file, report)
-    yield from _differing_units(desired, report)
     yield from _differing_kernel(desired, report)
 
 
