@@ -175,7 +175,12 @@ class Actor:
         self._world.cache.put(written)
 
     async def _apply_meta(self, manifest: Manifest) -> None:
+        """What was applied must be seen afterwards, or the next pass would apply it again, for ever."""
         self._world.cache.put(await apply_whole(self._world.meta, manifest))
+        if self._world.cache.get(Ref.of(manifest)) is None:
+            raise KokError(
+                ErrorCode.Internal, f"{Ref.of(manifest)} was applied, but its labels lead to no Cluster", "this is a bug; report it"
+            )
 
     async def _apply_inside(self, view: PlaneView, objects: Sequence[Manifest]) -> None:
         """Kind by kind in the plan's order: what comes later may need what came before (a namespace, a CRD)."""

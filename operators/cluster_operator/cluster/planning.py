@@ -9,19 +9,23 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
+from operators.cluster_operator.cluster.kinds import LABEL_NAMESPACE
 from operators.cluster_operator.cluster.world import Remembered
 from operators.domain.plane.certificates import LeafSpec, RootSpec, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane, inside
 from operators.domain.plane.drift import stamped
-from operators.domain.plane.inputs import PlaneInputs
+from operators.domain.plane.inputs import Manifest, PlaneEndpoint, PlaneInputs
 from operators.domain.plane.view import LeafFault, Plan
 from operators.errors import KokError
 from operators.ports.catalogue import CataloguePort
 from operators.services.pki import leaf_fault, root_fault
 
 SecretData = Mapping[str, str]
+TRIAL = PlaneEndpoint("endpoint.invalid", 6443, ("192.0.2.1",))
+"""Stands for an endpoint that has no address yet, to check a wish before anything is touched."""
 JUDGED_SECONDS = 3600.0
 """How long a leaf counts as sound without being looked at again: its life is a year, it is renewed at two thirds of that."""
 
@@ -45,11 +49,16 @@ class Planner:
         revision = inputs.package.spec.plane_revision
         try:
             templates = self._templates.get(revision) or self._templates.put(revision, self._catalogue.plane_templates(revision))
+            if inputs.endpoint is None:  # what does not wait for an address is wrong or right already now
+                desired_plane(replace(inputs, endpoint=TRIAL), templates)
             plane = desired_plane(inputs, templates)
             within = inside(inputs, templates) if inputs.endpoint and inputs.endpoint.addresses else ()
         except KokError as error:
             return error
-        components = {name: tuple(stamped(each) for each in manifests) for name, manifests in plane.components.items()}
+        namespace = inputs.cluster.metadata.namespace or ""
+        components = {
+            name: tuple(stamped(_belonging(each, namespace)) for each in manifests) for name, manifests in plane.components.items()
+        }
         return Plan(components, dict(plane.waiting), tuple(stamped(each) for each in within))
 
     async def root_faults(self, inputs: PlaneInputs, found: Mapping[str, SecretData | None]) -> tuple[tuple[RootSpec, ...], dict[str, str]]:
@@ -80,6 +89,14 @@ class Planner:
         if not fault:
             self._judged.put(what, "sound")
         return str(fault or "")
+
+
+def _belonging(manifest: Manifest, namespace: str) -> Manifest:
+    """Objects outside of the Cluster's namespace say which one it is; those inside need not."""
+    metadata = manifest["metadata"]
+    if metadata.get("namespace"):
+        return manifest
+    return {**manifest, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LABEL_NAMESPACE: namespace}}}
 
 
 def _short(data: SecretData | None) -> str:

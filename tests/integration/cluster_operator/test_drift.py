@@ -1,0 +1,184 @@
+"""Whatever somebody does to an object of a plane is put back, and the keys survive what is done to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from operators.cluster_operator.cluster import kinds
+from operators.domain.plane.drift import difference
+from operators.domain.plane.steps import Done
+from operators.errors import ErrorCode
+from operators.ports.kube import Kind, Manifest, Ref
+from tests.integration.cluster_operator.world_of_planes import SYSTEM, Stage
+
+pytestmark = pytest.mark.integration
+
+
+async def _own_objects(stage: Stage) -> list[Manifest]:
+    found: list[Manifest] = []
+    for kind in kinds.CHILDREN:
+        if kind not in (kinds.SECRET, kinds.VOLUME_CLAIM):
+            found += (await stage.admin.list(kind, namespace=stage.namespace, selector=f"kok.dev/cluster={stage.name}")).items
+    return [each for each in found if "kok.dev/applied-hash" in each["metadata"].get("annotations", {})]
+
+
+def _spoiled(manifest: Manifest) -> dict[str, Any]:
+    """A merge patch that changes something which matters in that kind."""
+    match manifest["kind"]:
+        case "Deployment" | "StatefulSet":
+            return {"spec": {"replicas": 0}}
+        case "Service":
+            return {"spec": {"selector": {"app.kubernetes.io/component": "nobody"}}}
+        case "ConfigMap":
+            return {"data": dict.fromkeys(manifest["data"], "{}")}
+        case "PodDisruptionBudget":
+            return {"spec": {"maxUnavailable": 3}}
+        case "NetworkPolicy":
+            return {"spec": {"policyTypes": ["Egress"]}, "metadata": {"labels": {"kok.dev/cluster": "other"}}}
+        case "Role" | "ClusterRole":
+            return {"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]}
+        case "RoleBinding":
+            return {"subjects": [{"kind": "User", "name": "mallory", "apiGroup": "rbac.authorization.k8s.io"}]}
+        case _:
+            return {"metadata": {"labels": {"app.kubernetes.io/component": "spoiled"}}}
+
+
+async def test_should_put_every_object_back_when_it_was_changed_or_deleted(stage: Stage) -> None:
+    await _with_machine_operator(stage)
+    operator = stage.operator()
+    await stage.settle(operator)
+    before = await stage.snapshot()
+    objects = await _own_objects(stage)
+    assert len(objects) > 20
+    for manifest in objects:
+        await stage.admin.patch_json(Ref.of(manifest), _spoiled(manifest))
+    await stage.settle(operator)
+    assert await stage.snapshot() == before
+    for manifest in objects:
+        await stage.admin.delete(Ref.of(manifest))
+    await stage.settle(operator)
+    assert await stage.snapshot() == before
+
+
+async def _with_machine_operator(stage: Stage) -> None:
+    await stage.admin.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/ssh-auth",
+            "metadata": {"name": "ssh", "namespace": stage.namespace},
+            "stringData": {"ssh-privatekey": "a key"},
+        }
+    )
+    await stage.create(machineAccess={"sshKeySecretName": "ssh"})
+
+
+async def test_should_take_out_a_container_that_somebody_added(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    scheduler = kinds.DEPLOYMENT.ref("demo-scheduler", stage.namespace)
+    foreign = {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "miner", "image": "miner:1"}}
+    await stage.admin.patch_json(scheduler, [foreign])
+    await stage.settle(operator)
+    found = await stage.admin.get(scheduler)
+    assert found
+    assert [each["name"] for each in found["spec"]["template"]["spec"]["containers"]] == ["scheduler"]
+
+
+async def test_should_put_back_what_was_deleted_inside_the_business_cluster(stage: Stage) -> None:
+    await stage.create()
+    await stage.settle(stage.operator())
+    port = stage.business.port
+    binding = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding").ref("kok:admins")
+    dns = Kind("v1", "Service").ref("kube-dns", "kube-system")
+    before = await port.get(dns)
+    assert await port.delete(binding)
+    await port.patch_json(dns, {"spec": {"selector": {"app.kubernetes.io/component": "nobody"}}})
+    await stage.settle(stage.operator())
+    assert await port.get(binding)
+    after = await port.get(dns)
+    assert before
+    assert after
+    assert after["spec"] == before["spec"]
+
+
+async def test_should_issue_a_leaf_anew_when_it_was_emptied_and_roll_what_uses_it(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    apiserver = kinds.DEPLOYMENT.ref("demo-apiserver", stage.namespace)
+    before, old = await stage.admin.get(apiserver), await stage.secret("demo-apiserver-tls")
+    await stage.admin.patch_json(kinds.SECRET.ref("demo-apiserver-tls", stage.namespace), {"data": None})
+    await stage.settle(operator)
+    after, new = await stage.admin.get(apiserver), await stage.secret("demo-apiserver-tls")
+    assert before
+    assert after
+    assert new["ca.crt"] == old["ca.crt"]
+    assert new["tls.crt"] != old["tls.crt"]
+    assert after["spec"]["template"]["metadata"] != before["spec"]["template"]["metadata"]
+
+
+@pytest.mark.parametrize("damage", [{"data": None}, {"data": {"tls.key": "AAAA"}}])
+async def test_should_bring_a_root_key_back_as_it_was(stage: Stage, damage: dict[str, Any]) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    before = await stage.secret("demo-ca")
+    await stage.admin.patch_json(kinds.SECRET.ref("demo-ca", stage.namespace), damage)
+    await stage.settle(operator)
+    assert await stage.secret("demo-ca") == before
+
+
+async def test_should_bring_all_root_keys_back_when_they_were_deleted(stage: Stage) -> None:
+    await stage.create()
+    await stage.settle(stage.operator())
+    names = ("demo-ca", "demo-etcd-ca", "demo-front-proxy-ca", "demo-service-account")
+    before = [await stage.secret(name) for name in names]
+    for name in names:
+        await stage.admin.delete(kinds.SECRET.ref(name, stage.namespace))
+    await stage.settle(stage.operator())
+    assert [await stage.secret(name) for name in names] == before
+
+
+async def test_should_write_the_sealed_copy_anew_when_it_was_deleted(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    name = f"root-keys.{stage.namespace}.demo"
+    before = await stage.secret(name, SYSTEM)
+    await stage.admin.delete(kinds.SECRET.ref(name, SYSTEM))
+    await stage.settle(operator)
+    assert await stage.secret(name, SYSTEM) == before
+
+
+async def test_should_stall_rather_than_make_new_root_keys_for_a_living_plane(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    ca = await stage.admin.get(kinds.SECRET.ref("demo-ca", stage.namespace))
+    await stage.admin.delete(kinds.SECRET.ref(f"root-keys.{stage.namespace}.demo", SYSTEM))
+    await stage.admin.delete(kinds.SECRET.ref("demo-ca", stage.namespace))
+    step = await stage.stalled(operator)
+    assert step.code is ErrorCode.KeysLost
+    assert (await stage.condition("Stalled"))["message"] == step.reason
+    assert await stage.secret("demo-ca") == {}
+    assert ca
+    await stage.admin.create({**ca, "metadata": {key: ca["metadata"][key] for key in ("name", "namespace", "labels")}})
+    assert isinstance(await stage.settle(operator), Done)
+
+
+async def test_should_find_rendered_text_as_it_was_applied(stage: Stage) -> None:
+    """Templates speak the API server's canonical form: what comes back differs nowhere from what was sent."""
+    await _with_machine_operator(stage)
+    operator = stage.operator()
+    await stage.settle(operator)
+    view = await operator.controller.observe(stage.key)
+    assert view
+    live = {(each["kind"], each["metadata"]["name"]): each for each in await _own_objects(stage)}
+    for manifests in view.plan.components.values():  # type: ignore[union-attr]
+        for manifest in manifests:
+            if manifest["metadata"].get("namespace"):
+                assert difference(manifest, live[manifest["kind"], manifest["metadata"]["name"]]) == ""

@@ -1,0 +1,162 @@
+"""What a Cluster is refused for, in the same words everywhere, and how it goes without leaving anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from operators.cluster_operator.cluster import kinds
+from operators.domain.plane.steps import Done, Stall, Wait
+from operators.errors import ErrorCode
+from operators.ports.kube import Kind
+from tests.integration.cluster_operator.world_of_planes import SYSTEM, Stage, cluster_manifest
+from tests.integration.kube_proxies import RecordingKube
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "right"),
+    [
+        ({"packageVersion": "kubernetes-9.9.9-r1"}, ErrorCode.PackageMissing, None),
+        ({"flags": {"apiserver": {"etcd-servers": "http://evil"}}}, ErrorCode.FlagOwned, {"flags": {"apiserver": {"etcd-servers": None}}}),
+    ],
+)
+async def test_should_stall_on_bad_input_before_anything_is_touched(
+    stage: Stage, wrong: dict[str, Any], code: ErrorCode, right: dict[str, Any] | None
+) -> None:
+    await stage.create(**wrong)
+    recorder = RecordingKube(stage.admin)
+    operator = stage.operator(recorder)
+    step = await stage.stalled(operator)
+    assert step.code is code
+    assert {write.verb for write in recorder.written()} == {"patch_status"}
+    status = (await stage.cluster())["status"]
+    said = {each["message"] for each in status["conditions"] if each["type"] in ("Ready", "Stalled")}
+    events = await stage.admin.list(Kind("events.k8s.io/v1", "Event"), namespace=stage.namespace)
+    assert {status["message"], *said, *(each["note"] for each in events.items)} == {step.reason}
+    if right:
+        await stage.admin.patch_json(kinds.CLUSTER.ref("demo", stage.namespace), {"spec": right})
+        assert isinstance(await stage.settle(operator), Done)
+
+
+async def test_should_refuse_a_second_cluster_in_a_namespace_and_leave_the_first_alone(stage: Stage) -> None:
+    await stage.create()
+    await stage.settle(stage.operator())
+    before = await stage.snapshot()
+    second = Stage(stage.admin, stage.business, stage.namespace, "second")
+    await stage.admin.create(cluster_manifest(stage.namespace, "second"))
+    operator = second.operator()
+    step = await second.stalled(operator)
+    assert step.code is ErrorCode.ClusterConflict
+    assert "demo" in step.reason
+    assert (await second.condition("Stalled"))["message"] == step.reason
+    await stage.admin.delete(kinds.CLUSTER.ref("second", stage.namespace))
+    await second.until_gone(operator)
+    assert await stage.snapshot() == before
+    assert isinstance(await stage.settle(stage.operator()), Done)
+
+
+async def test_should_want_the_ssh_key_that_machine_access_names_and_go_on_when_it_is_there(stage: Stage) -> None:
+    await stage.create(machineAccess={"sshKeySecretName": "ssh"})
+    operator = stage.operator()
+    step = await stage.stalled(operator)
+    assert step.code is ErrorCode.SecretMissing
+    assert "kubectl" in step.reason
+    assert (await stage.condition("ApiserverReady"))["status"] == "True"
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/ssh-auth",
+        "metadata": {"name": "ssh", "namespace": stage.namespace},
+    }
+    await stage.admin.create({**secret, "stringData": {"ssh-privatekey": "a key"}})
+    await stage.settle(operator)
+    assert (await stage.condition("MachineOperatorReady"))["status"] == "True"
+
+
+async def test_should_leave_nothing_but_the_namespace(stage: Stage) -> None:
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/ssh-auth",
+        "metadata": {"name": "ssh", "namespace": stage.namespace},
+    }
+    await stage.admin.create({**secret, "stringData": {"ssh-privatekey": "a key"}})
+    await stage.create(machineAccess={"sshKeySecretName": "ssh"}, etcd={"members": 1, "storageGiB": 1, "separateEvents": True})
+    operator = stage.operator()
+    await stage.settle(operator)
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    await stage.until_gone(operator)
+    left = []
+    for kind in (*kinds.CHILDREN, kinds.POD, *kinds.UNLABELLED):
+        left += [str(each["metadata"]["name"]) for each in (await stage.admin.list(kind, namespace=stage.namespace)).items]
+    assert sorted(set(left) - {"ssh", "kube-root-ca.crt", "default"}) == []
+    for kind in kinds.OUTSIDE_CHILDREN:
+        assert [each for each in (await stage.admin.list(kind)).items if stage.namespace in each["metadata"]["name"]] == []
+    assert await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM) == {}
+    namespace = await stage.admin.get(kinds.NAMESPACE.ref(stage.namespace))
+    assert namespace
+    assert set(namespace["metadata"]["labels"]) == {"kubernetes.io/metadata.name"}
+
+
+async def test_should_end_what_acts_on_hosts_first_and_etcd_last(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    operator.steps.clear()
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    await stage.until_gone(operator)
+    said = [step.reason for step in operator.steps if step.reason.startswith("deleting")]
+    order = [next(place for place, word in enumerate(STAGES) if f"deleting {word}" in reason) for reason in said]
+    assert order == sorted(order)
+    assert set(order) == set(range(len(STAGES)))
+
+
+STAGES = ("controller-manager", "apiserver", "etcd", "the volumes", "what is left", "what lies outside")
+
+
+async def test_should_keep_a_protected_plane_and_say_how_to_go_on(stage: Stage) -> None:
+    await stage.create(deletionProtection=True)
+    operator = stage.operator()
+    await stage.settle(operator)
+    before = await stage.snapshot()
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    step = await stage.stalled(operator)
+    assert step.code is ErrorCode.DeletionProtected
+    assert await stage.snapshot() == before
+    await stage.admin.patch_json(kinds.CLUSTER.ref("demo", stage.namespace), {"spec": {"deletionProtection": False}})
+    await stage.until_gone(operator)
+
+
+async def test_should_keep_the_plane_whole_while_a_pool_still_needs_it(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    pool = {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePool", "metadata": {"name": "workers", "namespace": stage.namespace}}
+    await stage.admin.create({**pool, "spec": {"clusterName": "demo", "hosts": [], "packages": {"follow": "Cluster"}}})
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    step = await stage.until(operator, lambda step: isinstance(step, Wait) and "MachinePool workers still exists" in step.reason)
+    assert "kubectl" in step.reason
+    await stage.admin.delete(kinds.DEPLOYMENT.ref("demo-apiserver", stage.namespace))
+    await stage.until(operator, lambda step: isinstance(step, Wait) and "MachinePool workers still exists" in step.reason)
+    assert await stage.admin.get(kinds.DEPLOYMENT.ref("demo-apiserver", stage.namespace))
+    await stage.admin.delete(kinds.POOL.ref("workers", stage.namespace))
+    await stage.until_gone(operator)
+
+
+async def test_should_obey_the_release_and_show_a_wish_that_differs(stage: Stage) -> None:
+    await stage.create(changePolicy="RolloutOnly")
+    operator = stage.operator()
+    await stage.settle(operator)
+    release = await stage.admin.get(kinds.RELEASE.ref("demo", stage.namespace))
+    assert release
+    assert release["spec"]["current"]["by"] == "Spec"
+    other = {**release["spec"]["current"], "packageVersion": "kubernetes-1.35.3-r1"}
+    await stage.admin.patch_json(kinds.RELEASE.ref("demo", stage.namespace), {"spec": {"current": other}})
+    step = await stage.until(operator, lambda step: isinstance(step, Stall))
+    assert "kubernetes-1.35.3-r1" in step.reason
+    condition = await stage.condition("ReleaseMatchesWish")
+    assert condition["status"] == "False"
+    assert "the spec wishes kubernetes-1.35.4-test, authorised is kubernetes-1.35.3-r1" in condition["message"]
