@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,7 @@ async def _last_words(child: asyncio.subprocess.Process, progress: _Progress) ->
 
 
 @contextlib.contextmanager
-def _private_folder() -> Any:
+def _private_folder() -> Iterator[Path]:
     """A folder of mode 0700 on tmpfs where there is one, removed whatever happens."""
     base = TMPFS if os.access(TMPFS, os.W_OK) else None
     folder = Path(tempfile.mkdtemp(prefix="kok-", dir=base))

@@ -59,9 +59,12 @@ class SshProbe:
             raise _translated(error, target) from error
 
     async def _look(self, target: SshTarget, wanted: tuple[DesiredPackage, ...]) -> HostReport:
-        async with await _connect(target) as connection:
-            command = "python3 -" if target.user == "root" else "sudo -n python3 -"
+        command = "python3 -" if target.user == "root" else "sudo -n python3 -"
+        connection = await _connect(target)
+        try:
             done = await connection.run(command, input=probe_text(self._script, wanted), errors="replace")
+        finally:
+            connection.abort()  # says nothing and waits for nothing: a host that hangs would not answer a goodbye
         if done.exit_status != 0:
             raise _failed(done, target)
         try:

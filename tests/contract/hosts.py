@@ -24,11 +24,11 @@ TRAP = "every {{ 6 * 7 }} and {% raw %} arrives as it is\n"
 
 
 class Spoil(Enum):
-    """What a person changes by hand; later ones are named before earlier ones, so each is seen in its turn."""
+    """What a person changes by hand."""
 
-    Sysctl = "Sysctl"
-    Unit = "Unit"
     File = "File"
+    Unit = "Unit"
+    Sysctl = "Sysctl"
     Artifact = "Artifact"
 
 
@@ -104,6 +104,12 @@ def service() -> DesiredPackage:
     )
 
 
+def seen(what: Spoil, report: HostReport) -> object:
+    """The part of a report that tells of one sort of spoiling."""
+    found = report.packages["service"]
+    return {Spoil.File: found.files, Spoil.Unit: found.units, Spoil.Sysctl: found.sysctls, Spoil.Artifact: found.artifacts}[what]
+
+
 def settings(text: str = "b\n") -> DesiredPackage:
     """A package that is one file."""
     files = (DesiredFile("/etc/kok-settings/b.conf", text),)
@@ -131,30 +137,23 @@ class HostContract:
 
     async def test_should_see_and_put_back_what_a_person_changed(self, bench: HostBench) -> None:
         await bench.apply(service(), settings())
-        seen = []
         for what in Spoil:
+            before = await bench.probe(service(), settings())
             bench.spoil(what)
-            found = differences((service(), settings()), await bench.probe(service(), settings()))
-            assert [d.component for d in found] == ["service"], what
-            seen.append(found[0].words)
-        assert len(set(seen)) == len(Spoil), seen
+            report = await bench.probe(service(), settings())
+            assert seen(what, before) != seen(what, report), what
+            assert [d.component for d in differences((service(), settings()), report)] == ["service"], what
         assert (await bench.apply(service())).changed == 1
         assert differences((service(), settings()), await bench.probe(service(), settings())) == ()
 
-    async def test_should_replace_a_package_by_its_next_version(self, bench: HostBench) -> None:
+    async def test_should_move_to_the_next_version_and_remove_what_nobody_wants(self, bench: HostBench) -> None:
         await bench.apply(service(), settings())
         newer = replace(settings("c\n"), name="settings-2-r1", version="2")
-        assert [d.package for d in differences((newer,), await bench.probe(newer)) if d.package] == ["settings-2-r1"]
-        assert (await bench.apply(newer)).changed == 1
-        report = await bench.probe(service(), newer)
-        assert differences((service(), newer), report) == ()
-
-    async def test_should_remove_a_component_nobody_wants(self, bench: HostBench) -> None:
-        await bench.apply(service(), settings())
-        assert [d.component for d in differences((settings(),), await bench.probe(settings()))] == ["service"]
-        assert (await bench.apply(settings(), remove=("service",))).changed == 1
-        report = await bench.probe(settings())
-        assert differences((settings(),), report) == ()
+        found = {d.component: d.package for d in differences((newer,), await bench.probe(newer))}
+        assert found == {"settings": "settings-2-r1", "service": ""}
+        assert (await bench.apply(newer, remove=("service",))).changed == 2
+        report = await bench.probe(newer)
+        assert differences((newer,), report) == ()
         assert set(report.packages) == {"settings"}
 
     async def test_should_refuse_another_claim_and_an_older_operator(self, bench: HostBench) -> None:
@@ -167,14 +166,10 @@ class HostContract:
         assert "a newer operator (epoch 7)" in older.message
         assert (await bench.clean(owner=Owner("claim-2", "other", "pool", 99))).failed
         assert differences((settings(),), await bench.probe(settings())) == ()
-
-    async def test_should_accept_a_newer_operator(self, bench: HostBench) -> None:
-        await bench.apply(settings())
         assert (await bench.apply(settings(), owner=replace(OWNER, epoch=8))).changed == 1
         report = await bench.probe(settings())
         assert report.owner is not None
         assert report.owner.epoch == 8
-        await bench.clean(owner=replace(OWNER, epoch=8))
 
     async def test_should_leave_nothing_after_clean(self, bench: HostBench) -> None:
         await bench.apply(service(), settings())
@@ -187,8 +182,8 @@ class HostContract:
     async def test_should_say_why_a_host_is_out_of_reach(self, bench: HostBench, fault: Fault) -> None:
         target = bench.out_of_reach(fault)
         with pytest.raises(KokError) as caught:
-            await bench.ports.ssh.probe(target, (settings(),), deadline=4)
-        assert caught.value.code is EXPECTED[fault]
+            await bench.ports.ssh.probe(target, (settings(),), deadline=4 if fault is Fault.Hangs else 20)
+        assert caught.value.code is EXPECTED[fault], caught.value
         assert target.name in caught.value.message
 
     async def test_should_go_on_with_others_when_one_host_fails(self, bench: HostBench) -> None:

@@ -10,25 +10,34 @@ import time
 
 from . import place
 from .failure import Failure
-from .observe import OWNER, RECORDS, listing, read_json, record_path
+from .observe import OWNER, RECORDS, UNIT_FILES, listing, read_json, record_path
 
-LOCK = "/run/kok.lock"
+LOCK = UNIT_FILES
+"""A folder that every host has: locking it leaves no file behind."""
 
 
 @contextlib.contextmanager
 def locked(seconds=60):
     """One change at a time on a host, also when a play of a dead operator is still ending."""
-    with open(LOCK, "w", encoding="utf-8") as file:
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if time.monotonic() > until:
-                    raise Failure(f"another play holds {LOCK} since {seconds}s") from None
-                time.sleep(0.2)
+    folder = os.open(LOCK, os.O_RDONLY | os.O_DIRECTORY)
+    until = time.monotonic() + seconds
+    try:
+        while not _lock(folder):
+            if time.monotonic() > until:
+                raise Failure(f"another play has been changing this host for more than {seconds}s")
+            time.sleep(0.2)
         yield
+    finally:
+        os.close(folder)
+
+
+def _lock(folder):
+    """Whether the lock is ours now."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def fence(owner):

@@ -6,8 +6,9 @@ Called by the modules kok_package (one component) and kok_clean (everything).
 from __future__ import annotations
 
 import contextlib
+import os
 
-from . import cache, kernel, methods, place, units
+from . import bootstrap, cache, kernel, methods, place, units
 from .failure import Failure, must
 from .observe import OWNER, RECORDS, modules_file, record_path, sysctl_file
 from .owner import all_records, load_record
@@ -36,6 +37,8 @@ def remove_component(component):
 def clean():
     """Removes every component, the last installed first, then kok's own traces, the owner file last of all."""
     gone = [text for record in all_records() for text in remove_component(record["component"])]
+    if place.remove(bootstrap.PATH):  # of a play that was cut before the kubelet had a record
+        place.remove_folders([os.path.dirname(bootstrap.PATH)])
     had_cache = place.purge(cache.CACHE)
     place.purge(RECORDS)
     had_owner = place.remove(OWNER)

@@ -34,11 +34,11 @@ DRIFT = {
     "cni-plugins": {"artifact plugins": "rm /opt/cni/bin/ptp"},
     "kubelet": {
         "sysctl net.ipv4.ip_forward is 1 (persisted: 0)": "sed -i 's/ip_forward = 1/ip_forward = 0/' /etc/sysctl.d/90-kok-kubelet.conf",
-        "unit file of kubelet.service was changed": "echo '# edited' >> /etc/systemd/system/kubelet.service",
-        "unit kubelet.service is not enabled": "systemctl disable kubelet.service",
         "file /etc/kubernetes/kubelet.yaml has mode 0600": "chmod 600 /etc/kubernetes/kubelet.yaml",
         "file /etc/kubernetes/kubelet.yaml was changed": "echo '# edited' >> /etc/kubernetes/kubelet.yaml",
         "artifact kubelet": "rm /usr/local/bin/kubelet",
+        "unit file of kubelet.service was changed": "echo '# edited' >> /etc/systemd/system/kubelet.service",
+        "unit kubelet.service is not enabled": "systemctl disable kubelet.service",
     },
 }
 """Component -> what the probe says -> what a person did; in an order in which each is the first difference when it comes."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from meta_cluster.lab import hosts
 from operators.adapters.ansible_processes import descendants
 from operators.api.packages import Effects, Removal, Unit
 from operators.domain.machine.host import DesiredFile, DesiredPackage
@@ -169,3 +170,46 @@ async def test_should_touch_no_host_when_an_artifact_is_missing_or_damaged(bench
         await bench.apply(service())
     assert (damaged.value.code, missing.value.code) == (ErrorCode.ArtifactMismatch, ErrorCode.ArtifactMissing)
     assert bench.shell("test -e /etc/kok && echo yes || true") == ""
+
+
+async def test_should_give_up_on_a_host_that_is_cut_off_and_find_it_again(bench: LabBench) -> None:
+    hosts.partition(bench.name)
+    try:
+        started = time.monotonic()
+        with pytest.raises(KokError) as caught:
+            await bench.ports.ssh.probe(bench.target, (), deadline=2)
+        assert time.monotonic() - started < 4
+        outcome = (await bench.runner.run(job(bench, settings())))[bench.name]
+        assert outcome.failed
+        assert outcome.message
+        assert time.monotonic() - started < 40
+    finally:
+        hosts.heal(bench.name)
+    assert caught.value.code in (ErrorCode.HostTimeout, ErrorCode.HostRefused)
+    assert not (await bench.apply(settings())).failed
+
+
+async def test_should_end_a_probe_that_hangs_on_the_host(bench: LabBench) -> None:
+    """sshd answers, the command does not."""
+    bench.shell(
+        "mv /usr/bin/python3 /usr/bin/python3.away && printf '#!/bin/sh\\nexec sleep 30\\n' > /usr/bin/python3 && chmod +x /usr/bin/python3"
+    )
+    try:
+        with pytest.raises(KokError) as caught:
+            await bench.ports.ssh.probe(bench.target, (), deadline=2)
+    finally:
+        bench.shell("mv -f /usr/bin/python3.away /usr/bin/python3")
+    assert caught.value.code is ErrorCode.HostTimeout
+    assert "did not answer within 2s" in caught.value.message
+
+
+async def test_should_say_what_a_host_without_python_lacks(bench: LabBench) -> None:
+    bench.shell("mv /usr/bin/python3 /usr/bin/python3.away")
+    try:
+        with pytest.raises(KokError) as caught:
+            await bench.ports.ssh.probe(bench.target, (), deadline=10)
+    finally:
+        bench.shell("mv -f /usr/bin/python3.away /usr/bin/python3")
+    assert caught.value.code is ErrorCode.HostRefused
+    assert "python3" in caught.value.message
+    assert "installed" in caught.value.hint
