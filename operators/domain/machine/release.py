@@ -97,7 +97,7 @@ def _within_limits(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequen
             chosen.append(name)
     left = len(candidates) - len(chosen)
     busy = ", ".join(sorted(out | set(chosen))[:3]) or "nobody"
-    return chosen, f"{left} hosts wait: at most {limit} may be out of service at once, and {busy} are" if left else ""
+    return chosen, f"{left} hosts wait: at most {limit} may be out of service at once; out now: {busy}" if left else ""
 
 
 def is_in_service(entry: HostRelease, verdicts: Mapping[str, Verdict]) -> bool:

@@ -168,7 +168,9 @@ async def test_should_notice_an_operator_that_drains_without_leave(rig: Rig, mon
     since = len(rig.business_record.writes)
     await rig.pool([])
     await asyncio.sleep(2)
-    assert not any(write.verb == "patch_json" and write.ref.kind == "Node" for write in rig.business_record.writes[since:]), "verified again"
+    assert not any(write.verb == "patch_json" and write.ref.kind == "Node" for write in rig.business_record.writes[since:]), (
+        "verified again"
+    )
     monkeypatch.setattr(KubeDanger, "_verify", verify)
 
     async def cordoned() -> bool:
