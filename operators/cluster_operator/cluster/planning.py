@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from operators.cluster_operator.cluster.kinds import LABEL_NAMESPACE
 from operators.cluster_operator.cluster.world import Remembered
 from operators.domain.plane.certificates import LeafSpec, RootSpec, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane, inside
 from operators.domain.plane.drift import stamped
-from operators.domain.plane.inputs import Manifest, PlaneEndpoint, PlaneInputs
+from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs
 from operators.domain.plane.view import LeafFault, Plan
 from operators.errors import KokError
 from operators.ports.catalogue import CataloguePort
@@ -55,10 +54,7 @@ class Planner:
             within = inside(inputs, templates) if inputs.endpoint and inputs.endpoint.addresses else ()
         except KokError as error:
             return error
-        namespace = inputs.cluster.metadata.namespace or ""
-        components = {
-            name: tuple(stamped(_belonging(each, namespace)) for each in manifests) for name, manifests in plane.components.items()
-        }
+        components = {name: tuple(stamped(each) for each in manifests) for name, manifests in plane.components.items()}
         return Plan(components, dict(plane.waiting), tuple(stamped(each) for each in within))
 
     async def root_faults(self, inputs: PlaneInputs, found: Mapping[str, SecretData | None]) -> tuple[tuple[RootSpec, ...], dict[str, str]]:
@@ -89,14 +85,6 @@ class Planner:
         if not fault:
             self._judged.put(what, "sound")
         return str(fault or "")
-
-
-def _belonging(manifest: Manifest, namespace: str) -> Manifest:
-    """Objects outside of the Cluster's namespace say which one it is; those inside need not."""
-    metadata = manifest["metadata"]
-    if metadata.get("namespace"):
-        return manifest
-    return {**manifest, "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), LABEL_NAMESPACE: namespace}}}
 
 
 def _short(data: SecretData | None) -> str:

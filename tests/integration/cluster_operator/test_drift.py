@@ -14,6 +14,7 @@ from operators.ports.kube import Kind, Manifest, Ref
 from tests.integration.cluster_operator.world_of_planes import SYSTEM, Stage
 
 pytestmark = pytest.mark.integration
+EMPTIED = {"tls.crt": "", "tls.key": "", "ca.crt": ""}
 
 
 async def _own_objects(stage: Stage) -> list[Manifest]:
@@ -111,7 +112,7 @@ async def test_should_issue_a_leaf_anew_when_it_was_emptied_and_roll_what_uses_i
     await stage.settle(operator)
     apiserver = kinds.DEPLOYMENT.ref("demo-apiserver", stage.namespace)
     before, old = await stage.admin.get(apiserver), await stage.secret("demo-apiserver-tls")
-    await stage.admin.patch_json(kinds.SECRET.ref("demo-apiserver-tls", stage.namespace), {"data": None})
+    await stage.admin.patch_json(kinds.SECRET.ref("demo-apiserver-tls", stage.namespace), {"data": EMPTIED})
     await stage.settle(operator)
     after, new = await stage.admin.get(apiserver), await stage.secret("demo-apiserver-tls")
     assert before
@@ -121,7 +122,7 @@ async def test_should_issue_a_leaf_anew_when_it_was_emptied_and_roll_what_uses_i
     assert after["spec"]["template"]["metadata"] != before["spec"]["template"]["metadata"]
 
 
-@pytest.mark.parametrize("damage", [{"data": None}, {"data": {"tls.key": "AAAA"}}])
+@pytest.mark.parametrize("damage", [{"data": EMPTIED}, {"data": {"tls.key": "AAAA"}}])
 async def test_should_bring_a_root_key_back_as_it_was(stage: Stage, damage: dict[str, Any]) -> None:
     await stage.create()
     operator = stage.operator()

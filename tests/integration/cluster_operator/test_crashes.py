@@ -1,0 +1,131 @@
+"""The crash matrix: the operator is killed after its n-th accepted write, for every n of a creation; a fresh one must end where an undisturbed one does.
+
+Positive control: the same matrix over a ladder with a typical mistake (a StatefulSet that exists is taken for a plane that was applied
+whole) must find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import pytest
+
+from operators.domain.plane import ladder
+from operators.domain.plane.steps import Step
+from operators.domain.plane.view import Plan, PlaneView
+from operators.ports.kube import KubePort, Manifest, Ref
+from tests.integration.cluster_operator.world_of_planes import SYSTEM, OneBusinessServer, Stage
+from tests.integration.kube_proxies import CrashingKube, Killed, RecordingKube
+
+pytestmark = pytest.mark.integration
+
+
+async def _new_stage(meta: KubePort, business: KubePort) -> Stage:
+    namespace = f"test-{uuid4().hex[:10]}"
+    await meta.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    return Stage(meta, OneBusinessServer(business), namespace)
+
+
+async def _undisturbed(meta: KubePort, business: KubePort) -> tuple[int, dict[str, Manifest]]:
+    """How many writes a creation takes, and what is there at its end."""
+    stage = await _new_stage(meta, business)
+    await stage.create()
+    recorder = RecordingKube(meta)
+    await stage.settle(stage.operator(recorder))
+    return len(recorder.written()), await stage.snapshot()
+
+
+async def _killed_after(write: int, meta: KubePort, business: KubePort) -> tuple[Stage, dict[str, str]]:
+    """A creation whose first process dies right after that write; the keys as they were sealed at that moment, if they were."""
+    stage = await _new_stage(meta, business)
+    await stage.create()
+    with pytest.raises(Killed):
+        await stage.settle(stage.operator(CrashingKube(meta, after=write)))
+    return stage, await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM)
+
+
+async def _matrix(writes: Sequence[int], reference: dict[str, Manifest], meta: KubePort, business: KubePort) -> list[str]:
+    """What went wrong, a line for each n; empty if nothing did."""
+    wrong = []
+    for write in writes:
+        stage, sealed = await _killed_after(write, meta, business)
+        try:
+            await stage.settle(stage.operator(), patience=15.0)
+        except AssertionError as error:
+            wrong.append(f"after write {write}: {error}")
+            continue
+        if await stage.snapshot() != reference:
+            wrong.append(f"after write {write}: another end")
+        if sealed and await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM) != sealed:
+            wrong.append(f"after write {write}: other root keys")
+    return wrong
+
+
+@pytest.mark.slow
+async def test_should_end_the_same_wherever_it_was_killed(meta: KubePort, business: KubePort) -> None:
+    count, reference = await _undisturbed(meta, business)
+    print(f"a creation takes about {count} writes")
+    assert count > 40
+    assert await _matrix(range(1, count - 1), reference, meta, business) == []
+
+
+async def test_should_end_the_same_after_a_kill_at_sampled_writes(meta: KubePort, business: KubePort) -> None:
+    """The quick part of the matrix: around every change of step, and some in the middle of the parallel writes."""
+    count, reference = await _undisturbed(meta, business)
+    sample = sorted({*range(1, 10), 14, 20, 27, 33, 39, count - 3})
+    assert await _matrix(sample, reference, meta, business) == []
+
+
+async def test_should_find_a_ladder_that_takes_the_first_object_for_the_whole(
+    meta: KubePort, business: KubePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The positive control."""
+    _, reference = await _undisturbed(meta, business)
+    honest = ladder.missing_objects
+
+    def hasty(view: PlaneView) -> Step | None:
+        started = any(each.kind == "StatefulSet" for each in view.objects)
+        return None if started else honest(view)
+
+    rungs = tuple(hasty if rung in (honest, ladder.apiserver, ladder.controllers) else rung for rung in ladder.LADDER)
+    monkeypatch.setattr(ladder, "LADDER", rungs)
+    stage = await _new_stage(meta, business)
+    await stage.create()
+    with pytest.raises(Killed):
+        await stage.settle(stage.operator(_AfterStatefulSet(meta, after=10_000)))
+    with pytest.raises(AssertionError, match="not reached"):
+        await stage.settle(stage.operator(), patience=6.0)
+    assert await stage.snapshot() != reference
+
+
+REMOVABLE = ("ConfigMap", "Service", "ClusterRoleBinding", "RoleBinding", "ServiceAccount")
+
+
+class _AfterStatefulSet(CrashingKube):
+    """Dies right after a StatefulSet was written."""
+
+    def _accepted(self, write: object) -> None:
+        if "StatefulSet" in str(write):
+            self.after = len(self.written()) + 1
+        super()._accepted(write)  # type: ignore[arg-type]
+
+
+async def test_should_put_back_everything_inside_after_a_kill_in_the_middle_of_it(meta: KubePort, business: KubePort) -> None:
+    """The writes into the business cluster: its objects are deleted, the operator killed after the n-th it puts back."""
+    stage = await _new_stage(meta, business)
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    view = await operator.controller.observe(stage.key)
+    assert view
+    assert isinstance(view.plan, Plan)
+    removable = [each for each in view.plan.inside if each["kind"] in REMOVABLE]
+    assert len(removable) > 10
+    for write in range(1, len(removable), 3):
+        for manifest in removable:
+            await business.delete(Ref.of(manifest))
+        crashing = Stage(meta, OneBusinessServer(CrashingKube(business, after=write)), stage.namespace)
+        with pytest.raises(Killed):
+            await crashing.settle(crashing.operator())
+        await stage.settle(stage.operator())
