@@ -76,10 +76,16 @@ def _lab(demo: Demo) -> None:
 def _cluster(demo: Demo) -> None:
     began = time.monotonic()
     key = Path(demo.lab["sshKey"]).read_text()
-    wish = fleet.cluster(demo.lab["packageVersion"], host=demo.lab["node"], port=ENDPOINT_PORT)
+    wish = fleet.cluster(package_version(demo), host=demo.lab["node"], port=ENDPOINT_PORT)
     demo.meta.apply(fleet.namespace(), fleet.ssh_secret(key), wish)
     wait_until("first write to cluster demo", lambda: _can_write(demo), timeout=180, tell=lambda: _message(demo.meta, "clusters.kok.dev"))
     demo.stage("cluster demo", f"namespace demo, {demo.business.kubeconfig.name}: first authorised write", began)
+
+
+def package_version(demo: Demo) -> str:
+    """The one a running demo has (a Cluster's version is not edited by running the demo again), else the lab's newest."""
+    found = demo.meta.get("clusters.kok.dev", fleet.CLUSTER, "-n", fleet.NAMESPACE)
+    return str(found["spec"]["packageVersion"] if found else demo.lab["packageVersion"])
 
 
 def _can_write(demo: Demo) -> bool:
@@ -192,7 +198,8 @@ def _empty_leaf(demo: Demo) -> Breakage:
     """Secret demo-apiserver-tls emptied"""
     name, deployment = f"{fleet.CLUSTER}-apiserver-tls", ("deployment", f"{fleet.CLUSTER}-apiserver", "-n", fleet.NAMESPACE)
     generation = (demo.meta.get(*deployment) or {})["metadata"]["generation"]
-    demo.meta.run("patch", "secret", name, "-n", fleet.NAMESPACE, "--type=merge", "-p", json.dumps({"data": None}))
+    empty = json.dumps({"data": {"tls.crt": "", "tls.key": "", "ca.crt": ""}})
+    demo.meta.run("patch", "secret", name, "-n", fleet.NAMESPACE, "--type=merge", "-p", empty)
 
     def rolled() -> bool:
         found = demo.meta.get(*deployment) or {}
@@ -204,7 +211,7 @@ def _empty_leaf(demo: Demo) -> Breakage:
 
     return _timed(
         f"Secret {name} emptied",
-        noticed=lambda: (demo.meta.get("secret", name, "-n", fleet.NAMESPACE) or {}).get("data"),
+        noticed=lambda: all(((demo.meta.get("secret", name, "-n", fleet.NAMESPACE) or {}).get("data") or {"tls.key": ""}).values()),
         healed=rolled,
         remark="(issued anew, apiserver rolled)",
     )

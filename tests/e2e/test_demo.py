@@ -81,9 +81,13 @@ def test_should_notice_a_write_of_ours_if_there_were_one(fleet: Fleet) -> None:
     fleet.meta.run("annotate", "clusters.kok.dev", wish.CLUSTER, "-n", wish.NAMESPACE, "probe-")
 
 
+def running_version(fleet: Fleet) -> str:
+    return str((fleet.meta.get("clusters.kok.dev", wish.CLUSTER, "-n", wish.NAMESPACE) or {})["spec"]["packageVersion"])
+
+
 def test_should_change_no_resource_version_when_everything_is_applied_again(fleet: Fleet) -> None:
     hosts = [wish.LabHost(h["name"], h["address"], tuple(h["hostKeys"])) for h in fleet.lab["hosts"] if h["name"] in wish.HOSTS]
-    wishes = (wish.cluster(fleet.lab["packageVersion"], host=fleet.lab["node"], port=31443), wish.pool(hosts))
+    wishes = (wish.cluster(running_version(fleet), host=fleet.lab["node"], port=31443), wish.pool(hosts))
     wait_for_rest(fleet)
     before = everything(fleet)
     fleet.meta.apply(*wishes)
