@@ -10,7 +10,7 @@ from operators.domain.plane.desired import desired_plane
 from operators.domain.plane.desired_bootstrap import EtcdBootstrap, bootstrap_record, first_token, read_bootstrap
 from operators.errors import ErrorCode, KokError
 from operators.services import etcd_start
-from tests.unit.operators.domain.plane.planes import a_cluster, some_inputs, templates
+from tests.unit.operators.domain.plane.rendered import a_cluster, some_inputs, templates
 
 BORN = EtcdBootstrap("cdf818194e3a8c32", "etcd-5a4b7c0e", added=("demo-etcd-2",), members=("demo-etcd-0=https://a:2380",))
 

@@ -8,7 +8,7 @@ import pytest
 
 from operators.domain.plane.certificates import LeafForm, LeafSpec, RootForm, Usage, digest_of, leaf_specs, root_specs
 from operators.domain.plane.inputs import PlaneEndpoint
-from tests.unit.operators.domain.plane.planes import a_cluster, some_inputs
+from tests.unit.operators.domain.plane.rendered import a_cluster, some_inputs
 
 
 def leaf(secret: str, inputs: object = None) -> LeafSpec:

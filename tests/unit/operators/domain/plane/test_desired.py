@@ -16,7 +16,7 @@ from operators.domain.plane.desired import components_of, desired_plane, inside
 from operators.domain.plane.desired_rendering import SECRETS_ANNOTATION
 from operators.domain.plane.inputs import LABEL_NAMESPACE, Manifest, PlaneEndpoint
 from operators.errors import ErrorCode, KokError
-from tests.unit.operators.domain.plane.planes import a_cluster, a_package, some_inputs, templates
+from tests.unit.operators.domain.plane.rendered import a_cluster, a_package, some_inputs, templates
 
 TEMPLATES = templates()
 LARGE = {"size": "large", "masters": {"replicas": 3}, "etcd": {"members": 3, "storageGiB": 50, "separateEvents": True}}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from operators.domain.plane import flags
 from operators.domain.plane.desired import desired_plane
 from operators.errors import ErrorCode, KokError
-from tests.unit.operators.domain.plane.planes import a_cluster, a_package, some_inputs, templates
+from tests.unit.operators.domain.plane.rendered import a_cluster, a_package, some_inputs, templates
 
 OWNED = [
     ("apiserver", "etcd-servers"),

@@ -22,7 +22,7 @@ from operators.api import Machine
 from operators.api.schema import crd_of
 from operators.domain.plane.desired import desired_plane, inside
 from operators.domain.plane.inputs import Manifest, PlaneEndpoint
-from tests.unit.operators.domain.plane.planes import REVISION, ROOT, a_cluster, some_inputs, templates
+from tests.unit.operators.domain.plane.rendered import REVISION, ROOT, a_cluster, some_inputs, templates
 
 GOLDEN = Path(__file__).parent / "golden"
 REGENERATE = os.environ.get("KOK_REGENERATE") == "1"
