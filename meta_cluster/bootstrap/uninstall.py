@@ -15,10 +15,11 @@ from meta_cluster.bootstrap.install import Tell
 from meta_cluster.bootstrap.manifests import Installation, Overlay, install_manifests
 from operators.api import API_VERSION, Cluster, HostClaim, MachinePool, Resource
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import Kind, KubePort, NotFound, Ref
+from operators.ports.kube import Forbidden, Kind, KubePort, NotFound, Ref
 
 HOLDERS: tuple[type[Resource], ...] = (Cluster, MachinePool, HostClaim)
 SHOWN = 5
+GUARDED_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ async def uninstall(kube: KubePort, refs: Sequence[Ref], *, tell: Tell, patience
     """Remove `refs` in order and wait until they are gone; returns those that were there. Raises KokError Timeout naming what stays."""
     removed = [ref for ref in refs if await _delete(kube, ref)]
     for ref in removed:
-        tell(f"deleted {ref}")
+        tell(f"deletion of {ref} asked for")
     deadline = time.monotonic() + patience
     while left := [ref for ref in removed if await _is_there(kube, ref)]:
         if time.monotonic() > deadline:
@@ -79,10 +80,18 @@ async def uninstall(kube: KubePort, refs: Sequence[Ref], *, tell: Tell, patience
 
 
 async def _delete(kube: KubePort, ref: Ref) -> bool:
-    try:
-        return await kube.delete(ref)
-    except NotFound:
-        return False
+    """Whether it was there. A policy of ours that was just removed still guards kok-system for a moment: it is asked again."""
+    for _ in range(GUARDED_TRIES):
+        try:
+            return await kube.delete(ref)
+        except NotFound:
+            return False
+        except Forbidden as refusal:
+            if ref.kind != "Namespace":
+                raise
+            last = refusal
+        await asyncio.sleep(0.5)
+    raise last
 
 
 async def _is_there(kube: KubePort, ref: Ref) -> bool:

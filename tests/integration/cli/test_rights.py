@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import yaml
 
 from meta_cluster.bootstrap.manifests import Installation, install_manifests
 from operators.adapters.catalogue_files import FileCatalogue
@@ -56,9 +56,8 @@ def rights(meta_server: ApiServer) -> ApiServer:
     """The server with the operators' RBAC and nothing else of ours."""
     meta_server.kubectl("create", "namespace", "kok-system")
     meta_server.kubectl("create", "namespace", "demo")
-    for manifest in install_manifests(Installation(), {}, packages=()).base:
-        if manifest["kind"] in RBAC:
-            meta_server.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(manifest))
+    rbac = [manifest for manifest in install_manifests(Installation(), {}, packages=()).base if manifest["kind"] in RBAC]
+    meta_server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(rbac))
     return meta_server
 
 

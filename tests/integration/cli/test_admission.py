@@ -1,0 +1,97 @@
+"""What one object cannot know of itself is refused by a real API server, with the way out; what lies beside it is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+
+from meta_cluster.bootstrap.manifests import Installation, install_manifests
+from operators.ports.kube import Forbidden, KubeError, KubePort, Manifest, Ref
+from tests.integration.api_server import ApiServer
+
+ROOT = Path(__file__).parents[3]
+SAMPLE: Manifest = yaml.safe_load((ROOT / "manifests" / "samples" / "cluster-clusterip.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def guarded(meta_server: ApiServer) -> ApiServer:
+    """The server with the CRDs and every policy."""
+    meta_server.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
+    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "manifests" / "crds"))
+    base = install_manifests(Installation(), {}, packages=()).base
+    meta_server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(base))
+    return meta_server
+
+
+@pytest.fixture
+async def place(meta: KubePort, guarded: ApiServer) -> str:
+    """A namespace of the test's own, once the policies that look at Clusters are awake."""
+    name = f"guarded-{uuid4().hex[:8]}"
+    await meta.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    return name
+
+
+def cluster(place: str, name: str = "one", *, protected: bool = True) -> Manifest:
+    manifest = copy.deepcopy(SAMPLE)
+    manifest["metadata"] |= {"name": name, "namespace": place}
+    manifest["spec"]["deletionProtection"] = protected
+    return manifest
+
+
+async def refused(kube: KubePort, ref: Ref) -> str:
+    """The words with which a deletion is refused; the policies' view of Clusters follows writes a moment later."""
+    for _ in range(50):
+        try:
+            await kube.delete(ref)
+        except Forbidden as refusal:
+            return refusal.message
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{ref} was not protected")
+
+
+async def test_should_not_delete_a_protected_cluster(meta: KubePort, place: str) -> None:
+    await meta.create(cluster(place))
+    ref = Ref.of(cluster(place))
+    words = await refused(meta, ref)
+    assert f"Cluster {place}/one has spec.deletionProtection: true" in words
+    assert '{"spec":{"deletionProtection":false}}' in words
+    await meta.patch_json(ref, {"spec": {"deletionProtection": False}})
+    assert await meta.delete(ref)
+    assert await meta.get(ref) is None
+
+
+async def test_should_not_delete_the_namespace_of_a_protected_cluster(meta: KubePort, dry_meta: KubePort, place: str) -> None:
+    await meta.create(cluster(place))
+    namespace = Ref("v1", "Namespace", "", place)
+    assert "the namespace holds Cluster one" in await refused(dry_meta, namespace)
+    assert "the namespace holds Cluster one" in await refused(meta, namespace)
+
+
+async def test_should_delete_a_namespace_without_a_protected_cluster(meta: KubePort, place: str) -> None:
+    await meta.create(cluster(place, protected=False))
+    await asyncio.sleep(0.5)
+    assert await meta.delete(Ref("v1", "Namespace", "", place))
+
+
+async def test_should_take_one_cluster_per_namespace(meta: KubePort, dry_meta: KubePort, place: str) -> None:
+    await meta.create(cluster(place, protected=False))
+    words = ""
+    for _ in range(50):
+        try:
+            await dry_meta.create(cluster(place, "two", protected=False))
+        except Forbidden as refusal:
+            words = refusal.message
+            break
+        await asyncio.sleep(0.1)
+    assert f"namespace {place} already holds Cluster one" in words
+    await meta.apply({**cluster(place, protected=False), "metadata": {"name": "one", "namespace": place, "labels": {"env": "test"}}})
+
+
+async def test_should_not_delete_kok_system_by_hand(meta: KubePort, place: str) -> None:
+    with pytest.raises(KubeError, match="sealed copies of the root keys"):
+        await meta.delete(Ref("v1", "Namespace", "", "kok-system"))
