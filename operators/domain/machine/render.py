@@ -49,7 +49,7 @@ class HostFacts:
     cluster: ClusterFacts
 
 
-ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # noqa: S701 - config files, not HTML
+ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
 def desired_package(mpv: MachinePackageVersion, facts: HostFacts) -> DesiredPackage:
