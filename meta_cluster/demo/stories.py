@@ -68,9 +68,18 @@ def _lab(demo: Demo) -> None:
     kok("lab", "host", "add", *fleet.HOSTS)
     demo.lab = json.loads(kok("lab", "status", "-o", "json"))
     demo.kubectl_binary = AssetsFolder().get(KUBECTL)
+    link_kubectl(demo.kubectl_binary)
     operators = demo.meta.items("deployments", "-n", "kok-system")
     ready = ", ".join(f"{one['metadata']['name']} {one['status'].get('readyReplicas', 0)}/{one['spec']['replicas']}" for one in operators)
     demo.stage("meta cluster", f"{demo.lab['node']}  {ready}", began)
+
+
+def link_kubectl(binary: Path) -> None:
+    """Put kubectl beside kok (in .venv/bin), so that what the README types works on a machine that has none."""
+    link = KOK.with_name("kubectl")
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(binary)
 
 
 def _cluster(demo: Demo) -> None:
