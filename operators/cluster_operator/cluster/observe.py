@@ -20,6 +20,7 @@ from operators.cluster_operator.cluster.endpoint import endpoint_of
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
 from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
+from operators.cluster_operator.cluster.volumes import with_volume_trouble
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane.certificates import digest_of
 from operators.domain.plane.drift import ObjectId
@@ -68,7 +69,9 @@ class Observer:
         cluster = Cluster.parse(manifest)
         view = self._from_cache(key, cluster, manifest)
         release, package = await self._authorised(cluster)
-        view = replace(view, release=release, package=package)
+        claims = [each for found, each in view.objects.items() if found.kind == kinds.VOLUME_CLAIM.kind]
+        workloads = await with_volume_trouble(self._world, view.workloads, claims)
+        view = replace(view, release=release, package=package, workloads=workloads)
         if isinstance(package, ClusterPackageVersion) and not view.older:
             view = await self._planned(key, view, package)
         return await self._deleting(view) if cluster.deleting else view

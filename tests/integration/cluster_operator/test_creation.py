@@ -98,3 +98,17 @@ async def test_should_touch_nothing_while_paused(stage: Stage) -> None:
         await operator.one_pass(stage.key)
     assert {write.verb for write in recorder.written()} == {"patch_status"}
     assert (await stage.condition("Ready"))["reason"] == "Paused"
+
+
+async def test_should_say_why_a_volume_does_not_come(stage: Stage) -> None:
+    await stage.create()
+    stage.pods.broken["etcd"] = {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}]}
+    operator = stage.operator()
+    await stage.until(operator, lambda step: "etcd has 0 of 1" in step.reason)
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "data-demo-etcd-0", "namespace": stage.namespace}
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "refused", "namespace": stage.namespace}, "type": "Warning"}
+    words = "failed to provision volume with StorageClass fast: no space"
+    await stage.admin.create({**event, "involvedObject": claim, "reason": "ProvisioningFailed", "message": words})
+    step = await stage.until(operator, lambda step: "volume claim" in step.reason)
+    assert step.reason.endswith(f"volume claim data-demo-etcd-0 is Pending: {words}")
+    assert (await stage.condition("EtcdReady"))["message"] == step.reason
