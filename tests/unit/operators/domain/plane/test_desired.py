@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY
 from operators.domain.plane.desired import components_of, desired_plane, inside
-from operators.domain.plane.desired_rendering import SECRETS_ANNOTATION
+from operators.domain.plane.desired_rendering import SECRETS_ANNOTATION, Renderer
 from operators.domain.plane.inputs import LABEL_NAMESPACE, Manifest, PlaneEndpoint
 from operators.errors import ErrorCode, KokError
 from tests.unit.operators.domain.plane.rendered import a_cluster, a_package, some_inputs, templates
@@ -235,17 +235,18 @@ def test_should_give_the_same_manifests_for_the_same_inputs() -> None:
     assert desired_plane(inputs, TEMPLATES) == desired_plane(inputs, dict(reversed(TEMPLATES.items())))
 
 
+PLAIN_ARGUMENTS = arguments_of(Renderer(some_inputs(), TEMPLATES).render("scheduler")[-1])
+
+
 @settings(max_examples=60, deadline=None)
 @given(value=st.text(alphabet=st.characters(exclude_categories=["Cs", "Cc"]), max_size=80))
 def test_should_pass_any_text_as_one_argument(value: str) -> None:
     inputs = some_inputs(a_cluster(flags={"scheduler": {"some-flag": value}}))
-    deployment = desired_plane(inputs, TEMPLATES).components["scheduler"][-1]
 
-    args = arguments_of(deployment)
+    args = arguments_of(Renderer(inputs, TEMPLATES).render("scheduler")[-1])
 
     assert [argument for argument in args if argument.startswith("--some-flag")] == [f"--some-flag={value}"]
-    plain = desired_plane(some_inputs(), TEMPLATES).components["scheduler"][-1]
-    assert set(args) - {f"--some-flag={value}"} == set(arguments_of(plain))
+    assert set(args) - {f"--some-flag={value}"} == set(PLAIN_ARGUMENTS)
 
 
 @settings(max_examples=40, deadline=None)
@@ -257,9 +258,9 @@ def test_should_carry_any_text_through_a_template_unchanged(text: str) -> None:
     components = package.spec.components.model_copy(update={"scheduler": scheduler})
     spec = package.spec.model_copy(update={"components": components})
 
-    plane = desired_plane(some_inputs(package=package.model_copy(update={"spec": spec})), probe)
+    rendered = Renderer(some_inputs(package=package.model_copy(update={"spec": spec})), probe).render("scheduler")
 
-    assert plane.components["scheduler"] == ({"spec": {"a": text, "b": [1]}, "last": True},)
+    assert rendered == ({"spec": {"a": text, "b": [1]}, "last": True},)
 
 
 def test_should_say_on_cluster_scoped_objects_whose_they_are() -> None:
