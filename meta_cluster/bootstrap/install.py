@@ -51,6 +51,10 @@ class Installer:
     mode: Mode = Mode.Do
     patience: float = 180.0
     poll: float = 0.5
+    rewrite: Tell | None = None
+    """Takes what is waited for each time it changes, where a line can be rewritten in place; without it `tell` hears of it now and then."""
+    quiet: float = 5.0
+    """Seconds between two lines about waiting."""
     _changes: list[Change] = field(default_factory=list)
 
     async def run(self, manifests: InstallManifests) -> InstallReport:
@@ -90,14 +94,14 @@ class Installer:
         """Until `waiting_for` says nothing of any ref; what it says is told when it changes."""
         if self.mode is Mode.Try:
             return
-        deadline, last = time.monotonic() + self.patience, ""
+        deadline, last, told = time.monotonic() + self.patience, "", 0.0
         while True:
             reasons = [reason for ref in refs if (reason := await waiting_for(ref))]
             if not reasons:
                 return
-            if reasons[0] != last:
-                last = reasons[0]
-                self.tell(f"waiting for {what}: {last}")
+            if reasons[0] != last and (self.rewrite or time.monotonic() - told >= self.quiet):
+                last, told = reasons[0], time.monotonic()
+                (self.rewrite or self.tell)(f"waiting for {what}: {last}")
             if time.monotonic() > deadline:
                 raise KokError(
                     ErrorCode.Timeout,

@@ -54,6 +54,35 @@ def tell(line: str) -> None:
     sys.stderr.flush()
 
 
+class Progress:
+    """Lines of progress on stderr; on a terminal the last one may be rewritten in place until the next line follows."""
+
+    def __init__(self) -> None:
+        self._open = False
+
+    def tell(self, line: str) -> None:
+        """A line that stays."""
+        self._clear()
+        tell(line)
+
+    def rewrite(self, line: str) -> None:
+        """A line that the next one replaces. Only for terminals."""
+        self._clear()
+        room = shutil.get_terminal_size((NARROW, 24)).columns - 1
+        sys.stderr.write(line if len(line) <= room else f"{line[: room - 1]}…")
+        sys.stderr.flush()
+        self._open = True
+
+    def end(self) -> None:
+        """Leave no half line behind."""
+        self._clear()
+
+    def _clear(self) -> None:
+        if self._open:
+            sys.stderr.write("\r\x1b[2K")
+            self._open = False
+
+
 def error_text(error: KokError, *, coloured: bool = False) -> str:
     """error, why, do, code: one line each, the same shape for every failure."""
     from meta_cluster.cli.errors_reference import REFERENCE

@@ -59,10 +59,15 @@ async def _install(access: Access, manifests: InstallManifests, patience: float,
     from meta_cluster.bootstrap.apply import Mode
     from meta_cluster.bootstrap.install import Installer
     from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.console import tell
+    from meta_cluster.cli.console import Progress
 
+    progress, mode = Progress(), Mode.Try if dry_run else Mode.Do
+    rewrite = progress.rewrite if sys.stderr.isatty() else None
     async with open_meta(access, field_manager=FIELD_MANAGER, dry_run=dry_run) as meta:
-        return await Installer(meta.kube, tell, Mode.Try if dry_run else Mode.Do, patience=patience).run(manifests)
+        try:
+            return await Installer(meta.kube, progress.tell, mode, patience=patience, rewrite=rewrite).run(manifests)
+        finally:
+            progress.end()
 
 
 def _assets() -> tuple[dict[str, str], dict[str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_cluster.cli.console import error_text
+from meta_cluster.cli.console import Progress, error_text
 from meta_cluster.cli.errors_reference import PAGE, REFERENCE, page
 from meta_cluster.cli.host import best_keys, fingerprint
 from meta_cluster.cli.main import VERBS, run
@@ -100,3 +100,16 @@ def test_should_print_fingerprints_as_openssh_does(tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     theirs = subprocess.run(["ssh-keygen", "-lf", public], capture_output=True, text=True, check=True).stdout.split()[1]
     assert fingerprint(public.read_text()) == theirs
+
+
+def test_should_rewrite_progress_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.tell("one")
+    progress.rewrite("waiting for a")
+    progress.rewrite("waiting for " + "b" * 500)
+    progress.tell("two")
+    told = capsys.readouterr().err
+    lines = told.split("\r\x1b[2K")
+    assert lines[0] == "one\nwaiting for a"
+    assert lines[1].endswith("…")
+    assert lines[2] == "two\n"
