@@ -80,8 +80,18 @@ def stop_engine() -> bool:
     if command != "dockerd" or docker("ps", "--all", "--quiet").strip():
         return False
     os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + START_SECONDS
+    while _runs(pid) and time.monotonic() < deadline:  # an `up` right after must not meet an engine that is going
+        time.sleep(0.2)
     _pid_file().unlink()
     return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(") ")[1][0] != "Z"
+    except OSError:
+        return False
 
 
 def _pid_file() -> Path:

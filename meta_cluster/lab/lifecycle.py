@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -153,9 +154,10 @@ def down() -> list[str]:
     if shutil.which("docker") is None or attempt("info").returncode != 0:
         return removed
     with exclusive():
-        for name in labelled("container", layout.LABELLED):
-            docker("rm", "--force", "--volumes", name)
-            removed.append(f"container {name}")
+        names = labelled("container", layout.LABELLED)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda name: docker("rm", "--force", "--volumes", name), names))
+        removed += [f"container {name}" for name in names]
         for name in labelled("network", layout.LABELLED):
             engine.remove_fence()
             docker("network", "rm", name)
