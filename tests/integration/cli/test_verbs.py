@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[3]
 STAMP = "2026-01-02T03:04:05Z"
 WHY_NOT = "apiserver: 0 of 1 pods are ready"
 PENDING = "0/1 nodes are available: 1 Insufficient memory."
+SANDBOX = "failed to set up the sandbox network"
 HOST_KEY = "demo-2 (10.89.0.12:22) shows another SSH key than the one pinned in pool workers"
 Kok = Callable[..., tuple[int, str, str]]
 
@@ -55,7 +56,7 @@ def pod() -> dict[str, Any]:
 
 def event() -> dict[str, Any]:
     about = {"kind": "Pod", "namespace": "demo", "name": "demo-apiserver-7c9f"}
-    said = {"type": "Warning", "reason": "FailedScheduling", "message": PENDING, "count": 3, "lastTimestamp": STAMP}
+    said = {"type": "Warning", "reason": "FailedCreatePodSandBox", "message": SANDBOX, "count": 3, "lastTimestamp": STAMP}
     return {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1", "namespace": "demo"}, "involvedObject": about, **said}
 
 
@@ -172,7 +173,7 @@ def test_should_go_down_to_the_pod_event(kok: Kok) -> None:
     assert kok("why", "cluster", "demo", "-n", "demo")[1].splitlines()[1:] == [
         f"  because {WHY_NOT}",
         f"  because pod demo-apiserver-7c9f cannot be scheduled: {PENDING}",
-        f"  last event: FailedScheduling: {PENDING} (x3)",
+        f"  last event: FailedCreatePodSandBox: {SANDBOX} (x3)",
         "Next: kubectl -n demo describe pod demo-apiserver-7c9f",
     ]
 
