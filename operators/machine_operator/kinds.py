@@ -97,9 +97,11 @@ def meta_kinds(cache: Callable[[], ObjectCache], namespace: str, requester: str)
         return everybody(cache(), namespace)
 
     def pool_keys(pool: Manifest) -> Iterable[Key]:
-        """One pool's hosts may collide with another's: every pool looks again."""
+        """One pool's hosts may collide with another's: every pool looks again. Hosts that it once had are still concerned."""
         others = cache().list(MACHINE_POOL, namespace=namespace)
-        return _of_pool(pool) | {pool_key(namespace, other["metadata"]["name"]) for other in others}
+        claims = [claim["spec"] for claim in cache().list(HOST_CLAIM)]
+        had = {machine_key(spec["host"]) for spec in claims if (spec["namespace"], spec["pool"]) == (namespace, pool["metadata"]["name"])}
+        return _of_pool(pool) | had | {pool_key(namespace, other["metadata"]["name"]) for other in others}
 
     def claim_keys(claim: Manifest) -> Iterable[Key]:
         return _claim_keys(cache(), namespace)(claim)

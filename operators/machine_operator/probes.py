@@ -50,6 +50,11 @@ class Probes:
         self._known[host] = (question, probe)
         return probe
 
+    def last(self, host: str) -> Probe | None:
+        """The last answer, however old."""
+        known = self._known.get(host)
+        return known[1] if known else None
+
     def forget(self, host: str) -> None:
         """The machine is gone."""
         self._known.pop(host, None)

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """Address of /healthz, /readyz and /metrics."""
     health_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of the same; 0 takes a free one."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 32
+    workers: Annotated[int, Field(ge=1, le=256)] = 64
     """Machines in work at the same time."""
     sweep_seconds: Annotated[float, Field(ge=10)] = 600.0
     """How often everything is listed to correct what the watch missed."""

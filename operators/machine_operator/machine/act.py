@@ -8,8 +8,9 @@ from __future__ import annotations
 from operators.api.machines import Host, HostClaim
 from operators.api.risk import Operation, Outcome, Target
 from operators.domain.machine import steps
+from operators.domain.machine.certificates import request_of, why_not
 from operators.domain.machine.host import Owner
-from operators.domain.machine.ladder import claimed_words
+from operators.domain.machine.ladder import claimed_words, identity_of
 from operators.domain.machine.steps import Step, Workflow
 from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode, KokError
@@ -45,7 +46,7 @@ class Actor:
             case steps.DeleteToken():
                 return await self._delete_token(view)
             case steps.ApproveCertificate():
-                return await self._approve(step)
+                return await self._approve(view, step)
             case steps.ApplyPackages():
                 return await self._apply(view, step)
             case steps.PatchNode():
@@ -123,12 +124,12 @@ class Actor:
             raise KokError(ErrorCode.SecretMissing, f"the bootstrap token of {view.name} is gone", "another is made")
         return token
 
-    async def _approve(self, step: steps.ApproveCertificate) -> str:
-        """Compare-and-swap on what was judged: a request cannot change its spec, but nothing is taken on trust."""
+    async def _approve(self, view: MachineView, step: steps.ApproveCertificate) -> str:
+        """Judged once more as it is now, and compare-and-swap on that: a name may have been used again meanwhile."""
         business = self._world.servers.business
         for name in step.names:
             found = await business.get(kinds.CSR.ref(name))
-            if found is None or (found.get("status") or {}).get("conditions"):
+            if found is None or (request := request_of(found)).decided or why_not(request, identity_of(view)):
                 continue
             condition = {"type": "Approved", "status": "True", "reason": "KokMachine", "message": step.reason}
             patch: Manifest = {"status": {"conditions": [condition]}}
@@ -201,6 +202,10 @@ class Actor:
         return f"drains {view.name}: {progress.blocked[0]}" if progress.blocked and not step.overdue else ""
 
     async def _delete(self, view: MachineView, step: Step) -> str:
+        """Read live first: leave to delete what is gone already would be spent for nothing."""
+        kind = kinds.NODE if isinstance(step, steps.DeleteNode) else kinds.MACHINE_KIND
+        if await self._world.servers.business.get(kind.ref(view.name)) is None:
+            return ""
         leave = await self._leave(view, Operation.DeleteMachine, Workflow.decommission)
         if isinstance(leave, str):
             return leave

@@ -6,7 +6,7 @@ from operators.domain.machine import ladder, status
 from operators.domain.machine.steps import Step
 from operators.domain.machine.view import MachineView
 from operators.engine.reconcile import StatusWrite
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.machine.act import Actor
 from operators.machine_operator.machine.observe import Observer
@@ -40,6 +40,8 @@ class MachineController:
 
     def status_of(self, view: MachineView, step: Step, outcome: str | KokError) -> StatusWrite | None:
         """See Controller. The pool's update hears the verdict at the same moment."""
+        if isinstance(outcome, KokError) and outcome.code is ErrorCode.Conflict:
+            return None  # somebody wrote in between: the next pass looks again at once, and there is nothing to tell a person
         verdict = status.verdict_of(view, step, outcome)
         claim, pool = view.owned.mine, view.wish.pool
         self._world.board.post(view.name, verdict, pool=pool.metadata.name if pool else claim.spec.pool if claim else "")

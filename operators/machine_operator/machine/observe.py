@@ -16,6 +16,7 @@ from operators.domain.machine.difference import is_at_least
 from operators.domain.machine.gates import CONDITIONS_NAMESPACE, gate_report_of, parse_time
 from operators.domain.machine.host import DesiredPackage
 from operators.domain.machine.node import node_of
+from operators.domain.machine.pool_ladder import problem_of
 from operators.domain.machine.render import HostFacts, NodeFacts, desired_package
 from operators.domain.machine.view import (
     ABANDON,
@@ -32,6 +33,7 @@ from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.machine.access import ssh_target
 from operators.machine_operator.meta import Meta
+from operators.machine_operator.pool.observe import PoolObserver
 from operators.machine_operator.probes import Question
 from operators.machine_operator.tokens import read_token, token_ref
 from operators.machine_operator.world import World
@@ -45,7 +47,7 @@ class Observer:
     """Builds views."""
 
     def __init__(self, world: World, meta: Meta) -> None:
-        self._world, self._meta = world, meta
+        self._world, self._meta, self._pools = world, meta, PoolObserver(world, meta)
         self._tokenless: set[str] = set()
 
     async def observe(self, key: Key) -> MachineView | None:
@@ -75,8 +77,9 @@ class Observer:
         owned = self._owned(name, wish)
         if wish.host is None and owned.mine is None and business.machine is None and not grants:
             return None
-        if owned.mine and not wish.abandoned:
-            wish = replace(wish, abandoned=is_named(owned.mine.metadata.annotations, ABANDON, name))
+        if owned.mine:
+            abandoned = wish.abandoned or is_named(owned.mine.metadata.annotations, ABANDON, name)
+            wish = replace(wish, abandoned=abandoned, problem=wish.problem or self._problem_of_pool(wish, owned.mine))
         state, job = self._meta.cluster_state(), self._world.hands.jobs.state(name)
         now, times = self._world.now(), self._world.times
         return MachineView(now, name, state, wish, owned, business=business, job=job, grants=grants, times=times)
@@ -97,6 +100,14 @@ class Observer:
         except KokError as error:
             problem = error.message
         return Wish(pool, host, packages, problem, abandoned, forced)
+
+    def _problem_of_pool(self, wish: Wish, claim: HostClaim) -> str:
+        """Why the pool that a host left cannot be trusted now: while it is wrong, nothing is taken away either."""
+        if wish.host is not None:
+            return ""
+        left = [pool for pool in self._meta.pools().items if pool.metadata.uid == claim.spec.pool_uid and not pool.deleting]
+        problem = problem_of(self._pools.view_of(left[0])) if left else None
+        return problem.message if problem else ""
 
     def _owned(self, name: str, wish: Wish) -> Ownership:
         """A claim that no longer fits the wish comes first: it is given back before another is taken."""
@@ -154,8 +165,10 @@ class Observer:
 
     async def _with_probe(self, view: MachineView) -> MachineView:
         claim = view.owned.mine
-        if claim is None or view.cluster.problem or (view.job and view.job.is_running):
+        if claim is None or view.cluster.problem:
             return view
+        if view.job and view.job.is_running:
+            return replace(view, probe=self._world.hands.probes.last(view.name))
         try:
             question = await self._question(view, claim)
         except KokError as error:

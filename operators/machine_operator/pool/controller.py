@@ -7,7 +7,7 @@ from operators.domain.machine.pool_status import pool_status_of
 from operators.domain.machine.pool_view import PoolView
 from operators.domain.machine.steps import RemoveFinalizer, Step
 from operators.engine.reconcile import StatusWrite
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.meta import Meta
 from operators.machine_operator.pool.act import PoolActor
@@ -39,6 +39,8 @@ class PoolController:
 
     def status_of(self, view: PoolView, step: Step, outcome: str | KokError) -> StatusWrite | None:
         """See Controller."""
+        if isinstance(outcome, KokError) and outcome.code is ErrorCode.Conflict:
+            return None  # somebody wrote in between: the next pass looks again at once, and there is nothing to tell a person
         if isinstance(step, RemoveFinalizer) and not isinstance(outcome, KokError):
             return None
         metadata = view.pool.metadata

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from operators.api.machines import HostRelease, Machine, MachinePool
 from operators.domain.machine.pool_view import PoolView
 from operators.errors import KokError
@@ -23,6 +25,10 @@ class PoolObserver:
         pool = MachinePool.parse(manifest) if manifest else None
         if pool is None or pool.spec.cluster_name != self._world.identity.cluster:
             return None
+        return self.view_of(pool)
+
+    def view_of(self, pool: MachinePool) -> PoolView:
+        """The view of this pool."""
         packages, released, problem = self._released(pool)
         return PoolView(
             self._world.now(),
@@ -51,5 +57,9 @@ class PoolObserver:
         return packages, released, None
 
     def _machines(self) -> dict[str, Machine]:
-        found = self._world.cache.list(kinds.MACHINE_KIND, server=kinds.BUSINESS)
-        return {manifest["metadata"]["name"]: Machine.parse(manifest) for manifest in found}
+        """By name; one that cannot be parsed counts as not there, and is put right by the patch that would make it."""
+        readable: dict[str, Machine] = {}
+        for manifest in self._world.cache.list(kinds.MACHINE_KIND, server=kinds.BUSINESS):
+            with contextlib.suppress(KokError):
+                readable[manifest["metadata"]["name"]] = Machine.parse(manifest)
+        return readable

@@ -258,7 +258,7 @@ def mpv(name: str, component: str, **spec: Any) -> Manifest:
 
 def cpv() -> Manifest:
     image = {"image": "registry.kok.dev/x:1"}
-    components = {c: image for c in ("apiserver", "controllerManager", "scheduler", "machineOperator")}
+    components = dict.fromkeys(("apiserver", "controllerManager", "scheduler", "machineOperator"), image)
     addons = {"coredns": image, "kubeProxy": image, "cni": {"name": "flannel", **image}}
     spec = {
         "kubernetesVersion": "1.35.4",

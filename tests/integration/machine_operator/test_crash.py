@@ -42,7 +42,7 @@ async def _until_dead(rig: Rig, ports: dict[str, KubePort], seconds: float = 30.
     assert isinstance(port, CrashingKube)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            while not port.dead:
+            while not port.dead:  # noqa: ASYNC110 - the port is the product's, not ours to signal
                 await asyncio.sleep(0.05)
     with contextlib.suppress(BaseException):
         await asyncio.wait({rig.running}, timeout=10)

@@ -129,3 +129,25 @@ async def test_should_drain_with_leave_before_a_change_that_needs_it(rig: Rig) -
         return [grant["spec"].get("outcome") for grant in grants] == ["Succeeded"]
 
     await rig.until(settled)
+
+
+async def test_should_take_nothing_away_while_the_pool_that_a_host_left_is_wrong(rig: Rig) -> None:
+    one, two = rig.host("m1", 1), rig.host("m2", 2)
+    await rig.pool([one, two])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one, two))
+    await rig.pool([one], packages={"explicit": ["nonesuch-1-r1"]})
+
+    async def kept() -> bool:
+        return "is kept as it is" in (await rig.machine(two))["status"]["message"]
+
+    await rig.until(kept)
+    await asyncio.sleep(1)
+    assert rig.centre.granted == []
+    assert rig.sim(two).owner is not None
+    await rig.pool([one])
+
+    async def gone() -> bool:
+        return not await rig.machine(two) and rig.sim(two).owner is None
+
+    await rig.until(gone)
