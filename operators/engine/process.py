@@ -171,7 +171,7 @@ class Process:
             pause, settling = self._config.sweep_every, False
 
     async def _end(self, leading: asyncio.Task[None], stopping: asyncio.Task[bool]) -> None:
-        """Workers first, then watches, then the lease: whoever comes next finds nobody acting."""
+        """Workers first, then the lease: whoever comes next finds nobody acting. The watches act on nothing and may take their time."""
         stopping.cancel()
         if leading.done() and leading.exception():
             self._run.failure = leading.exception()
@@ -179,9 +179,9 @@ class Process:
         self._run.stopping.set()
         leading.cancel()
         await asyncio.wait({leading})
+        await self.elector.release()
         for watch in self._servers.watches:
             await asyncio.to_thread(watch.stop)
-        await self.elector.release()
         self._run.waiting_for = "nothing: it has ended"
 
     def complaint(self) -> str:

@@ -108,10 +108,10 @@ async def test_should_write_status_and_nothing_else(kube, namespace):
 async def test_should_page_through_long_lists_at_one_version(kube, namespace, monkeypatch):
     monkeypatch.setattr("operators.adapters.kube.PAGE", 3)
     for number in range(8):
-        await kube.create(config_map(namespace, f"cm-{number}"))
-    listing = await kube.list(CONFIG_MAP, namespace=namespace)
-    assert [item["metadata"]["name"] for item in listing.items] == [f"cm-{number}" for number in range(8)]
-    assert {(item["kind"], item["apiVersion"]) for item in listing.items} == {("ConfigMap", "v1")}
+        await kube.create(pod(namespace, f"p-{number}"))
+    listing = await kube.list(Kind("v1", "Pod"), namespace=namespace)
+    assert [item["metadata"]["name"] for item in listing.items] == [f"p-{number}" for number in range(8)]
+    assert {(item["kind"], item["apiVersion"]) for item in listing.items} == {("Pod", "v1")}
     assert int(listing.resource_version) > 0
 
 
