@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from . import cache, kernel, methods, place, units
 from .failure import Failure
-from .observe import APPLIED, live_sysctl, package_report
+from .observe import APPLIED, artifact_present, live_sysctl, package_report
 from .owner import all_records, load_record, save_record
 
 APPLYING = "Applying"
@@ -28,10 +28,16 @@ def apply(wanted):
     save_record(record)
     change(wanted, todo, record, stale)
     units.settle(wanted["units"], restart)
-    install([a for a in todo["artifacts"] if a["as"] == "Image"], record)
+    install(images_missing(todo, record), record)
     drop(stale, record)
     finish(wanted, record)
     return [f"{what} {name}" for what, names in told(todo, stale) for name in names] or ["record"]
+
+
+def images_missing(todo, record):
+    """Images that are still missing now that units run: a stopped containerd could not say what it has."""
+    images = [artifact for artifact in todo["artifacts"] if artifact["as"] == "Image"]
+    return [image for image in images if not artifact_present(image, record["artifacts"].get(image["name"], {}))]
 
 
 def differences(wanted, record):
