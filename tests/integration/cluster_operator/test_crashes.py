@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 
+from operators.cluster_operator.cluster import act
 from operators.domain.plane import ladder
 from operators.domain.plane.steps import Step
 from operators.domain.plane.view import Plan, PlaneView
@@ -55,11 +56,19 @@ async def _matrix(writes: Sequence[int], reference: dict[str, Manifest], meta: K
         except AssertionError as error:
             wrong.append(f"after write {write}: {error}")
             continue
-        if await stage.snapshot() != reference:
-            wrong.append(f"after write {write}: another end")
+        if difference := _difference(await stage.snapshot(), reference):
+            wrong.append(f"after write {write}: another end: {difference}")
         if sealed and await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM) != sealed:
             wrong.append(f"after write {write}: other root keys")
     return wrong
+
+
+def _difference(found: dict[str, Manifest], reference: dict[str, Manifest]) -> str:
+    """The first object that differs, and how; empty if none does."""
+    for name in sorted({*found, *reference}):
+        if found.get(name) != reference.get(name):
+            return f"{name}: {found.get(name)} instead of {reference.get(name)}"
+    return ""
 
 
 @pytest.mark.slow
@@ -73,7 +82,7 @@ async def test_should_end_the_same_wherever_it_was_killed(meta: KubePort, busine
 async def test_should_end_the_same_after_a_kill_at_sampled_writes(meta: KubePort, business: KubePort) -> None:
     """The quick part of the matrix: around every change of step, and some in the middle of the parallel writes."""
     count, reference = await _undisturbed(meta, business)
-    sample = sorted({*range(1, 10), 14, 20, 27, 33, 39, count - 3})
+    sample = sorted({*range(1, 8), 14, 20, 27, 33, count - 3})
     assert await _matrix(sample, reference, meta, business) == []
 
 
@@ -82,6 +91,7 @@ async def test_should_find_a_ladder_that_takes_the_first_object_for_the_whole(
 ) -> None:
     """The positive control."""
     _, reference = await _undisturbed(meta, business)
+    monkeypatch.setattr(act, "AT_ONCE", 1)  # one write after the other, so that the kill leaves the same half every time
     honest = ladder.missing_objects
 
     def hasty(view: PlaneView) -> Step | None:

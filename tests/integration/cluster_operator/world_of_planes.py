@@ -258,21 +258,22 @@ class Stage:
     async def snapshot(self) -> dict[str, Manifest]:
         """Every object of the Cluster, without what differs from run to run."""
         found: dict[str, Manifest] = {}
+        uid = (await self.cluster())["metadata"]["uid"]
         for kind in (*kinds.CHILDREN, kinds.RELEASE, *kinds.OUTSIDE_CHILDREN):
             selector = f"kok.dev/cluster={self.name}"
             namespace = "" if kind in kinds.OUTSIDE_CHILDREN else self.namespace
             for each in (await self.admin.list(kind, namespace=namespace, selector=selector)).items:
                 if namespace or self.namespace in each["metadata"]["name"]:
-                    found[f"{kind.kind}/{each['metadata']['name']}".replace(self.namespace, "NS")] = _timeless(each, self.namespace)
+                    found[f"{kind.kind}/{each['metadata']['name']}".replace(self.namespace, "NS")] = _timeless(each, self.namespace, uid)
         sealed = await self.admin.get(kinds.SECRET.ref(f"root-keys.{self.namespace}.{self.name}", SYSTEM))
-        found["sealed"] = _timeless(sealed or {"metadata": {}}, self.namespace)
+        found["sealed"] = _timeless(sealed or {"metadata": {}}, self.namespace, uid)
         return found
 
 
 VOLATILE = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "selfLink")
 
 
-def _timeless(manifest: Manifest, namespace: str) -> Manifest:
+def _timeless(manifest: Manifest, namespace: str, uid: str) -> Manifest:
     """Names, labels and specs; of Secrets only which keys they hold, of digests nothing."""
     result = copy.deepcopy(manifest)
     result.pop("status", None)
@@ -282,18 +283,29 @@ def _timeless(manifest: Manifest, namespace: str) -> Manifest:
         result["data"] = {key: len(base64.b64decode(value)) > 0 for key, value in (manifest.get("data") or {}).items()}
     if manifest.get("kind") == "ClusterRelease":
         result["spec"]["current"].pop("at")
-    return _without_digests(result, namespace)
+    return _without_digests(result, {namespace: "NS", uid: "UID"})
 
 
-def _without_digests(value: Any, namespace: str) -> Any:
+def _without_digests(value: Any, names: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: _without_digests(inner, namespace) for key, inner in value.items() if key not in VOLATILE_KEYS}
+        return {key: _without_digests(inner, names) for key, inner in value.items() if key not in VOLATILE_KEYS}
     if isinstance(value, list):
-        return [_without_digests(inner, namespace) for inner in value]
-    return value.replace(namespace, "NS") if isinstance(value, str) else value
+        return [_without_digests(inner, names) for inner in value]
+    if isinstance(value, str):
+        for name, stand_in in names.items():
+            value = value.replace(name, stand_in)
+    return value
 
 
 VOLATILE_KEYS = frozenset(
-    {"kok.dev/applied-hash", "kok.dev/secrets", "kok.dev/cluster-uid", "clusterIP", "clusterIPs", "deployment.kubernetes.io/revision", "volumeName",
-     "KOK_ETCD_TOKEN", "token", "clusterID", "cluster-id", "cluster_id", "uid"}
-)  # fmt: skip
+    {
+        "kok.dev/applied-hash",
+        "kok.dev/secrets",
+        "clusterIP",
+        "clusterIPs",
+        "nodePort",
+        "deployment.kubernetes.io/revision",
+        "volumeName",
+        "clusterID",
+    }
+)
