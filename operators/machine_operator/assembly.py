@@ -13,6 +13,7 @@ from operators.machine_operator import kinds
 from operators.machine_operator.board import Board
 from operators.machine_operator.jobs import Jobs
 from operators.machine_operator.machine.controller import MachineController
+from operators.machine_operator.metrics import expose
 from operators.machine_operator.pool.controller import PoolController
 from operators.machine_operator.probes import Probes
 from operators.machine_operator.settings import Settings
@@ -64,4 +65,5 @@ def assemble(process: Process, identity: Identity, servers: Servers, *, outside:
     ):
         tools = LoopTools(kube, EventRecorder(kube, FIELD_MANAGER, settings.instance), process.metrics)
         queues[controller.name] = process.add(controller, tools, workers=workers)
+    expose(process.metrics.registry, world)
     return Assembly(process, jobs, world)

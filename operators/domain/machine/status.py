@@ -39,9 +39,9 @@ def machine_status_of(view: MachineView, step: Step, told: str | KokError) -> Ma
 
 
 def verdict_of(view: MachineView, step: Step, told: str | KokError) -> Verdict:
-    """What the pool's update counts: open with exactly these packages, or stalled, and the sentence."""
-    packages = view.wish.packages or ()
-    return Verdict(packages, is_open(view, step), stalled_by(step, told) is not None, sentence_of(step, told))
+    """What the pool's update counts: open with exactly these packages, or stalled and the sentence; otherwise the rung, which changes less."""
+    packages, stalled = view.wish.packages or (), stalled_by(step, told) is not None
+    return Verdict(packages, is_open(view, step), stalled, sentence_of(step, told) if stalled else step.rung.value)
 
 
 def is_open(view: MachineView, step: Step) -> bool:

@@ -33,6 +33,9 @@ async def test_should_make_hosts_open_nodes_and_then_write_nothing(rig: Rig) -> 
     assert await rig.business.get(token_ref(machine["metadata"]["uid"])) is None, "the token is deleted after use"
     pool = await rig.until(lambda: _ready_pool(rig))
     assert (pool["status"]["machines"], pool["status"]["ready"]) == (2, 2)
+    text = assembly.process.metrics.text().decode()
+    assert 'kok_machines{state="open"} 2.0' in text
+    assert "kok_ansible_runs 1.0" in text
     await _assert_quiet(rig, runs=1)
 
 
