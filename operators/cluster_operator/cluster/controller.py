@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.act import Actor
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.observe import Observer
 from operators.cluster_operator.cluster.planning import Planner
-from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane import ladder, status
-from operators.domain.plane.steps import Release, Step
+from operators.domain.plane.steps import POLL_SECONDS, Release, Step
 from operators.domain.plane.view import PlaneView
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
 from operators.ports.kube import Key
+
+PATIENT_TIMES = 5
+"""So often the same step may follow itself at once: a cache may lag behind a write for a moment."""
 
 
 class ClusterController:
@@ -25,6 +30,7 @@ class ClusterController:
         business = BusinessLook(world)
         self._observer = Observer(world, Planner(world.catalogue), business)
         self._actor = Actor(world, business)
+        self._repeated: Remembered[tuple[str, int]] = Remembered(5_000)
 
     async def observe(self, key: Key) -> PlaneView | None:
         """See Controller."""
@@ -32,7 +38,17 @@ class ClusterController:
 
     def next_step(self, view: PlaneView) -> Step:
         """See Controller."""
-        return ladder.next_step(view)
+        return self._paced(view, ladder.next_step(view))
+
+    def _paced(self, view: PlaneView, step: Step) -> Step:
+        """A step that is chosen again and again has not done what it should: it comes at growing intervals, never at full speed."""
+        uid, words = view.cluster.metadata.uid, f"{type(step).__name__}: {step.reason}"
+        before, times = self._repeated.get(uid) or ("", 0)
+        times = times + 1 if before == words else 0
+        self._repeated.put(uid, (words, times))
+        if step.after != 0.0 or times < PATIENT_TIMES:
+            return step
+        return replace(step, after=min(POLL_SECONDS, 2.0 ** (times - PATIENT_TIMES)))
 
     async def act(self, view: PlaneView, step: Step) -> None:
         """See Controller."""

@@ -176,7 +176,7 @@ class Observer:
         copies = {spec.secret: unsealed(sealed, cluster, spec.secret) for spec in specs}
         _, sealed_faults = await self._planner.root_faults(inputs, copies)
         sound = [spec.secret for spec in specs if spec.secret not in faults and spec.secret not in sealed_faults]
-        differing = tuple(name for name in sound if secrets[name] != copies[name])
+        differing = tuple(name for name in sound if not (copies[name] or {}).items() <= secrets[name].items())
         return RootKeys(specs, faults, sealed, sealed_faults, differing, live=live)
 
     async def _look(self, key: Key, view: PlaneView, plan: Plan, digest: str) -> BusinessApi | Unknown:
