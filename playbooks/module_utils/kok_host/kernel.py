@@ -6,9 +6,7 @@ import contextlib
 
 from . import place
 from .failure import Failure, must
-from .observe import live_sysctl, module_loaded, modules_file, sysctl_file
-
-HEADER = "# Written by kok; edits are put back.\n"
+from .observe import HEADER, live_sysctl, module_loaded, modules_file, sysctl_file, sysctl_text
 
 
 def load_modules(component, names, folders):
@@ -24,7 +22,7 @@ def set_sysctls(component, wanted, folders):
     for key, value in wanted.items():
         if live_sysctl(key) != value:
             set_sysctl(key, value)
-    persist(sysctl_file(component), "".join("{} = {}\n".format(*item) for item in sorted(wanted.items())), folders)
+    persist(sysctl_file(component), sysctl_text(wanted), folders)
 
 
 def set_sysctl(key, value):

@@ -194,6 +194,9 @@ def units_report(units):
     }
 
 
+HEADER = "# Written by kok; edits are put back.\n"
+
+
 def sysctl_file(component):
     """Where a component's kernel settings are persisted."""
     return f"/etc/sysctl.d/90-kok-{component}.conf"
@@ -209,11 +212,20 @@ def live_sysctl(key):
     return " ".join(read("/proc/sys/" + key.replace(".", "/")).split())
 
 
+def sysctl_text(wanted):
+    """Content of that file below its header: kok owns it whole."""
+    return "".join("{} = {}\n".format(*item) for item in sorted(wanted.items()))
+
+
 def sysctls_report(component, wanted):
-    """The value of each setting; when the file for the next boot says something else, both."""
-    lines = (line.split("=", 1) for line in read(sysctl_file(component)).splitlines() if "=" in line and not line.lstrip().startswith("#"))
+    """The value of each setting; when the file for the next boot says something else, both. A file with anything else in it is not kok's."""
+    text = read(sysctl_file(component))
+    if text == HEADER + sysctl_text(wanted):
+        return {key: described(live_sysctl(key), value) for key, value in wanted.items()}
+    lines = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.lstrip().startswith("#"))
     persisted = {key.strip(): " ".join(value.split()) for key, value in lines}
-    return {key: described(live_sysctl(key), persisted.get(key, "nothing")) for key in wanted}
+    edited = all(persisted.get(key) == value for key, value in wanted.items())
+    return {key: described(live_sysctl(key), "edited by hand" if edited else persisted.get(key, "nothing")) for key in wanted}
 
 
 def described(live, persisted):
