@@ -47,9 +47,11 @@ lint: setup ## ruff, mypy --strict, import contracts, generated files
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	$(PY) -m meta_cluster.cli.crds --check
+	$(PY) -m meta_cluster.cli.errors_reference --check
 
-crds: setup ## write manifests/crds from the models
+crds: setup ## write manifests/crds and docs/reference from the code
 	$(PY) -m meta_cluster.cli.crds
+	$(PY) -m meta_cluster.cli.errors_reference
 
 dev: setup ## the operators in the lab, run from the work tree
 	@$(KOK) lab up --dev
