@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -255,7 +257,9 @@ def test_should_follow_changes_until_interrupted(world: ApiServer) -> None:
         "--kubeconfig",
         str(world.admin_kubeconfig),
     ]
-    watcher = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that runs the tests in the background makes its children ignore Ctrl-C; a person's shell does not.
+    ctrl_c = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    watcher = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=ctrl_c)
     assert watcher.stdout is not None
     try:
         assert watcher.stdout.readline().split()[0] == "NAME"
@@ -265,5 +269,5 @@ def test_should_follow_changes_until_interrupted(world: ApiServer) -> None:
         store(world, sample("cluster-clusterip.yaml"), status)
         assert "Creating" in watcher.stdout.readline()
     finally:
-        watcher.send_signal(2)
+        watcher.send_signal(signal.SIGINT)
     assert watcher.wait(10) == 130
