@@ -23,14 +23,14 @@ demo-down: setup ## remove exactly what the demo made
 test: setup ## everything that CI runs: unit, integration, e2e on one lab; stops what it started
 	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests/unit -q
-	$(PYTEST) tests/integration -q -m "not slow"
+	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
 	$(PYTEST) tests/e2e -q -m "not slow"
 
 test-unit: setup ## the pure parts, under 30 seconds
 	$(PYTEST) tests/unit -q
 
 test-integration: setup ## real etcd, API servers, sshd, Ansible
-	$(PYTEST) tests/integration -q -m "not slow"
+	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
 
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"

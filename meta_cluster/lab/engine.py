@@ -19,22 +19,14 @@ TOOLS = (("docker", "docker.io"), ("iptables", "iptables"))
 ENGINE_TOOLS = (("dockerd", "docker.io"), ("containerd", "containerd"), ("iptables", "iptables"))
 START_SECONDS = 40
 CHAIN = "DOCKER-USER"
-# Refused, not dropped: what asks outside learns it at once instead of waiting.
-FENCE = [
-    "-i",
-    layout.BRIDGE,
-    "!",
-    "-o",
-    layout.BRIDGE,
-    "-m",
-    "comment",
-    "--comment",
-    "kok-lab",
-    "-j",
-    "REJECT",
-    "--reject-with",
-    "icmp-admin-prohibited",
-]
+OUTWARD = ("-i", layout.BRIDGE, "!", "-o", layout.BRIDGE)
+# Refused, not dropped: what asks outside learns it at once instead of waiting. TCP is reset, because the kernel sends a host
+# only about one ICMP refusal a second (net.ipv4.icmp_ratelimit).
+FENCE: tuple[tuple[str, ...], ...] = (
+    (*OUTWARD, "-m", "comment", "--comment", "kok-lab", "-j", "REJECT", "--reject-with", "icmp-admin-prohibited"),
+    (*OUTWARD, "-p", "tcp", "-m", "comment", "--comment", "kok-lab", "-j", "REJECT", "--reject-with", "tcp-reset"),
+)
+"""The rules in the order of insertion: each goes in front of the one before."""
 
 
 def ensure_engine() -> None:
@@ -112,24 +104,28 @@ def ensure_network() -> None:
 
 def ensure_fence() -> None:
     """Refuse whatever the lab's bridge would forward to another interface: nothing of the lab leaves this machine."""
-    if not _iptables("-C", check=False):
-        _iptables("-I")
-        say(f"  fence: nothing leaves {layout.NETWORK} ({CHAIN} rejects it)")
+    if fence_is_up():
+        return
+    remove_fence()
+    for rule in FENCE:
+        _iptables("-I", rule)
+    say(f"  fence: nothing leaves {layout.NETWORK} ({CHAIN} rejects it)")
 
 
 def remove_fence() -> None:
-    """Take the rule away again, however often it is there."""
-    while _iptables("-C", check=False):
-        _iptables("-D")
+    """Take the rules away again, however often they are there."""
+    for rule in FENCE:
+        while _iptables("-C", rule, check=False):
+            _iptables("-D", rule)
 
 
 def fence_is_up() -> bool:
-    """Whether the rule is in place."""
-    return _iptables("-C", check=False)
+    """Whether all rules are in place."""
+    return all(_iptables("-C", rule, check=False) for rule in FENCE)
 
 
-def _iptables(verb: str, *, check: bool = True) -> bool:
-    command = ["iptables", "-w", verb, CHAIN, *FENCE]
+def _iptables(verb: str, rule: tuple[str, ...], *, check: bool = True) -> bool:
+    command = ["iptables", "-w", verb, CHAIN, *rule]
     if os.geteuid() != 0:
         command = ["sudo", "-n", *command]
     environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}

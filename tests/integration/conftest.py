@@ -12,6 +12,17 @@ from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from tests.integration.api_server import ApiServer
 
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files may run beside each other (`-n 2 --dist loadgroup`), each worker with servers of its own; the lab's one test host is for one worker."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            shares_a_host = item.path.parent.name == "adapters_host"
+            item.add_marker(pytest.mark.xdist_group("lab host" if shares_a_host else str(item.path)))
+
 
 @pytest.fixture(scope="session")
 def api_server() -> Iterator[ApiServer]:
