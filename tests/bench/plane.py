@@ -13,7 +13,7 @@ from typing import Any
 
 from meta_cluster.demo import fleet
 from meta_cluster.demo.kubectl import Kubectl, wait_until
-from operators.adapters.catalogue_files import CatalogueFiles
+from operators.adapters.catalogue_files import FileCatalogue
 from operators.api import Cluster, ClusterPackageVersion
 from operators.domain.plane.certificates import LeafForm, LeafSpec, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane
@@ -89,7 +89,7 @@ def _ready_made(ground: Ground, name: str) -> tuple[list[Manifest], str]:
     for spec in leaf_specs(inputs):
         issued[spec.secret] = issue_leaf(spec, issued[spec.signer].data, now)
     inputs = replace(inputs, secret_digests={secret: digest_of(one.data) for secret, one in issued.items()})
-    plane = desired_plane(inputs, CatalogueFiles().plane_templates(ground.package.spec.plane_revision))
+    plane = desired_plane(inputs, FileCatalogue().plane_templates(ground.package.spec.plane_revision))
     assert not plane.waiting, plane.waiting
     names = Names.of(inputs.cluster)
     admin = LeafSpec(
