@@ -46,7 +46,9 @@ def kubeadm_patches(ground: Ground) -> list[Mapping[str, Any]]:
         "dns": {"imageTag": f"v{v.COREDNS}"},
         "etcd": {"local": {"imageTag": f"{v.ETCD}-0", "extraArgs": {"unsafe-no-fsync": "true"}}},
     }
-    return [kubelet, cluster, {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}]
+    # A plane's Services change a dozen times while it comes up; the default holds each change back for up to a second.
+    proxy = {"kind": "KubeProxyConfiguration", "iptables": {"minSyncPeriod": "50ms"}}
+    return [kubelet, cluster, proxy, {"kind": "InitConfiguration", "patches": {"directory": "/kind/patches"}}]
 
 
 def kind_config(ground: Ground, *, image: str, mounts: Mapping[str, Path], own_image: bool = True) -> Mapping[str, Any]:
