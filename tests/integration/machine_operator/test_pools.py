@@ -64,7 +64,7 @@ async def test_should_say_who_has_a_host_and_take_it_when_it_is_free(rig: Rig) -
     assert (stalled["status"], stalled["reason"]) == ("True", "HostClaimed")
     assert rig.sim(one).probes == 0, "nothing connects to a host that is somebody else's"
     await rig.meta.delete(ref)
-    await rig.until(lambda: rig.is_open(one))
+    await rig.until(lambda: rig.is_open(one), seconds=90)  # whoever waits for a host asks again every 30 s
 
 
 async def test_should_change_hosts_one_after_the_other_and_stop_at_the_first_failure(rig: Rig) -> None:
