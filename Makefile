@@ -9,18 +9,18 @@ export PYTHONDONTWRITEBYTECODE := 1
 .PHONY: help setup demo demo-down test test-unit test-integration test-e2e test-all bench lint crds dev
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 setup: ## make .venv from requirements.lock (installs what it needs and says so)
 	@meta_cluster/bootstrap/setup.sh
 
-demo: setup ## a whole fleet on this machine, left running: meta cluster, business cluster, two nodes, a web pod
+demo: setup ## a whole fleet on this machine, left running
 	@$(PY) -m meta_cluster.demo up
 
 demo-down: setup ## remove exactly what the demo made
 	@$(PY) -m meta_cluster.demo down
 
-test: setup ## everything that CI runs: unit, integration, e2e on one lab; stops what it started
+test: setup ## unit, integration and end-to-end tests; stops what it started
 	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests/unit -q
 	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
@@ -30,12 +30,14 @@ test-unit: setup ## the pure parts, under 30 seconds
 	$(PYTEST) tests/unit -q
 
 test-integration: setup ## real etcd, API servers, sshd, Ansible
+	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
 
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"
 
 test-all: setup ## everything, the slow tests too
+	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests -q
 
 bench: setup ## speed and memory as ratios against a bare baseline

@@ -9,7 +9,7 @@ fail() { printf 'error: %s\n  do    %s\n' "$1" "$2" >&2; exit 1; }
 
 apt_install() {
   command -v apt-get >/dev/null || fail "$1 is missing and this machine has no apt-get" "install $1, then run make setup again"
-  [ "$(id -u)" = 0 ] || fail "$1 is missing and installing it needs root" "run: sudo apt-get install $1"
+  [ "$(id -u)" = 0 ] || fail "$1 is missing and installing it needs root" "run: sudo apt-get install $*; then make setup again"
   say "installing $* (apt)"
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null

@@ -38,7 +38,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.ArtifactMissing: Entry(
         "the artifact server has no file of that digest",
-        "put the assets where the server looks (`kok assets ensure`, then the volume of kok-artifacts in kok-system)",
+        'put the file where the server looks: docs/howto/install.md, "Files for hosts"',
     ),
     E.ArtifactMismatch: Entry(
         "a file's content is not what its digest says: it was damaged or exchanged, and was not used",
@@ -70,11 +70,12 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.DrainOverdue: Entry(
         "pods are still on the host after the time a drain may take, most often because a disruption budget refuses their eviction",
-        "the message names the pods; give them room (more replicas, another budget), or delete them",
+        "the message names the pods; give them room (more replicas, another budget), or give them up: "
+        "kubectl annotate machinepools.kok.dev POOL -n NS kok.dev/force-drain=HOST",
     ),
     E.EffectRefused: Entry(
         "making the host as wished would do more to its pods than is allowed",
-        "allow that effect in the pool's update strategy, or wait for a window in which it is allowed",
+        "this release never reboots or reinstalls a host by itself: name a package version whose `effect` is Drain or less, or prepare the host by hand",
     ),
     E.EtcdMembersEven: Entry(
         "an even number of members tolerates no more failures than one member fewer",
@@ -134,7 +135,8 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.HostTimeout: Entry(
         "the host does not answer in time: it is down, cut off, or hangs",
-        "ping it from a meta node; look at its console; it is asked again by itself",
+        "ping it from a meta node; look at its console; it is asked again by itself. If it never comes back and shall leave its pool: "
+        "kubectl annotate machinepools.kok.dev POOL -n NS kok.dev/abandon-host=HOST",
     ),
     E.Internal: Entry(
         "kok met something that it does not understand; this is a fault of kok's",
@@ -209,7 +211,7 @@ def page() -> str:
     """docs/reference/errors.md."""
     head = (
         "# Error codes\n\n"
-        "<!-- Generated from meta_cluster/cli/errors_reference.py by `make docs`; edit the table there. -->\n\n"
+        "<!-- Generated from meta_cluster/cli/errors_reference.py by `make crds`; edit the table there. -->\n\n"
         "A code is the reason of a condition, the reason of an event and the last line of the CLI's errors. `kok explain CODE` prints the same.\n"
     )
     usage = Entry("the command line was not understood", "the message says what; --help shows examples")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from meta_cluster.lab.hosts import Host
+from operators.errors import ErrorCode, KokError
 
 app = typer.Typer(no_args_is_help=True, help="A meta cluster (kind) and hosts (containers with systemd and sshd) on this machine.")
 host_app = typer.Typer(no_args_is_help=True, help="Hosts of the lab, and what can happen to hosts.")
@@ -71,7 +72,10 @@ def kubeconfig() -> None:
     """
     from meta_cluster.lab import layout
 
-    print(layout.kubeconfig_path())
+    path = layout.kubeconfig_path()
+    if not path.is_file():
+        raise KokError(ErrorCode.NotFound, f"the lab has no meta cluster: {path} does not exist", "kok lab up, or make demo")
+    print(path)
 
 
 @host_app.command("list")
@@ -175,10 +179,11 @@ def _show(found: list[Host], output: str) -> None:
     if output == "name":
         print("\n".join(host.name for host in found))
         return
+    wide = max([len("NAME"), *(len(host.name) for host in found)]) + 2
     if found:
-        print(f"{'NAME':<12}{'ADDRESS':<14}{'STATE':<13}HOST KEY")
+        print(f"{'NAME':<{wide}}{'ADDRESS':<14}{'STATE':<13}HOST KEY")
     for host in found:
-        print(f"{host.name:<12}{host.address:<14}{host.state:<13}{' '.join(host.host_keys) or '-'}")
+        print(f"{host.name:<{wide}}{host.address:<14}{host.state:<13}{' '.join(host.host_keys) or '-'}")
 
 
 def _camel(value: object) -> object:

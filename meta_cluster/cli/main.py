@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 
 import typer
+import typer.core
 
 from operators.errors import ErrorCode, KokError
 
@@ -28,6 +29,8 @@ HELP = """One Kubernetes cluster that runs many: their masters, their machines, 
 
 Start with `kok get kok -A`; ask `kok why cluster NAME -n NAMESPACE` when something is not Ready.
 """
+typer.core.HAS_RICH = False
+"""Help is plain text: with rich at hand typer escapes its own brackets, and loading it takes time."""
 COMPLETE = "_KOK_COMPLETE"
 INTERRUPTED = 130
 UsageError = typer.BadParameter.__mro__[1]

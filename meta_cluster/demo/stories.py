@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import fleet
 from meta_cluster.demo.kubectl import Kubectl, wait_until
 from meta_cluster.demo.timeline import Breakage, Stage, stage_line
+from meta_cluster.lab import layout
 from operators.errors import ErrorCode, KokError
 
 ENDPOINT_PORT = 31443
@@ -48,7 +48,7 @@ class Demo:
     @property
     def business(self) -> Kubectl:
         """kubectl against the business cluster, with the kubeconfig that `kok kubeconfig` prints."""
-        return Kubectl(self.kubectl_binary, Path(tempfile.gettempdir()) / f"kok-demo-{fleet.CLUSTER}.kubeconfig")
+        return Kubectl(self.kubectl_binary, layout.state_folder() / f"{fleet.CLUSTER}.kubeconfig")
 
     def stage(self, name: str, what: str, began: float) -> None:
         """Record and print one stage that ended now."""
@@ -100,13 +100,9 @@ def package_version(demo: Demo) -> str:
 def _can_write(demo: Demo) -> bool:
     """Whether a client with the admin kubeconfig may write; fetches the kubeconfig once it exists."""
     try:
-        demo.business.kubeconfig.write_text(
-            subprocess.run(
-                [str(KOK), "kubeconfig", fleet.CLUSTER, "-n", fleet.NAMESPACE, f"--kubeconfig={demo.meta.kubeconfig}"],
-                capture_output=True, text=True, timeout=30, check=True,
-            ).stdout
-        )  # fmt: skip
-        demo.business.kubeconfig.chmod(0o600)
+        demo.business.kubeconfig.touch(mode=0o600)
+        printed = [str(KOK), "kubeconfig", fleet.CLUSTER, "-n", fleet.NAMESPACE, f"--kubeconfig={demo.meta.kubeconfig}"]
+        demo.business.kubeconfig.write_text(subprocess.run(printed, capture_output=True, text=True, timeout=30, check=True).stdout)
         demo.business.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "first-write", "namespace": "default"}})
     except (KokError, subprocess.SubprocessError):
         return False
