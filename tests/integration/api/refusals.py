@@ -147,7 +147,7 @@ REFUSALS = (
     cpv("a version that is none", "spec.kubernetesVersion", "v1.35", "should match", "1.35.4"),
     cpv("a CNI that kok has not", "spec.addons.cni.name", "calico", "Unsupported value", "flannel"),
     cpv("a component left out", "spec.components.scheduler", ABSENT, "components.scheduler: Required value", {"image": "scheduler:1"}),
-    mpv("another file later", "spec.files.0.content", "name = 'x'\n", NEVER, 'name = "{{ host.name }}"\n', stored=True),
+    mpv("another file later", "spec.files.0.content", "name = 'x'\n", NEVER, 'name = "{{ node.name }}"\n', stored=True),
     mpv("a digest that is none", "spec.artifacts.0.sha256", "abc", "at least 64 chars", "a" * 64),
     mpv("a digest in capitals", "spec.artifacts.0.sha256", "A" * 64, "should match", "a" * 64),
     mpv("a file without a path", "spec.artifacts.0.path", ABSENT, "path is required", "/usr/bin/example"),
