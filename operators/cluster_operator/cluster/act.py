@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY, ObjectMeta
 from operators.api.cluster import Authorisation, ClusterRelease, ClusterReleaseSpec
 from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.cluster.births import create_before_apply, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
@@ -176,6 +177,8 @@ class Actor:
 
     async def _apply_meta(self, manifest: Manifest) -> None:
         """What was applied must be seen afterwards, or the next pass would apply it again, for ever."""
+        if wants_node_port(manifest) and self._world.cache.get(Ref.of(manifest)) is None:
+            await create_before_apply(self._world.meta, manifest)
         self._world.cache.put(await apply_whole(self._world.meta, manifest))
         if self._world.cache.get(Ref.of(manifest)) is None:
             raise KokError(
