@@ -19,6 +19,7 @@ from operators.domain.plane.certificates import LeafForm, LeafSpec, digest_of, l
 from operators.domain.plane.desired import desired_plane
 from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs
 from operators.services.pki import Issued, issue_leaf, new_root
+from tests.bench import volumes
 from tests.bench.first_write import Client, until_first_write
 
 PORT = 31466
@@ -78,6 +79,7 @@ def _wish(ground: Ground, name: str) -> Manifest:
     wish = fleet.cluster(ground.package.metadata.name, host=ground.node, port=PORT)
     wish["metadata"] |= {"name": name, "namespace": name}
     wish["spec"]["deletionProtection"] = False
+    wish["spec"]["etcd"]["storageClassName"] = volumes.CLASS
     del wish["spec"]["machineAccess"]
     return wish
 
