@@ -1,6 +1,6 @@
 """The one table of all assets: name, version, how it is made, what it needs first. Order is priority: what tests wait for stands first.
 
-A further Kubernetes minor is a folder under `modules/` and an entry in `versions.KUBERNETES`.
+A further Kubernetes minor is a folder under `modules/` and an entry in `versions.KUBE_BINARIES`.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ OPERATOR_PACKAGES = ("python3", "openssh-client", "ca-certificates")
 
 def _go(name: str, version: str, binary: GoBinary, seconds: int) -> Asset:
     full = f"{name}-{version}"
-    return Asset(full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, for_hosts=name == "kubelet")
+    rare = version in v.KUBERNETES_ON_DEMAND
+    return Asset(full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, on_demand=rare, for_hosts=name == "kubelet")
 
 
 def _kubernetes(version: str) -> Iterator[Asset]:
     stamps = kubernetes_stamps(version)
     seconds = {"kube-apiserver": 190, "kubelet": 60, "kube-controller-manager": 40}
-    for name in v.KUBE_BINARIES:
+    for name in v.KUBE_BINARIES[version]:
         yield _go(name, version, GoBinary(f"kubernetes-{version}", f"k8s.io/kubernetes/cmd/{name}", stamps), seconds.get(name, 15))
 
 
@@ -68,12 +69,15 @@ def _go_assets() -> Iterator[Asset]:
     yield from kubernetes[:2]
     yield _go("kind", v.KIND, GoBinary(f"kind-{v.KIND}", "sigs.k8s.io/kind"), 8)
     yield from kubernetes[2:]
-    for version in v.KUBERNETES:
+    for version in v.KUBE_BINARIES:
         if version != v.DEFAULT_KUBERNETES:
             yield from _kubernetes(version)
     yield _go("coredns", v.COREDNS, GoBinary(f"coredns-{v.COREDNS}", "github.com/coredns/coredns"), 100)
     stamp = f"-X github.com/flannel-io/flannel/pkg/version.Version=v{v.FLANNEL}"
     yield _go("flannel", v.FLANNEL, GoBinary(f"flannel-{v.FLANNEL}", "github.com/flannel-io/flannel", (stamp,), static_c=True), 60)
+    for part in ("server", "agent"):
+        proxy = GoBinary(f"konnectivity-{v.KONNECTIVITY}", f"sigs.k8s.io/apiserver-network-proxy/cmd/{part}")
+        yield _go(f"konnectivity-{part}", v.KONNECTIVITY, proxy, 30)
     local_path = GoBinary(f"local-path-provisioner-{v.LOCAL_PATH}", "github.com/rancher/local-path-provisioner")
     yield _go("local-path-provisioner", v.LOCAL_PATH, local_path, 60)
 
@@ -96,23 +100,38 @@ def _debian_assets() -> Iterator[Asset]:
 def _bundle(name: str, version: str, packs: tuple[images.Pack, ...], *depends: str) -> Asset:
     bundle = images.Bundle(packs, "2")
     full = f"{name}-{version}"
-    return Asset(full, version, f"images/{full}.tar", bundle, depends=depends, cold_seconds=5, for_hosts=name == "images-node")
+    hosts, rare = name in ("images-node", "images-proxy"), version in v.KUBERNETES_ON_DEMAND
+    return Asset(full, version, f"images/{full}.tar", bundle, depends=depends, cold_seconds=5, on_demand=rare, for_hosts=hosts)
+
+
+def _plane_images(version: str) -> Iterator[Asset]:
+    """What planes (`images-plane`) and hosts (`images-proxy`) of a further version run beside the default version's archives."""
+    built = [name for name in v.KUBE_IMAGES if name in v.KUBE_BINARIES[version]]
+    plane = [name for name in built if name != "kube-proxy"]
+    packs = tuple(images.static(v.kube_image(name, version), f"{name}-{version}", at=f"/usr/local/bin/{name}") for name in plane)
+    yield _bundle("images-plane", version, packs, *(f"{name}-{version}" for name in plane))
+    if "kube-proxy" in built:
+        yield _bundle("images-proxy", version, (images.kube_proxy(version),), f"kube-proxy-{version}", images.ROOTFS)
 
 
 def _image_assets(version: str) -> Iterator[Asset]:
-    """Two archives per minor: what the meta cluster and the planes in it run, and what hosts run."""
+    """Two archives: what the meta cluster and the planes in it run, and what hosts run."""
     kube = {
         name: images.static(v.kube_image(name, version), f"{name}-{version}", at=f"/usr/local/bin/{name}") for name in v.KUBE_IMAGES[:3]
     }
     proxy, proxy_needs = images.kube_proxy(version), (f"kube-proxy-{version}", images.ROOTFS)
     coredns = images.static(v.IMAGE_COREDNS, f"coredns-{v.COREDNS}", at="/coredns")
     local_path = images.static(v.IMAGE_LOCAL_PATH, f"local-path-provisioner-{v.LOCAL_PATH}", at="/usr/bin/local-path-provisioner")
+    server_binary, agent_binary = (f"konnectivity-{part}-{v.KONNECTIVITY}" for part in ("server", "agent"))
+    server = images.static(v.IMAGE_KONNECTIVITY_SERVER, server_binary, at="/proxy-server")
+    agent = images.static(v.IMAGE_KONNECTIVITY_AGENT, agent_binary, at="/proxy-agent")
     shared = (f"coredns-{v.COREDNS}", images.BUSYBOX, *proxy_needs)
     etcd = tuple(f"{name}-{v.ETCD}" for name in ("etcd", "etcdctl", "etcdutl"))
-    meta = (images.etcd, *kube.values(), proxy, coredns, images.pause, local_path, images.busybox)
-    meta_needs = (*etcd, *(f"{name}-{version}" for name in kube), f"local-path-provisioner-{v.LOCAL_PATH}")
+    meta = (images.etcd, *kube.values(), proxy, coredns, images.pause, local_path, images.busybox, server)
+    meta_needs = (*etcd, server_binary, *(f"{name}-{version}" for name in kube), f"local-path-provisioner-{v.LOCAL_PATH}")
     yield _bundle("images-meta", version, meta, *meta_needs, *shared)
-    yield _bundle("images-node", version, (images.pause, proxy, coredns, images.flannel, images.web), f"flannel-{v.FLANNEL}", *shared)
+    node = (images.pause, proxy, coredns, images.flannel, images.web, agent)
+    yield _bundle("images-node", version, node, f"flannel-{v.FLANNEL}", agent_binary, *shared)
 
 
 def _own_assets() -> Iterator[Asset]:
@@ -131,6 +150,8 @@ def _on_demand() -> Iterator[Asset]:
 def table() -> dict[str, Asset]:
     """All assets by name, in order of priority."""
     assets = [*_go_assets(), *_debian_assets(), *_own_assets()]
-    for version in v.KUBERNETES:
-        assets += _image_assets(version)
+    assets += _image_assets(v.DEFAULT_KUBERNETES)
+    for version in v.KUBE_BINARIES:
+        if version != v.DEFAULT_KUBERNETES:
+            assets += _plane_images(version)
     return {asset.name: asset for asset in [*assets, *_on_demand()]}
