@@ -1,6 +1,6 @@
 """Builds one binary from a committed Go module (`modules/<name>-<version>/`) with the ordinary Go client. Decides nothing about order.
 
-The key of a binary is the hash of go.mod, go.sum, the Go version, the package and the flags: the same key means the same binary.
+The key of a binary is the hash of go.mod, go.sum, the module's own sources, the Go version, the package and the flags: the same key means the same binary.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def key_of(binary: GoBinary, go_version: str) -> str:
     """The hash of all that the binary is made from."""
     parts = [go_version, binary.package, link_flags(binary), str(binary.static_c)]
     content = [(binary.folder / name).read_text() for name in ("go.mod", "go.sum")]
+    content += [path.read_text() for path in sorted(binary.folder.glob("*.go"))]
     return hashlib.sha256(json.dumps(parts + content).encode()).hexdigest()
 
 

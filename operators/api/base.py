@@ -42,6 +42,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", min_length=64, max_leng
 AbsolutePath = Annotated[str, Field(pattern=r"^/[A-Za-z0-9._@:+/-]*$", min_length=2, max_length=255)]
 
 
+ObservedGeneration = Annotated[int, Field(ge=-1)]
+"""metadata.generation that a status was derived from; -1, the default of a status that nobody wrote yet, tells kstatus that it is not."""
+
+
 def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, str]:
     """One `x-kubernetes-validations` rule. `message` says what is wrong and what to do instead; `field` is the path it is reported at."""
     return {"rule": rule, "message": message} | ({"fieldPath": field} if field else {})

@@ -14,6 +14,7 @@ from operators.api.base import (
     DnsName,
     KindInfo,
     Model,
+    ObservedGeneration,
     Resource,
     Scope,
     Text,
@@ -254,7 +255,7 @@ class ComponentStatus(Model):
 class ClusterStatus(Model):
     """What was observed; displays only, rebuilt from the world at every pass."""
 
-    observed_generation: Annotated[int, Field(ge=0)] = 0
+    observed_generation: ObservedGeneration = 0
     """metadata.generation this was derived from."""
     phase: Annotated[str, Field(max_length=64)] = ""
     """The rung of the ladder in hand, one word: Creating, Ready, Deleting, ..."""

@@ -15,6 +15,7 @@ from operators.api.base import (
     DnsName,
     KindInfo,
     Model,
+    ObservedGeneration,
     Resource,
     Scope,
     Text,
@@ -194,7 +195,7 @@ class MachinePoolSpec(Model):
 class MachinePoolStatus(Model):
     """Displays only."""
 
-    observed_generation: Annotated[int, Field(ge=0)] = 0
+    observed_generation: ObservedGeneration = 0
     machines: Annotated[int, Field(ge=0)] = 0
     """Machines that exist."""
     ready: Annotated[int, Field(ge=0)] = 0
@@ -339,7 +340,7 @@ class ObservedPackage(Model):
 class MachineStatus(Model):
     """Displays only; rebuilt from host, Node and gates at every pass."""
 
-    observed_generation: Annotated[int, Field(ge=0)] = 0
+    observed_generation: ObservedGeneration = 0
     phase: Annotated[str, Field(max_length=64)] = ""
     """The rung in hand, one word."""
     message: Text = ""

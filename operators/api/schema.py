@@ -12,6 +12,8 @@ from typing import Any
 from operators.api.base import CATEGORY, GROUP, VERSION, Column, Resource
 
 Schema = dict[str, Any]
+NOT_OBSERVED = -1
+"""Without a status an object would count as current for kstatus (Flux, Helm) before anybody has looked at it; with this default it does not."""
 _DROPPED = frozenset({"title", "$defs", "additionalProperties:false"})
 
 
@@ -46,6 +48,8 @@ def structural(schema: Schema) -> Schema:
     root["properties"]["apiVersion"] = {"type": "string"}
     root["properties"]["kind"] = {"type": "string"}
     root["properties"]["metadata"] = {"type": "object"}
+    if "observedGeneration" in root["properties"].get("status", {}).get("properties", {}):
+        root["properties"]["status"]["default"] = {"observedGeneration": NOT_OBSERVED}
     root["required"] = [field for field in root.get("required", []) if field == "spec"]
     return root
 
