@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from meta_cluster.assets import images
 from meta_cluster.assets import versions as v
-from meta_cluster.assets.debian import Deb, RootFilesystem
+from meta_cluster.assets.debian import Deb, ProgramOfDeb, RootFilesystem
 from meta_cluster.assets.gobuild import FromGo, GoBinary, kubernetes_stamps
 from meta_cluster.assets.operator_image import BASE, DEPENDENCIES, IMAGE, OperatorBase, OperatorDependencies, OperatorImage
 from meta_cluster.assets.operator_image import ROOTFS as OPERATOR_ROOTFS
@@ -142,9 +142,12 @@ def _own_assets() -> Iterator[Asset]:
 
 
 def _on_demand() -> Iterator[Asset]:
-    """Made only when asked for by name: simulated nodes for tests at scale."""
-    binary = GoBinary(f"kwok-{v.KWOK}", "sigs.k8s.io/kwok/cmd/kwok")
-    yield Asset(f"kwok-{v.KWOK}", v.KWOK, f"bin/kwok-{v.KWOK}", FromGo(binary), cold_seconds=110, on_demand=True)
+    """Made only when asked for by name: what tests ask besides our own parts."""
+    for name, version, package, seconds in (("kwok", v.KWOK, "sigs.k8s.io/kwok/cmd/kwok", 110), ("kstatus", v.KSTATUS, ".", 20)):
+        recipe = FromGo(GoBinary(f"{name}-{version}", package))
+        yield Asset(f"{name}-{version}", version, f"bin/{name}-{version}", recipe, cold_seconds=seconds, on_demand=True)
+    for name in ("prometheus", "promtool"):
+        yield Asset(name, "bookworm", f"bin/{name}", ProgramOfDeb("prometheus", f"/usr/bin/{name}"), cold_seconds=10, on_demand=True)
 
 
 def table() -> dict[str, Asset]:

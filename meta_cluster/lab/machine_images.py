@@ -152,7 +152,7 @@ def docker_name(asset: str, key: str) -> str:
 def lab_assets() -> dict[str, Asset]:
     """The lab's own lines of the asset table."""
     assets = [Asset(HOST_IMAGE, "bookworm", f"images/{HOST_IMAGE}.tar", HostImage(), depends=(ROOTFS,), cold_seconds=5)]
-    for version in v.KUBERNETES:
+    for version in (v.DEFAULT_KUBERNETES,):
         name = node_image(version)
         needs = (ROOTFS, *DEBS, *(f"{binary}-{version}" for binary in NODE_BINARIES))
         assets.append(Asset(name, version, f"images/{name}.tar", NodeImage(version), depends=needs, cold_seconds=5))
