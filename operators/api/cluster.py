@@ -183,6 +183,14 @@ class Endpoint(Model):
                 "self.type != 'NodePort' || (has(self.port) && self.port >= 30000 && self.port <= 32767)",
                 "endpoint.port must be between 30000 and 32767 with type NodePort",
             ),
+            cel(
+                "self.type != 'NodePort' || !has(self.konnectivityPort) || (self.konnectivityPort >= 30000 && self.konnectivityPort <= 32767)",
+                "endpoint.konnectivityPort must be between 30000 and 32767 with type NodePort; leave it out and the meta cluster chooses one",
+            ),
+            cel(
+                "!has(self.konnectivityPort) || !has(self.port) || self.konnectivityPort != self.port",
+                "endpoint.konnectivityPort is the same as endpoint.port; choose another, or leave it out",
+            ),
             cel("self.type == oldSelf.type", "the type of a running cluster's endpoint cannot change; create a new Cluster"),
         )
     )
@@ -193,6 +201,8 @@ class Endpoint(Model):
     """Address or name that certificates and kubeconfigs carry. NodePort: an address of a meta node. LoadBalancer: empty means what the load balancer reports."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """NodePort: the node port. Otherwise the Service's port (default 6443)."""
+    konnectivity_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """Where the agents on the nodes find the konnectivity server. NodePort: its node port; empty: the meta cluster chooses one. Otherwise the Service's port (default 8132)."""
 
 
 class MachineAccess(Model):

@@ -61,6 +61,15 @@ class Component(Model):
     """Default flags, over the template's; a Cluster's flags come over these."""
 
 
+class Konnectivity(Model):
+    """The way of the API server into the business network: agents on the nodes dial the server, which dials nobody."""
+
+    server_image: Image
+    """proxy-server, as upstream names it."""
+    agent_image: Image
+    """proxy-agent, as upstream names it; of the same version."""
+
+
 class Components(Model):
     """The masters, and the Machine-Operator that is brought up beside them."""
 
@@ -69,6 +78,8 @@ class Components(Model):
     controller_manager: Component
     scheduler: Component
     machine_operator: Component
+    konnectivity: Konnectivity | None = None
+    """Without it API servers reach nodes, pods and Services by the meta cluster's own routes, if there are any."""
 
 
 class Addon(Model):
