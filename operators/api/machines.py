@@ -104,17 +104,34 @@ class GateSource(StrEnum):
     NodeCondition = "NodeCondition"
 
 
+RESERVED_GATES = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+"""Conditions of a Node that the kubelet and its controllers write: no report may be shown in their place."""
+
+
 class ReadinessGate(Model):
     """One condition that must hold before the node takes pods, beside kok's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "(has(self.source) && self.source == 'NodeCondition') || (has(self.reporter) && self.reporter != '')",
+                "a gate that is read from a ConfigMap needs a reporter: the user name whose reports count",
+            ),
+            cel(
+                f"(has(self.source) && self.source == 'NodeCondition') || !(self.type in {list(RESERVED_GATES)})",
+                "this condition is the kubelet's own; use source: NodeCondition, or another type",
+            ),
+        )
+    )
 
     type: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", min_length=1, max_length=63)]
     """For example LogAgentReady."""
     source: GateSource = GateSource.ConfigMap
     """A condition ConfigMap, or a condition of the Node."""
     reporter: Annotated[str, Field(pattern=PRINTABLE, max_length=253)] = ""
-    """The only identity whose report counts (ConfigMap)."""
+    """The only identity whose reports count (ConfigMap), for example system:serviceaccount:logging:agent."""
     max_age_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
-    """An older report does not count."""
+    """ConfigMap: the reporter must have renewed its Lease within this time. NodeCondition: the condition's last heartbeat must be younger."""
 
 
 class TaintEffect(StrEnum):
@@ -149,13 +166,20 @@ class KubeletMinor(StrEnum):
 
 
 class UpdateStrategy(Model):
-    """How changes reach the hosts."""
+    """How changes reach the hosts: batch by batch, the next one only when every host of the last is in service with the new packages."""
 
     max_unavailable: MaxUnavailable = MaxUnavailable()
+    """How many hosts may be out of service at once, for whatever reason."""
     per_zone: Annotated[int, Field(ge=1, le=200)] = 1
+    """How many of them in one zone; hosts without a zone are not limited by it."""
     partition: Annotated[int, Field(ge=0, le=200)] = 0
+    """So many hosts, the first by name, keep what they have."""
     paused: bool = False
+    """No further host is authorised; hosts that are authorised are finished."""
+    max_effect: Effect = Effect.Drain
+    """The worst that a change may do to the pods of a host; what needs more waits, and says so (`status.pending`)."""
     kubelet_minor: KubeletMinor = KubeletMinor.Drain
+    """Whether a node is drained before its kubelet's minor changes; InPlace: as the package says."""
 
 
 class MachinePoolSpec(Model):
@@ -192,6 +216,37 @@ class MachinePoolSpec(Model):
     """How changes reach the hosts."""
 
 
+class GateCount(Model):
+    """One gate of a pool, counted over its machines that have a Node."""
+
+    type: Annotated[str, Field(max_length=63)]
+    """The gate."""
+    holds: Annotated[int, Field(ge=0)] = 0
+    """Machines on which it holds."""
+    closed: Annotated[int, Field(ge=0)] = 0
+    """Machines that take no new pods and on which it does not hold."""
+    would_close: Annotated[int, Field(ge=0)] = 0
+    """Machines that still take pods although it does not hold: they are closed one after the other, as budgets allow."""
+
+
+class PendingChanges(Model):
+    """One change that is still to come, and how many hosts it concerns."""
+
+    component: DnsLabel
+    """What changes."""
+    from_: Annotated[str, Field(alias="from", max_length=253)] = ""
+    """MachinePackageVersion that is there; empty: none."""
+    to: Annotated[str, Field(max_length=253)] = ""
+    """MachinePackageVersion that is wanted; empty: it is removed."""
+    effect: Effect
+    """The worst that it does to the pods of one of them."""
+    hosts: Annotated[int, Field(ge=1)] = 1
+    """How many hosts."""
+
+
+PendingSum = Annotated[tuple[PendingChanges, ...], Field(max_length=64)]
+
+
 class MachinePoolStatus(Model):
     """Displays only."""
 
@@ -200,6 +255,10 @@ class MachinePoolStatus(Model):
     """Machines that exist."""
     ready: Annotated[int, Field(ge=0)] = 0
     """Open to pods."""
+    gates: Annotated[tuple[GateCount, ...], Field(max_length=48, json_schema_extra=list_map("type"))] = ()
+    """Each readiness gate, and how many machines it closes and would close."""
+    pending: PendingSum = ()
+    """Changes that are still to come, authorised or not."""
     message: Text = ""
     """What is in hand, one sentence."""
     conditions: Conditions = ()
@@ -239,6 +298,10 @@ class HostRelease(Model):
     """When."""
     reason: Text = ""
     """Why, one sentence."""
+    before: PackageNames = ()
+    """What it was authorised for before, while that was never finished with; empty for a new host."""
+    opened_at: Timestamp | None = None
+    """When the host was first found in service with exactly these packages; absent: not yet."""
 
 
 class MachinePoolReleaseSpec(Model):
@@ -337,6 +400,36 @@ class ObservedPackage(Model):
     """The first thing that differs."""
 
 
+class PendingChange(Model):
+    """One change of this host that is still to come: what the pool wishes beside what is there."""
+
+    component: DnsLabel
+    """What changes."""
+    from_: Annotated[str, Field(alias="from", max_length=253)] = ""
+    """MachinePackageVersion that is there completely; empty: none."""
+    to: Annotated[str, Field(max_length=253)] = ""
+    """MachinePackageVersion that is wanted; empty: it is removed."""
+    effect: Effect
+    """What the change does to the host's pods."""
+    waits: Text = ""
+    """Why it is not done yet; empty: it is authorised."""
+
+
+class Repair(Model):
+    """Something that was changed on the host by hand, and was put back."""
+
+    component: DnsLabel
+    found: Text
+    """What was wrong, one sentence."""
+    found_at: Timestamp
+    """When kok set out to put it back."""
+    put_back_at: Timestamp | None = None
+    """When a look found it right again; absent: not yet."""
+
+
+REPAIRS_KEPT = 16
+
+
 class MachineStatus(Model):
     """Displays only; rebuilt from host, Node and gates at every pass."""
 
@@ -349,6 +442,10 @@ class MachineStatus(Model):
     boot_id: Annotated[str, Field(alias="bootID", max_length=64)] = ""
     """The kernel's boot id at the last probe."""
     packages: Annotated[tuple[ObservedPackage, ...], Field(max_length=64, json_schema_extra=list_map("component"))] = ()
+    pending: Annotated[tuple[PendingChange, ...], Field(max_length=64, json_schema_extra=list_map("component"))] = ()
+    """Changes that are still to come, and what each does to the host's pods."""
+    repairs: Annotated[tuple[Repair, ...], Field(max_length=REPAIRS_KEPT)] = ()
+    """The last things that were changed by hand and put back, the newest last."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled, HostReachable, PackagesReady, NodeReady, GatesOpen, Drained and each gate."""
 

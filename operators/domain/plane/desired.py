@@ -19,6 +19,7 @@ INSIDE = (
     "inside-rbac",
     "inside-machine-crd",
     "inside-admission",
+    "inside-conditions",
     "inside-flannel",
     "inside-kube-proxy",
     "inside-coredns",

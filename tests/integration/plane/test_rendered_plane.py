@@ -173,35 +173,81 @@ def test_should_break_glass_in_an_emergency(plane: RenderedPlane) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def report(reporter: str, name: str = "agent.m1") -> str:
-    labels = {"kok.dev/machine": "m1"}
-    metadata = {"name": name, "namespace": "kok-conditions", "labels": labels}
-    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"type": "T", "reporter": reporter}})
+def report(reporter: str, name: str = "agent.m1", labels: dict[str, str] | None = None, **data: str) -> str:
+    metadata = {"name": name, "namespace": "kok-conditions", "labels": {"kok.dev/machine": "m1"} if labels is None else labels}
+    fields = {"type": "LogAgentReady", "status": "True", "reason": "Running", "message": "fine", "reporter": reporter, **data}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": fields})
+
+
+def lease(holder: str, name: str = "agent") -> str:
+    head = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": "kok-conditions"}}
+    return json.dumps({**head, "spec": {"holderIdentity": holder, "renewTime": "2026-01-01T00:00:00.000000Z"}})
+
+
+AS_OTHER = ("--as=other", "--as-group=kok:admins")
+AS_BREAK_GLASS = ("--as=somebody", "--as-group=kok:admins", "--as-group=kok:break-glass")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (report("other"), "data.reporter must be who writes it: kok:admin"),
+        (report("kok:admin", labels={}), "label kok.dev/machine"),
+        (report("kok:admin", type="Log Agent"), "data.type is the gate's type"),
+        (report("kok:admin", status="yes"), "data.status is True, False or Unknown"),
+        (report("kok:admin", reason="two words"), "data.reason is one word"),
+        (report("kok:admin", message="x" * 1025), "at most 1024 characters"),
+        (report("kok:admin", more="x"), "and nothing else"),
+        (lease("other"), "spec.holderIdentity must be who writes it: kok:admin"),
+    ],
+)
+def test_should_refuse_a_report_that_is_not_one(plane: RenderedPlane, given: str, words: str) -> None:
+    assert words in plane.kubectl(AS_ADMIN, "create", "-f", "-", given=given).stderr
 
 
 def test_should_bind_a_condition_report_to_its_writer(plane: RenderedPlane) -> None:
-    assert "data.reporter must be who writes it: kok:admin" in plane.kubectl(AS_ADMIN, "create", "-f", "-", given=report("other")).stderr
-    assert (
-        "label kok.dev/machine"
-        in plane.kubectl(AS_ADMIN, "-n", "kok-conditions", "create", "configmap", "x", "--from-literal=reporter=kok:admin").stderr
-    )
-    mine = plane.kubectl(AS_ADMIN, "create", "-f", "-", given=report("kok:admin"))
+    mine = plane.kubectl(AS_ADMIN, "create", "-f", "-", given=report("kok:admin", bootID="boot-1"))
     assert mine.returncode == 0, mine.stderr
 
-    other = ("--as=other", "--as-group=kok:admins")
-    stolen = plane.kubectl(AS_ADMIN, *other, "replace", "-f", "-", given=report("other"))
-    removed = plane.kubectl(AS_ADMIN, *other, "-n", "kok-conditions", "delete", "configmap", "agent.m1")
+    stolen = plane.kubectl(AS_ADMIN, *AS_OTHER, "replace", "-f", "-", given=report("other"))
+    removed = plane.kubectl(AS_ADMIN, *AS_OTHER, "-n", "kok-conditions", "delete", "configmap", "agent.m1")
+    forged = plane.kubectl(AS_ADMIN, *AS_BREAK_GLASS, "replace", "-f", "-", given=report("kok:admin", status="False"))
+    moved = plane.kubectl(AS_ADMIN, "replace", "-f", "-", given=report("kok:admin", labels={"kok.dev/machine": "m2"}))
+    changed = plane.kubectl(AS_ADMIN, "replace", "-f", "-", given=report("kok:admin", status="False"))
 
     assert "this report is another's" in stolen.stderr
     assert "this report is another's" in removed.stderr
-    allowed = plane.kubectl(AS_MACHINE_OPERATOR, "-n", "kok-conditions", "delete", "configmap", "agent.m1")
-    assert allowed.returncode == 0, allowed.stderr
+    assert "data.reporter must be who writes it: somebody" in forged.stderr, "in an emergency reports are removed, not invented"
+    assert "the labels of a report never change" in moved.stderr
+    assert changed.returncode == 0, changed.stderr
+    for identity in (AS_BREAK_GLASS, ()):
+        who = AS_ADMIN if identity else AS_MACHINE_OPERATOR
+        allowed = plane.kubectl(who, *identity, "-n", "kok-conditions", "delete", "configmap", "agent.m1")
+        assert allowed.returncode == 0, allowed.stderr
+        plane.kubectl(AS_ADMIN, "create", "-f", "-", given=report("kok:admin"))
+
+
+def test_should_bind_a_reporters_lease_to_it(plane: RenderedPlane) -> None:
+    mine = plane.kubectl(AS_ADMIN, "create", "-f", "-", given=lease("kok:admin"))
+    assert mine.returncode == 0, mine.stderr
+
+    stolen = plane.kubectl(AS_ADMIN, *AS_OTHER, "replace", "-f", "-", given=lease("other"))
+    removed = plane.kubectl(AS_ADMIN, *AS_OTHER, "-n", "kok-conditions", "delete", "lease", "agent")
+    renewed = plane.kubectl(AS_ADMIN, "replace", "-f", "-", given=lease("kok:admin"))
+
+    assert "this Lease is another reporter's" in stolen.stderr
+    assert "this Lease is another reporter's" in removed.stderr
+    assert renewed.returncode == 0, renewed.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "answer"),
     [
         (("patch", "nodes"), "yes"),
+        (("patch", "nodes", "--subresource=status"), "yes"),
+        (("list", "validatingadmissionpolicies"), "yes"),
+        (("patch", "validatingadmissionpolicybindings"), "no"),
+        (("create", "configmaps", "-n", "kok-conditions"), "no"),
         (("delete", "nodes"), "yes"),
         (("create", "pods", "--subresource=eviction", "-n", "default"), "yes"),
         (("update", "certificatesigningrequests", "--subresource=approval"), "yes"),
