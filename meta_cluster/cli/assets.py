@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,17 +38,19 @@ def ensure(
 
 
 @app.command("list")
-def list_assets(output: Annotated[str, typer.Option("--output", "-o", help="wide | json | name")] = "wide") -> None:
+def list_assets(output: Annotated[str, typer.Option("--output", "-o", help="wide, json, yaml or name.")] = "wide") -> None:
     """List all assets with the way each came, `-` for those that are not there yet.
 
     Example: kok assets list -o json
     """
     from meta_cluster.assets.folder import AssetsFolder
+    from meta_cluster.cli.output import Output, output_named, structured
 
+    wanted = output_named(output)
     index, assets = AssetsFolder().index(), _table()
-    if output == "json":
-        print(json.dumps({name: asdict(index[name]) if name in index else None for name in assets}, indent=2))
-    elif output == "name":
+    if wanted in (Output.Json, Output.Yaml):
+        print(structured({name: asdict(index[name]) if name in index else None for name in assets}, wanted))
+    elif wanted is Output.Name:
         print("\n".join(assets))
     else:
         print(f"{'NAME':<34}{'VERSION':<10}{'HOW':<8}PATH")

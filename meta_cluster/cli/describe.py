@@ -35,8 +35,7 @@ def describe(
     """
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import is_coloured, say, width
-    from meta_cluster.cli.observe import output_named
-    from meta_cluster.cli.output import Output
+    from meta_cluster.cli.output import Output, output_named
     from meta_cluster.cli.tree import folded, rendered
 
     wanted = output_named(output)

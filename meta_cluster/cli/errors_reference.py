@@ -56,6 +56,12 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "package data that came with this release cannot be read, or something refers to a part of it that is not there",
         "install kok again; in a checkout, correct the file that the message names",
     ),
+    E.CertificateUntrusted: Entry(
+        "something answers at the server's address, but no authority that we trust signed its certificate, or it is for another name, or out of date; "
+        "nothing was sent to it",
+        "if the cluster was made anew, fetch its kubeconfig again (lab: export KUBECONFIG=$(kok lab kubeconfig); business: kok kubeconfig NAME -n NS); "
+        "if not, find out who answers there",
+    ),
     E.ClusterConflict: Entry(
         "two things want the same place: a second Cluster in a namespace, or something that is still used",
         "give each Cluster a namespace of its own; delete what the message names first",
@@ -81,13 +87,17 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "an even number of members tolerates no more failures than one member fewer",
         "set spec.etcd.members to 1, 3 or 5",
     ),
+    E.EtcdRefused: Entry(
+        "etcd refused a change of its members, in its own words: a learner is not in sync yet, or too few members are healthy",
+        "nothing was changed, and it is tried again; if it stays: `kok why` names the member that is missing",
+    ),
     E.FlagOwned: Entry(
         "the flag belongs to kok: certificates, etcd endpoints and addresses follow from the Cluster",
         "remove it from spec.flags, and set the field of the Cluster that it follows from",
     ),
     E.FlagUnknown: Entry(
-        "a component would not start with that flag",
-        "see the component's documentation for its version, and correct spec.flags",
+        "a component would not start with that flag: it has none of that name, or takes no such value",
+        "remove it from spec.flags.COMPONENT of the Cluster, or correct name and value; the component's own --help lists what its version takes",
     ),
     E.FlagUnknownComponent: Entry(
         "spec.flags names a component that a plane has not",
@@ -129,6 +139,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "the user logs in, but may not become root without a password",
         "give it password-less sudo (NOPASSWD), or set spec.hosts[].user to root",
     ),
+    E.HostNotSsh: Entry(
+        "something listens on that port of the host, and it is no SSH server",
+        "give sshd's port (spec.hosts[].port; kok host scan --port)",
+    ),
     E.HostRefused: Entry(
         "the host was reached, but refused the connection or the key; the message holds sshd's own words",
         "check that sshd runs on that port, and that the public half of the key in spec.machineAccess.sshKeySecretName is authorised for the user",
@@ -138,9 +152,14 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "ping it from a meta node; look at its console; it is asked again by itself. If it never comes back and shall leave its pool: "
         "kubectl annotate machinepools.kok.dev POOL -n NS kok.dev/abandon-host=HOST",
     ),
+    E.HostUnresolved: Entry(
+        "the host's name does not resolve to an address where it is asked from",
+        "correct the name, write the IP address instead, or mend DNS; for the Machine-Operator it has to resolve in a pod of the meta cluster",
+    ),
     E.Internal: Entry(
-        "kok met something that it does not understand; this is a fault of kok's",
-        "please report it with the operator's log (kubectl -n kok-system logs deployment/kok-cluster-operator)",
+        "kok met something that it does not understand: a fault of kok's, not of your object; it is tried again by itself, with growing pauses",
+        "look whether it lasts (kok why KIND NAME -n NS); if so, report it with the operator's log: kubectl -n kok-system logs deployment/kok-cluster-operator, "
+        "or kubectl -n NS logs deployment/CLUSTER-machine-operator for machines",
     ),
     E.InvalidObject: Entry(
         "an object breaks its schema or a validation rule; the message names the field",
@@ -172,7 +191,9 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.SecretInvalid: Entry(
         "a Secret or a kubeconfig is there, but what is in it cannot be used",
-        "the message names what is wrong; write it again",
+        "the message names the Secret and what is wrong in it. An SSH key: kubectl -n NS create secret generic NAME --type=kubernetes.io/ssh-auth "
+        "--from-file=ssh-privatekey=FILE --dry-run=client -o yaml | kubectl apply -f -. A kubeconfig: fetch it again. "
+        "A leaf certificate of the plane: delete it, and it is issued anew",
     ),
     E.SecretMissing: Entry(
         "a Secret that is needed is not there (yet)",
@@ -195,7 +216,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "log in again, or use another --kubeconfig",
     ),
     E.Unreachable: Entry(
-        "there is no way to the server: connection refused, reset, no route, or a TLS certificate that does not verify",
+        "there is no way to the server: the connection is refused, broken off or not answered, or its name does not resolve",
         "check the address in the kubeconfig, and that the cluster runs (for the lab: kok lab status)",
     ),
     E.Usage: Entry("", ""),

@@ -45,7 +45,8 @@ def get(
       kok get machines -n demo -w
     """
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.observe import Query, output_named
+    from meta_cluster.cli.observe import Query
+    from meta_cluster.cli.output import output_named
 
     query = Query(kind, tuple(names or ()), all_namespaces, cluster, selector)
     access, wanted = Access(kubeconfig, context, namespace), output_named(output)

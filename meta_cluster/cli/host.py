@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
 from typing import Annotated
 
@@ -60,6 +61,40 @@ def fingerprint(key: str) -> str:
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
+def knock(address: str, port: int, timeout: int) -> None:
+    """Connect and hear sshd's greeting. Raises KokError: HostUnresolved, HostRefused, HostTimeout or HostNotSsh, each with what to do."""
+    from operators.adapters.no_answer import why_no_answer
+    from operators.errors import ErrorCode, KokError
+
+    where = f"{address}:{port}"
+    try:
+        with socket.create_connection((address, port), timeout=timeout) as connection:
+            said = _greeting(connection)
+    except socket.gaierror as error:
+        raise KokError(ErrorCode.HostUnresolved, f"the name {address} does not resolve here", "give its IP address") from error
+    except TimeoutError as error:
+        message = f"{where} did not answer within {timeout} s: the host is off or cut off, or a firewall drops what is sent to it"
+        raise KokError(ErrorCode.HostTimeout, message, f"ping {address}; --timeout waits longer") from error
+    except OSError as error:
+        message = f"{where} cannot be reached: {why_no_answer(error)}"
+        raise KokError(ErrorCode.HostRefused, message, "check that sshd runs there, and --port") from error
+    if said is None:
+        message = f"{where} took the connection and said nothing within {timeout} s: sshd hangs, or something else listens there"
+        raise KokError(ErrorCode.HostTimeout, message, "check --port, and sshd on the host's console")
+    if not said.startswith(b"SSH-"):
+        words = said[:60].decode(errors="replace").strip()
+        message = f"{where} is no SSH server: it {f'says {words!r}' if words else 'closes the connection'}"
+        raise KokError(ErrorCode.HostNotSsh, message, "check --port")
+
+
+def _greeting(connection: socket.socket) -> bytes | None:
+    """The first bytes that it says by itself, as an SSH server does; None if it keeps silent for the connection's time."""
+    try:
+        return connection.recv(255)
+    except TimeoutError:
+        return None
+
+
 def _keyscan(address: str, port: int, timeout: int) -> str:
     from operators.errors import ErrorCode, KokError
 
@@ -69,15 +104,12 @@ def _keyscan(address: str, port: int, timeout: int) -> str:
         raise KokError(
             ErrorCode.Usage, "there is no ssh-keyscan on PATH", "install the OpenSSH client (Debian: apt-get install openssh-client)"
         )
-    done = subprocess.run(
-        ["ssh-keyscan", "-T", str(timeout), "-p", str(port), "--", address],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout * 6,
-    )
+    knock(address, port, timeout)
+    command = ["ssh-keyscan", "-T", str(timeout), "-p", str(port), "--", address]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout * 6)
     if not best_keys(done.stdout):
         words = [line for line in done.stderr.splitlines() if not line.startswith("#")]
         said = f": {words[-1]}" if words else ""
-        raise KokError(ErrorCode.HostTimeout, f"{address}:{port} showed no SSH host key{said}", "check that sshd runs there, and --port")
+        hint = "sshd may be overloaded, or offer only old key types: ssh -v shows which"
+        raise KokError(ErrorCode.HostNotSsh, f"{address}:{port} greets as SSH, but showed no host key that kok takes{said}", hint)
     return done.stdout

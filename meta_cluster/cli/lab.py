@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meta_cluster.cli.output import Output, output_named, structured
 from meta_cluster.lab.hosts import Host
 from operators.errors import ErrorCode, KokError
+
+if TYPE_CHECKING:
+    from meta_cluster.lab.lifecycle import LabStatus
 
 app = typer.Typer(no_args_is_help=True, help="A meta cluster (kind) and hosts (containers with systemd and sshd) on this machine.")
 host_app = typer.Typer(no_args_is_help=True, help="Hosts of the lab, and what can happen to hosts.")
 app.add_typer(host_app, name="host")
 
 Name = Annotated[str, typer.Argument(help="The host's name.")]
-Output = Annotated[str, typer.Option("--output", "-o", help="wide | json | name")]
+
+
+def _status_output(word: str) -> Output:
+    return output_named(word or Output.Wide, Output.Wide, Output.Json, Output.Yaml)
+
+
+def _host_output(word: str) -> Output:
+    return output_named(word or Output.Wide)
+
+
+OutputOption = Annotated[str, typer.Option("--output", "-o", help="wide, json, yaml or name.", callback=_host_output)]
+StatusOutputOption = Annotated[str, typer.Option("--output", "-o", help="wide, json or yaml.", callback=_status_output)]
 
 
 @app.command()
@@ -48,7 +62,7 @@ def down() -> None:
 
 
 @app.command()
-def status(output: Output = "wide") -> None:
+def status(output: StatusOutputOption = "wide") -> None:
     """Show what of the lab is there.
 
     Example: kok lab status -o json
@@ -56,12 +70,24 @@ def status(output: Output = "wide") -> None:
     from meta_cluster.lab import lifecycle
 
     found = lifecycle.status()
-    if output == "json":
-        print(json.dumps(_camel(asdict(found)), indent=2))
+    if output in (Output.Json, Output.Yaml):
+        print(structured(_camel(asdict(found)), Output(output)))
         return
-    for name in ("engine", "network", "fence", "meta", "package_version"):
-        print(f"{name.split('_')[0]:<10}{getattr(found, name) or '-'}")
-    _show(list(found.hosts), output)
+    print("\n".join(status_lines(found)))
+    _show(list(found.hosts), Output.Wide)
+
+
+def status_lines(found: LabStatus) -> list[str]:
+    """What a person reads of it, without the hosts."""
+    fenced = "hosts and pods cannot reach beyond this machine" if found.fence else "-"
+    lines = {
+        "docker engine": found.engine,
+        "network": found.network,
+        "outside world": fenced,
+        "meta cluster": found.meta,
+        "package version": found.package_version,
+    }
+    return [f"{title:<17}{value or '-'}" for title, value in lines.items()]
 
 
 @app.command()
@@ -79,7 +105,7 @@ def kubeconfig() -> None:
 
 
 @host_app.command("list")
-def list_hosts(output: Output = "wide") -> None:
+def list_hosts(output: OutputOption = "wide") -> None:
     """List hosts with what a MachinePool wants to know: name, address, host key.
 
     Example: kok lab host list -o json
@@ -90,7 +116,7 @@ def list_hosts(output: Output = "wide") -> None:
 
 
 @host_app.command()
-def add(names: Annotated[list[str], typer.Argument(help="Names of the hosts.")], output: Output = "wide") -> None:
+def add(names: Annotated[list[str], typer.Argument(help="Names of the hosts.")], output: OutputOption = "wide") -> None:
     """Start hosts; those that run already are left alone.
 
     Example: kok lab host add demo-1 demo-2
@@ -103,7 +129,7 @@ def add(names: Annotated[list[str], typer.Argument(help="Names of the hosts.")],
 
 
 @host_app.command()
-def reboot(name: Name, output: Output = "wide") -> None:
+def reboot(name: Name, output: OutputOption = "wide") -> None:
     """Reboot in good order: a new boot id, the same disk."""
     from meta_cluster.lab import hosts
 
@@ -111,7 +137,7 @@ def reboot(name: Name, output: Output = "wide") -> None:
 
 
 @host_app.command()
-def kill(name: Name, output: Output = "wide") -> None:
+def kill(name: Name, output: OutputOption = "wide") -> None:
     """Cut the power; the host stays off until it is started."""
     from meta_cluster.lab import hosts
 
@@ -119,7 +145,7 @@ def kill(name: Name, output: Output = "wide") -> None:
 
 
 @host_app.command()
-def start(name: Name, output: Output = "wide") -> None:
+def start(name: Name, output: OutputOption = "wide") -> None:
     """Power on."""
     from meta_cluster.lab import hosts
 
@@ -127,7 +153,7 @@ def start(name: Name, output: Output = "wide") -> None:
 
 
 @host_app.command()
-def reinstall(name: Name, output: Output = "wide") -> None:
+def reinstall(name: Name, output: OutputOption = "wide") -> None:
     """Install the system anew: an empty disk and a new SSH host key."""
     from meta_cluster.lab import hosts, lifecycle
 
@@ -137,7 +163,7 @@ def reinstall(name: Name, output: Output = "wide") -> None:
 
 
 @host_app.command()
-def partition(name: Name, output: Output = "wide") -> None:
+def partition(name: Name, output: OutputOption = "wide") -> None:
     """Unplug the host from the network; it runs on."""
     from meta_cluster.lab import hosts
 
@@ -145,7 +171,7 @@ def partition(name: Name, output: Output = "wide") -> None:
 
 
 @host_app.command()
-def heal(name: Name, output: Output = "wide") -> None:
+def heal(name: Name, output: OutputOption = "wide") -> None:
     """Plug it in again, with its old address."""
     from meta_cluster.lab import hosts
 
@@ -173,10 +199,10 @@ def remove(name: Name) -> None:
 
 
 def _show(found: list[Host], output: str) -> None:
-    if output == "json":
-        print(json.dumps([_camel(asdict(host)) for host in found], indent=2))
+    if output in (Output.Json, Output.Yaml):
+        print(structured([_camel(asdict(host)) for host in found], Output(output)))
         return
-    if output == "name":
+    if output == Output.Name:
         print("\n".join(host.name for host in found))
         return
     wide = max([len("NAME"), *(len(host.name) for host in found)]) + 2

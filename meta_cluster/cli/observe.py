@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from meta_cluster.cli.access import Meta, clusters_in, open_business
 from meta_cluster.cli.kinds import NamedKind
-from meta_cluster.cli.output import Output
 from meta_cluster.cli.tables import CLUSTER
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import DeadlineExceeded, KubePort, Manifest, NotFound, Unreachable, WatchEventType, WatchExpired
@@ -35,14 +34,6 @@ class Found:
 
     objects: dict[str, list[Manifest]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-
-
-def output_named(word: str) -> Output:
-    """The format; KokError Usage for an unknown one."""
-    try:
-        return Output(word)
-    except ValueError:
-        raise KokError(ErrorCode.Usage, f"-o {word}: unknown output format", "one of wide, json, yaml, name") from None
 
 
 async def listed(meta: Meta, kinds: Sequence[NamedKind], query: Query) -> Found:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from meta_cluster.cli.tables import CLUSTER
+from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Manifest
 
 
@@ -18,6 +19,28 @@ class Output(StrEnum):
     Json = "json"
     Yaml = "yaml"
     Name = "name"
+
+
+EVERY = (Output.Wide, Output.Json, Output.Yaml, Output.Name)
+
+
+def output_named(word: str, *taken: Output) -> Output:
+    """The format that -o names, of those a verb takes (none given: all); empty is the table. KokError Usage, with the choices, for any other."""
+    choices = taken or EVERY
+    if not word:
+        return Output.Table
+    if word in choices:
+        return Output(word)
+    raise KokError(ErrorCode.Usage, f"-o {word}: unknown output format here", f"one of {', '.join(choices)}")
+
+
+def structured(data: object, output: Output) -> str:
+    """Plain data as JSON, or as YAML."""
+    if output is Output.Json:
+        return json.dumps(data, indent=2)
+    import yaml
+
+    return str(yaml.safe_dump(data, sort_keys=False, width=140)).rstrip()
 
 
 def cleaned(manifest: Manifest) -> Manifest:
@@ -32,11 +55,7 @@ def data_text(manifests: Sequence[Manifest], output: Output, *, single: bool) ->
     """JSON or YAML: the object itself when one was named, else a List."""
     content = [cleaned(manifest) for manifest in manifests]
     data: object = content[0] if single else {"apiVersion": "v1", "kind": "List", "items": content}
-    if output is Output.Json:
-        return json.dumps(data, indent=2)
-    import yaml
-
-    return str(yaml.safe_dump(data, sort_keys=False, width=140)).rstrip()
+    return structured(data, output)
 
 
 def name_text(manifests: Sequence[Manifest]) -> str:

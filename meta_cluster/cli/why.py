@@ -34,21 +34,11 @@ def why(
 
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import say
-    from meta_cluster.cli.observe import output_named
-    from meta_cluster.cli.output import Output
+    from meta_cluster.cli.output import Output, output_named, structured
 
-    wanted = output_named(output)
+    wanted = output_named(output, Output.Json, Output.Yaml)
     chain = run(_chain(Access(kubeconfig, context, namespace), kind, name, cluster))
-    if wanted is Output.Json:
-        import json
-
-        say(json.dumps(asdict(chain), indent=2))
-    elif wanted is Output.Yaml:
-        import yaml
-
-        say(yaml.safe_dump({**asdict(chain), "because": list(chain.because)}, sort_keys=False, width=140))
-    else:
-        say(chain.text())
+    say(structured({**asdict(chain), "because": list(chain.because)}, wanted) if wanted else chain.text())
 
 
 async def _chain(access: Access, word: str, name: str, cluster: str) -> Chain:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import aiohttp
 
+from operators.adapters.no_answer import why_no_answer
 from operators.errors import ErrorCode, KokError
 
 BLOCK = 1 << 20
@@ -47,7 +48,7 @@ class HttpArtifacts:
                 message = f"artifact {sha256[:12]} did not arrive within {deadline:.0f}s from {self._source}"
                 raise KokError(ErrorCode.Unreachable, message) from error
             except OSError as error:
-                raise KokError(ErrorCode.Unreachable, f"artifact {sha256[:12]}: {error}") from error
+                raise KokError(ErrorCode.Unreachable, f"artifact {sha256[:12]}: {why_no_answer(error)}") from error
             return target
 
     async def _get(self, sha256: str, target: Path) -> None:
@@ -88,7 +89,7 @@ class HttpArtifacts:
                 async for block in answer.content.iter_chunked(BLOCK):
                     yield block
         except aiohttp.ClientError as error:
-            raise KokError(ErrorCode.Unreachable, f"artifact {sha256[:12]} from {self._source}: {error}") from error
+            raise KokError(ErrorCode.Unreachable, f"artifact {sha256[:12]} from {self._source}: {why_no_answer(error)}") from error
 
 
 def _missing(sha256: str, source: str) -> KokError:

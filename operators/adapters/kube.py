@@ -14,7 +14,7 @@ import aiohttp
 
 from operators.adapters.kube_credentials import Credentials
 from operators.adapters.kube_kinds import Kinds
-from operators.adapters.kube_transport import OnCall, Request, Transport, error_of
+from operators.adapters.kube_transport import OnCall, Request, Transport, error_of, no_answer
 from operators.ports.kube import (
     ANY_STATE,
     DEFAULT_DEADLINE,
@@ -27,7 +27,6 @@ from operators.ports.kube import (
     Propagation,
     Ref,
     Subresource,
-    Unreachable,
     WatchEvent,
     WatchEventType,
     WatchExpired,
@@ -172,7 +171,7 @@ class KubeClient:
                 async for line in _lines(response.content):
                     yield _event(line)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unreachable(f"{self.server}: the watch of {kind} broke: {error or type(error).__name__}") from error
+            raise no_answer(self.server, error) from error
 
     async def read_path(self, path: str, *, deadline: float = DEFAULT_DEADLINE) -> str:
         """See KubePort."""

@@ -23,6 +23,7 @@ import aiohttp
 from yarl import URL
 
 from operators.adapters.kube_credentials import Credentials, TokenSource
+from operators.adapters.no_answer import mistrust, why_no_answer
 from operators.ports.kube import (
     AlreadyExists,
     Conflict,
@@ -35,6 +36,7 @@ from operators.ports.kube import (
     TooManyRequests,
     Unauthorized,
     Unreachable,
+    Untrusted,
     WatchExpired,
 )
 
@@ -106,15 +108,14 @@ class Transport:
                     raise error_of(code, body, response.headers.get("Retry-After", ""))
                 return body
         except (aiohttp.ClientError, OSError) as error:
-            raise self._no_answer(request, error) from error
+            raise self._no_answer(error) from error
         finally:
             self._on_call(request.verb, code, time.monotonic() - began)
 
-    def _no_answer(self, request: Request, error: Exception) -> KubeError:
-        words = f"{self.credentials.server} cannot be reached ({request.verb}): {error or type(error).__name__}"
+    def _no_answer(self, error: Exception) -> KubeError:
         if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError):
-            return _Disconnected(words)
-        return Unreachable(words)
+            return _Disconnected(f"{self.credentials.server} cannot be reached: {why_no_answer(error)}")
+        return no_answer(self.credentials.server, error)
 
     @asynccontextmanager
     async def open(self, request: Request, limits: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -173,6 +174,13 @@ def session_of(credentials: Credentials) -> aiohttp.ClientSession:
         raise Unauthorized(f"the certificate, key or CA for {credentials.server} is unusable: {error}") from error
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context)
     return aiohttp.ClientSession(connector=connector, proxy=credentials.proxy or None, trust_env=False)
+
+
+def no_answer(server: str, error: Exception) -> Unreachable:
+    """What a connection that failed is told as: a certificate that does not verify is another thing than a server that is away."""
+    if mistrust(error):
+        return Untrusted(f"{server} is not trusted: {why_no_answer(error)}")
+    return Unreachable(f"{server} cannot be reached: {why_no_answer(error)}")
 
 
 class _Disconnected(Unreachable):

@@ -140,7 +140,7 @@ class SimFleet:
             raise KokError(ErrorCode.HostKeyMissing, f"no host key is pinned for {target.name} ({target.address})", "kok host scan")
         host = self.hosts.get((target.address, target.port))
         if host is None or host.fault is HostFault.RefusesConnections:
-            raise KokError(ErrorCode.HostRefused, f"{where}: [Errno 111] Connect call failed")
+            raise KokError(ErrorCode.HostRefused, f"{where}: the connection was refused: nothing listens on that port")
         if host.fault is HostFault.Hangs:
             await asyncio.sleep(deadline)
             raise KokError(ErrorCode.HostTimeout, f"{where} did not answer within {deadline:.0f}s")

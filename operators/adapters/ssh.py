@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncssh
 
 from operators.adapters.host_wire import Detail, host_report_of, package_wire
+from operators.adapters.no_answer import why_no_answer
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.errors import ErrorCode, KokError
 from operators.ports.ssh import SshTarget
@@ -119,7 +121,10 @@ def _translated(error: OSError | asyncssh.Error, target: SshTarget) -> KokError:
             f"a key for {target.name} cannot be read: {error}",
             "check the SSH key Secret and spec.hosts[].hostKeys",
         )
-    return KokError(ErrorCode.HostRefused, f"{where}: {error}", f"is sshd running? ssh -p {target.port} {target.user}@{target.address}")
+    if isinstance(error, socket.gaierror):
+        return KokError(ErrorCode.HostUnresolved, f"{where}: the name {target.address} does not resolve", "correct spec.hosts[].address")
+    said = str(error) if isinstance(error, asyncssh.Error) else why_no_answer(error)
+    return KokError(ErrorCode.HostRefused, f"{where}: {said}", f"is sshd running? ssh -p {target.port} {target.user}@{target.address}")
 
 
 def _failed(done: asyncssh.SSHCompletedProcess, target: SshTarget) -> KokError:

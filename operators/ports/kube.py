@@ -230,9 +230,15 @@ class TooManyRequests(KubeError):
 
 
 class Unreachable(KubeError):
-    """No answer: refused, reset, no route, TLS that does not verify, or a 5xx of something in between."""
+    """No answer: refused, reset, no route, or a 5xx of something in between."""
 
     code_of_class = ErrorCode.Unreachable
+
+
+class Untrusted(Unreachable):
+    """Something answers there, but its certificate does not verify: nothing was sent to it."""
+
+    code_of_class = ErrorCode.CertificateUntrusted
 
 
 class DeadlineExceeded(KubeError):

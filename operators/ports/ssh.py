@@ -32,6 +32,6 @@ class SshPort(Protocol):
         """What is on the host of what is wanted, and what kok left there before. Seconds of `deadline` cover everything.
 
         Raises KokError: HostKeyMissing (none pinned), HostKeyChanged, HostRefused (connection or key refused; the last line says which),
-        HostTimeout, HostNoSudo.
+        HostTimeout, HostUnresolved, HostNoSudo.
         """
         ...

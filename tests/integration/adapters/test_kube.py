@@ -25,6 +25,7 @@ from operators.ports.kube import (
     TooManyRequests,
     Unauthorized,
     Unreachable,
+    Untrusted,
     WatchEventType,
     WatchExpired,
 )
@@ -207,8 +208,9 @@ async def test_should_not_be_known_with_a_wrong_token(kube):
 
 async def test_should_not_talk_to_a_server_it_cannot_verify(kube):
     stranger = KubeClient(Credentials(kube.server), field_manager="x")
-    with pytest.raises(Unreachable, match="certificate"):
+    with pytest.raises(Untrusted, match="its certificate does not verify: ") as refusal:
         await stranger.list(SECRET)
+    assert refusal.value.code is ErrorCode.CertificateUntrusted
     await stranger.close()
 
 

@@ -14,7 +14,7 @@ from tests.integration.machine_operator.rig import KEY, Rig, condition
 pytestmark = pytest.mark.integration
 
 FAULTS = [
-    (HostFault.RefusesConnections, "HostRefused", "Connect call failed"),
+    (HostFault.RefusesConnections, "HostRefused", "the connection was refused"),
     (HostFault.RefusesKey, "HostRefused", "Permission denied"),
     (HostFault.NoSudo, "HostNoSudo", "a password is required"),
     (HostFault.DiskFull, "HostDiskFull", "only 0 MiB of 40960 MiB are free"),
