@@ -88,6 +88,25 @@ class Deb:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgramOfDeb:
+    """One program out of a Debian package, without installing the package: this machine has the libraries it needs."""
+
+    package: str
+    path: str
+    lane: Lane = field(default=Lane.PACK, init=False)
+
+    def key(self, inputs: Inputs) -> str:
+        """Package and path; whatever version the suite has is as good."""
+        return key_from(inputs, "program-of-deb-1", SUITE, self.package, self.path)
+
+    def make(self, inputs: Inputs, work: Path) -> Path:
+        """Download the package, take the program out."""
+        deb = Deb(self.package, "").make(inputs, work)
+        run(["dpkg-deb", "-x", deb, work / "unpacked"])
+        return work / "unpacked" / self.path.lstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
 class RootFilesystem:
     """A Debian root file system as one tar, made by mmdebstrap on this machine."""
 

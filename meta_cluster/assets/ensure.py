@@ -1,6 +1,6 @@
 """`python -m meta_cluster.assets.ensure [test|NAME...]`: make assets before there is anything else to run, as the Makefile does.
 
-`test` (or nothing) means all that is not made on demand only, the lab's images included.
+Nothing means all that is not made on demand only, the lab's images included; `test` means also what the tests ask for a second opinion.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import sys
 from meta_cluster.assets.builder import Builder
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.assets.progress import say
+from meta_cluster.assets.versions import KSTATUS
 from operators.errors import KokError
+
+SECOND_OPINIONS = (f"kstatus-{KSTATUS}", "promtool")
 
 
 def main(words: list[str]) -> int:
@@ -20,6 +23,8 @@ def main(words: list[str]) -> int:
 
     assets = table() | lab_assets()
     names = [word for word in words if word != "test"] or [name for name, asset in assets.items() if not asset.on_demand]
+    if "test" in words:
+        names += SECOND_OPINIONS
     try:
         Builder(AssetsFolder(), assets).ensure(names)
     except KokError as error:

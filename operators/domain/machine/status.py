@@ -70,7 +70,8 @@ def stalled_by(step: Step, told: str | KokError) -> ErrorCode | None:
 
 
 def _summary(view: MachineView, step: Step, told: str | KokError, words: str) -> Iterator[Observed]:
-    ready, stalled = is_open(view, step), stalled_by(step, told)
+    stalled = stalled_by(step, told)
+    ready = stalled is None and is_open(view, step)
     reason = stalled.value if stalled else step.rung.value
     yield Observed("Ready", ready, reason, words)
     resting = isinstance(step, Done) or stalled is not None or step.rung in (Rung.Paused, Rung.Decommissioned)

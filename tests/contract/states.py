@@ -1,0 +1,68 @@
+"""Sample states of every kind that has Ready, as the real status functions show them: every view of the ladders' tables, and what time does to them.
+
+Each is a whole object as an API server would serve it. Called by the tests that ask others (kstatus, Argo CD, kubectl) what they make of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from operators.api import Resource
+from operators.domain.machine.ladder import next_step as next_machine_step
+from operators.domain.machine.pool_ladder import next_pool_step
+from operators.domain.machine.pool_status import pool_status_of
+from operators.domain.machine.status import machine_status_of
+from operators.domain.plane.ladder import next_step as next_plane_step
+from operators.domain.plane.status import status_of
+from operators.errors import ErrorCode, KokError
+from tests.unit.operators.domain.machine import test_ladder as machines
+from tests.unit.operators.domain.machine import test_pool_ladder as pools
+from tests.unit.operators.domain.plane import test_ladder as planes
+
+State = tuple[str, dict[str, Any]]
+FAILED = KokError(ErrorCode.HostNoSudo, "m1: sudo asks for a password", "allow it")
+
+
+def _clusters() -> Iterator[State]:
+    for name, view, *_ in planes.TABLE:
+        yield f"Cluster {name}", view.cluster.manifest() | {"status": status_of(view, next_plane_step(view), None)}
+
+
+def _pools() -> Iterator[State]:
+    for name, view, *_ in pools.TABLE:
+        yield f"MachinePool {name}", _with(view.pool, pool_status_of(view, next_pool_step(view), ""))
+
+
+def _machines() -> Iterator[State]:
+    for name, view, *_ in machines.TABLE:
+        if machine := view.business.machine:
+            yield f"Machine {name}", _with(machine, machine_status_of(view, next_machine_step(view), ""))
+            yield f"Machine {name}, and the act failed", _with(machine, machine_status_of(view, next_machine_step(view), FAILED))
+
+
+def _with(resource: Resource, status: Any) -> dict[str, Any]:
+    return resource.manifest() | {"status": status.model_dump(mode="json", by_alias=True, exclude_none=True)}
+
+
+def _later(state: State) -> Iterator[State]:
+    """The same object as it is, after an edit that nobody saw yet, while it is being deleted, and before its first status."""
+    name, shown = state
+    shown = copy.deepcopy(shown)
+    shown["metadata"].setdefault("generation", 1)
+    shown["metadata"]["generation"] = max(1, shown["metadata"]["generation"])
+    shown["status"]["observedGeneration"] = shown["metadata"]["generation"]
+    yield name, shown
+    edited, leaving, new = (copy.deepcopy(shown) for _ in range(3))
+    edited["metadata"]["generation"] += 1
+    leaving["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+    new["status"] = {"observedGeneration": -1}  # the default of the schema
+    yield f"{name}, edited", edited
+    yield f"{name}, deleted", leaving
+    yield f"{name}, new", new
+
+
+def sample_states() -> list[State]:
+    """All of them, with a name that says where each comes from."""
+    return [state for first in (*_clusters(), *_pools(), *_machines()) for state in _later(first)]
