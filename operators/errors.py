@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     ArtifactMismatch = "ArtifactMismatch"
     AssetUnavailable = "AssetUnavailable"
     BudgetDenied = "BudgetDenied"
+    CanarySick = "CanarySick"
     CatalogueInvalid = "CatalogueInvalid"
     CertificateUntrusted = "CertificateUntrusted"
     ClusterConflict = "ClusterConflict"
@@ -54,12 +55,14 @@ class ErrorCode(StrEnum):
     PackageConflict = "PackageConflict"
     SecretInvalid = "SecretInvalid"
     SecretMissing = "SecretMissing"
+    SelectorEmpty = "SelectorEmpty"
     TemplateInvalid = "TemplateInvalid"
     Timeout = "Timeout"
     TooManyRequests = "TooManyRequests"
     Unauthorized = "Unauthorized"
     Unreachable = "Unreachable"
     Usage = "Usage"
+    VersionBad = "VersionBad"
     WatchExpired = "WatchExpired"
 
 

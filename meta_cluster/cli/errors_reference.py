@@ -52,6 +52,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "the risk centre said no: a limit is reached, or something about the request is unclear",
         "the message says which limit and who holds it; it is asked again by itself when a slot may be free",
     ),
+    E.CanarySick: Entry(
+        "a Cluster that a rollout names as a canary was not healthy before the change, so it could not show what the change does",
+        "mend the cluster, or make the rollout with another canary",
+    ),
     E.CatalogueInvalid: Entry(
         "package data that came with this release cannot be read, or something refers to a part of it that is not there",
         "install kok again; in a checkout, correct the file that the message names",
@@ -199,6 +203,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "a Secret that is needed is not there (yet)",
         "create it in the namespace that the message names, or wait for the operator that makes it",
     ),
+    E.SelectorEmpty: Entry(
+        "the selector of a rollout matches no Cluster, or not the one that a stage names; an empty selector selects nothing",
+        "compare the labels: kubectl get clusters.kok.dev -A --show-labels",
+    ),
     E.TemplateInvalid: Entry(
         "a template of the plane or of a package could not be filled in",
         "the message names template and variable; correct the package version, under a new name",
@@ -220,6 +228,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "check the address in the kubeconfig, and that the cluster runs (for the lab: kok lab status)",
     ),
     E.Usage: Entry("", ""),
+    E.VersionBad: Entry(
+        "an earlier rollout found this package version bad and took it back; it is not rolled out again",
+        "make a new package version; what was found is in kok rollout history",
+    ),
     E.WatchExpired: Entry(
         "a watch was too old to go on",
         "nothing: it is listed again by itself",

@@ -1,0 +1,297 @@
+"""FleetRollout: one change, carried out over many clusters in stages, judged after each. Rules: docs/architecture.md, "Rollouts"."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from operators.api.base import (
+    LIST_SET,
+    Column,
+    Conditions,
+    DnsLabel,
+    DnsName,
+    KindInfo,
+    Model,
+    ObservedGeneration,
+    Resource,
+    Scope,
+    Text,
+    Timestamp,
+    cel,
+    list_map,
+    rules,
+)
+
+LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$", max_length=317)]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$", max_length=63)]
+ClusterKey = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z]([-a-z0-9]{0,30}[a-z0-9])?$",
+        min_length=3,
+        max_length=96,
+    ),
+]
+"""A Cluster as namespace/name."""
+Percent = Annotated[int, Field(ge=1, le=100)]
+Seconds = Annotated[int, Field(ge=0, le=7 * 86400)]
+
+
+class Mode(StrEnum):
+    """Run does it; Plan only answers what it would do."""
+
+    Run = "Run"
+    Plan = "Plan"
+
+
+class OnFail(StrEnum):
+    """What a failed stage leads to."""
+
+    Rollback = "Rollback"
+    """What was changed goes back to what it had, by itself."""
+    Pause = "Pause"
+    """Nothing more is changed until a person decides."""
+
+
+class Order(StrEnum):
+    """A person's order to a rollout that was started; legal in every state."""
+
+    Go = "Go"
+    Pause = "Pause"
+    """The member in hand is finished, nothing new starts."""
+    Abort = "Abort"
+    """Stop, and take back what this rollout changed."""
+    Undo = "Undo"
+    """As Abort, also when the rollout has already ended."""
+
+
+class Change(Model):
+    """What the members get."""
+
+    cluster_package_version: DnsName
+    """The ClusterPackageVersion that every member gets."""
+
+
+class MemberSelector(Model):
+    """Which Clusters. A Cluster must match every part that is given; nothing given selects nothing."""
+
+    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = Field(default_factory=dict)
+    """Labels that a Cluster carries, all of them."""
+    clusters: Annotated[tuple[ClusterKey, ...], Field(max_length=500, json_schema_extra=LIST_SET)] = ()
+    """Clusters by namespace/name."""
+
+
+class Stage(Model):
+    """Members that are changed before the next ones, and what has to hold before those."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "[has(self.clusters) && self.clusters.size() > 0, has(self.percent), has(self.rest) && self.rest].filter(x, x).size() == 1",
+                "a stage names exactly one of clusters, percent and rest",
+            )
+        )
+    )
+
+    name: DnsLabel
+    """As it is shown and approved."""
+    clusters: Annotated[tuple[ClusterKey, ...], Field(max_length=100, json_schema_extra=LIST_SET)] = ()
+    """Canaries, by namespace/name."""
+    percent: Percent | None = None
+    """Until this share of all members is changed, rounded down, at least one."""
+    rest: bool = False
+    """All that are left."""
+    max_parallel: Annotated[int, Field(ge=1, le=100)] = 1
+    """Members that are in the hands of this stage at once."""
+    soak_seconds: Seconds = 600
+    """How long the stage is watched after its last member is healthy."""
+    failures_allowed: Annotated[int, Field(ge=0, le=100)] = 0
+    """Failed members that do not fail the stage."""
+    approval: bool = False
+    """Whether a person has to say yes before it starts."""
+    member_deadline_seconds: Annotated[int, Field(ge=30, le=86400)] = 1800
+    """From a member's authorisation until it must be healthy at the new version."""
+
+
+class Metric(Model):
+    """A business metric from Prometheus, as two counters: judged by counts, never by a ready-made ratio."""
+
+    name: DnsLabel
+    """As it is shown."""
+    good: Annotated[str, Field(min_length=1, max_length=2048)]
+    """Query for the number of good events in the window; `{{cluster}}`, `{{namespace}}` and `{{window}}` are filled in."""
+    total: Annotated[str, Field(min_length=1, max_length=2048)]
+    """Query for the number of all events in the window."""
+    floor: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """A ratio below this fails by itself."""
+    margin: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """How much worse than the control the change may make it."""
+    min_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 30
+    """Fewer events than this decide nothing."""
+    empty_means_zero: bool = False
+    """Whether an empty answer is a zero; otherwise it holds the rollout."""
+
+
+class Analysis(Model):
+    """How stages are judged. kok's own pod-creation probe always counts."""
+
+    metrics: Annotated[tuple[Metric, ...], Field(max_length=16, json_schema_extra=list_map("name"))] = ()
+    """Business metrics beside the probe."""
+    window_seconds: Annotated[int, Field(ge=60, le=86400)] = 300
+    """Length of the windows that are compared."""
+    probe_floor: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """A pod-creation success ratio below this fails by itself."""
+    hold_deadline_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 900
+    """After so long without data a person is called."""
+
+
+class Window(Model):
+    """When new members may be started: from each time the cron expression names, for so long."""
+
+    cron: Annotated[str, Field(min_length=9, max_length=128)]
+    """Five fields, for example `0 22 * * 1-5`."""
+    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = "UTC"
+    """An IANA name, for example Europe/Berlin; daylight saving is followed."""
+    duration_seconds: Annotated[int, Field(ge=60, le=7 * 86400)]
+    """How long it stays open."""
+
+
+class DomainLimit(Model):
+    """At most so many members of one failure domain at once."""
+
+    label: LabelKey
+    """Label of the Cluster whose value names its domain."""
+    max_parallel: Annotated[int, Field(ge=1, le=100)] = 1
+    """Members of one domain that are in hand at once."""
+
+
+class FleetRolloutSpec(Model):
+    """The change, its members, its stages; only `order`, `approvals`, `acceptedFailures` and `windows` may be edited after it was started."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.change == oldSelf.change && self.selector == oldSelf.selector && self.stages == oldSelf.stages "
+                "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail",
+                "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures and windows may be edited)",
+            ),
+            cel(
+                "self.stages.filter(s, has(s.rest) && s.rest).size() <= 1 && (!self.stages.exists(s, has(s.rest) && s.rest) "
+                "|| (has(self.stages[self.stages.size() - 1].rest) && self.stages[self.stages.size() - 1].rest))",
+                "rest comes once, as the last stage",
+            ),
+            cel(
+                "(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.clusters) && self.selector.clusters.size() > 0)",
+                "an empty selector selects nothing; give selector.matchLabels or selector.clusters",
+                field=".selector",
+            ),
+        )
+    )
+
+    change: Change
+    """What the members get."""
+    selector: MemberSelector
+    """Which Clusters."""
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=20, json_schema_extra=list_map("name"))]
+    """In this order."""
+    analysis: Analysis = Analysis()
+    """How stages are judged."""
+    windows: Annotated[tuple[Window, ...], Field(max_length=16)] = ()
+    """When new members may be started; none means always."""
+    per_domain: DomainLimit | None = None
+    """Limit per failure domain."""
+    on_fail: OnFail = OnFail.Rollback
+    """What a failed stage leads to."""
+    mode: Mode = Mode.Run
+    """Run, or Plan: only say what would be done."""
+    order: Order = Order.Go
+    """A person's order; legal in every state."""
+    approvals: Annotated[tuple[DnsLabel, ...], Field(max_length=20, json_schema_extra=LIST_SET)] = ()
+    """Stages that a person said yes to."""
+    accepted_failures: Annotated[tuple[DnsLabel, ...], Field(max_length=20, json_schema_extra=LIST_SET)] = ()
+    """Failed stages after which a person said to go on (with onFail: Pause)."""
+
+
+class MemberPhase(StrEnum):
+    """Where one member stands."""
+
+    Waiting = "Waiting"
+    InHand = "InHand"
+    Healthy = "Healthy"
+    Failed = "Failed"
+    GoingBack = "GoingBack"
+    Back = "Back"
+    Skipped = "Skipped"
+
+
+class MemberStatus(Model):
+    """One line per member that is in hand or in trouble."""
+
+    cluster: ClusterKey
+    """namespace/name."""
+    stage: Annotated[str, Field(max_length=63)] = ""
+    phase: MemberPhase
+    message: Text = ""
+    """Why."""
+
+
+class StageStatus(Model):
+    """One line per stage."""
+
+    name: DnsLabel
+    members: Annotated[int, Field(ge=0)] = 0
+    healthy: Annotated[int, Field(ge=0)] = 0
+    failed: Annotated[int, Field(ge=0)] = 0
+    verdict: Annotated[str, Field(max_length=16)] = ""
+    """PASS, FAIL, HOLD, INCONCLUSIVE; empty while it is not judged."""
+    message: Text = ""
+    """The numbers behind the verdict, or what it waits for."""
+
+
+class FleetRolloutStatus(Model):
+    """What was observed; displays only."""
+
+    observed_generation: ObservedGeneration = 0
+    """metadata.generation this was derived from."""
+    phase: Annotated[str, Field(max_length=32)] = ""
+    """Planned, Running, Soaking, Holding, Paused, RollingBack, Good, Bad, Aborted."""
+    message: Text = ""
+    """The reason of the last step, one sentence."""
+    revision: Annotated[str, Field(max_length=64)] = ""
+    """Digest of the frozen plan."""
+    stages: Annotated[tuple[StageStatus, ...], Field(max_length=20, json_schema_extra=list_map("name"))] = ()
+    """One line per stage."""
+    members: Annotated[tuple[MemberStatus, ...], Field(max_length=200, json_schema_extra=list_map("cluster"))] = ()
+    """Members in hand, failed or skipped; at most 200."""
+    total: Annotated[int, Field(ge=0)] = 0
+    """Members in the plan."""
+    changed: Annotated[int, Field(ge=0)] = 0
+    """Members that were changed and are healthy."""
+    started_at: Timestamp | None = None
+    ended_at: Timestamp | None = None
+    conditions: Conditions = ()
+    """Ready, Reconciling, Stalled."""
+
+
+class FleetRollout(Resource):
+    """One change over many Clusters, in stages, judged after each, taken back by itself when it is bad."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="fleetrollouts",
+        short=("fro",),
+        scope=Scope.Cluster,
+        columns=(
+            Column("To", ".spec.change.clusterPackageVersion"),
+            Column("Phase", ".status.phase"),
+            Column("Changed", ".status.changed", "integer"),
+            Column("Total", ".status.total", "integer"),
+            Column("Message", ".status.message", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+    kind: Literal["FleetRollout"] = "FleetRollout"
+    spec: FleetRolloutSpec
+    status: FleetRolloutStatus | None = None

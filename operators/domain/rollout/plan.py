@@ -1,0 +1,155 @@
+"""Which members, in which order, in which stage: made once, frozen, never widened silently. Pure; the frozen plan is kept as a journal.
+
+Order is the hash of (rollout uid, member), the same after every restart. A member that was unhealthy before is skipped and listed, not blamed on
+the change; a sick canary is refused. Rules: docs/architecture.md, "Rollouts".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from operators.api.rollout import FleetRollout, MemberSelector, Stage
+from operators.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A Cluster as it was when the plan was made. `key` is namespace/name."""
+
+    key: str
+    version: str
+    """The authorised package version; empty before the first authorisation."""
+    labels: Mapping[str, str]
+    trouble: str = ""
+    """Why it is not healthy; empty when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMember:
+    """One member of the plan, and what it had."""
+
+    key: str
+    origin: str
+    """The package version it goes back to."""
+    domain: str = ""
+    """Value of the failure domain's label."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A stage with its members in order."""
+
+    name: str
+    members: tuple[PlannedMember, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenPlan:
+    """What a rollout will do. `skipped`: member -> why it is left alone."""
+
+    to: str
+    stages: tuple[PlannedStage, ...]
+    skipped: Mapping[str, str]
+
+    @property
+    def members(self) -> tuple[PlannedMember, ...]:
+        """All members, in the order of their turn."""
+        return tuple(member for stage in self.stages for member in stage.members)
+
+    @property
+    def revision(self) -> str:
+        """Digest of all of it."""
+        return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def document(self) -> dict[str, object]:
+        """As JSON; `plan_of` reads it back."""
+        return {"to": self.to, "stages": [asdict(stage) for stage in self.stages], "skipped": dict(self.skipped)}
+
+
+def plan_of(document: Mapping[str, object]) -> FrozenPlan:
+    """The plan that `FrozenPlan.document` wrote."""
+    stages: list[Mapping[str, object]] = document["stages"]  # type: ignore[assignment]
+    made = tuple(PlannedStage(str(each["name"]), tuple(PlannedMember(**one) for one in each["members"])) for each in stages)  # type: ignore[attr-defined]
+    return FrozenPlan(str(document["to"]), made, dict(document["skipped"]))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why no plan is made; nothing was touched."""
+
+    code: ErrorCode
+    reason: str
+
+
+def freeze(rollout: FleetRollout, candidates: Iterable[Candidate], *, bad_versions: Sequence[str] = ()) -> FrozenPlan | Refused:
+    """The plan of a rollout over these Clusters. `bad_versions`: package versions that an earlier rollout found bad."""
+    to = rollout.spec.change.cluster_package_version
+    if to in bad_versions:
+        return Refused(ErrorCode.VersionBad, f"{to} was found bad by an earlier rollout; make a new version")
+    chosen = {each.key: each for each in candidates if selects(rollout.spec.selector, each)}
+    if not chosen:
+        return Refused(ErrorCode.SelectorEmpty, "the selector matches no Cluster")
+    if refusal := _canaries_refused(rollout.spec.stages, chosen):
+        return refusal
+    skipped = {key: why for key, each in chosen.items() if (why := _skipped(each, to))}
+    order = sorted((key for key in chosen if key not in skipped), key=lambda key: place(rollout.metadata.uid, key))
+    domain = rollout.spec.per_domain.label if rollout.spec.per_domain else ""
+    members = {key: PlannedMember(key, chosen[key].version, chosen[key].labels.get(domain, "") if domain else "") for key in order}
+    stages, left = _staged(rollout.spec.stages, members)
+    skipped |= dict.fromkeys(left, "no stage covers it (there is no stage with rest: true)")
+    return FrozenPlan(to, stages, dict(sorted(skipped.items())))
+
+
+def selects(selector: MemberSelector, candidate: Candidate) -> bool:
+    """Whether a Cluster matches every part that is given; nothing given selects nothing."""
+    if not selector.match_labels and not selector.clusters:
+        return False
+    by_label = all(candidate.labels.get(key) == value for key, value in selector.match_labels.items())
+    return by_label and (not selector.clusters or candidate.key in selector.clusters)
+
+
+def place(uid: str, key: str) -> str:
+    """The member's place in the order: a hash, so that the same clusters are not always first."""
+    return hashlib.sha256(f"{uid}/{key}".encode()).hexdigest()
+
+
+def _skipped(candidate: Candidate, to: str) -> str:
+    if candidate.trouble:
+        return f"unhealthy before the change: {candidate.trouble}"
+    if not candidate.version:
+        return "not created yet"
+    return "is at this version already" if candidate.version == to else ""
+
+
+def _canaries_refused(stages: Sequence[Stage], chosen: Mapping[str, Candidate]) -> Refused | None:
+    for stage in stages:
+        for key in stage.clusters:
+            if key not in chosen:
+                return Refused(ErrorCode.SelectorEmpty, f"stage {stage.name} names Cluster {key}, which the selector does not match")
+            if trouble := chosen[key].trouble:
+                return Refused(ErrorCode.CanarySick, f"stage {stage.name} names Cluster {key}, which is not healthy: {trouble}")
+    return None
+
+
+def _staged(stages: Sequence[Stage], members: Mapping[str, PlannedMember]) -> tuple[tuple[PlannedStage, ...], list[str]]:
+    """Members dealt out to stages; those named come out of the order first, so a percentage never takes a later stage's canary."""
+    named = {key for stage in stages for key in stage.clusters}
+    queue = [key for key in members if key not in named]
+    made: list[PlannedStage] = []
+    for stage in stages:
+        done = sum(len(each.members) for each in made)
+        if stage.clusters:
+            keys = [key for key in stage.clusters if key in members and all(key != one.key for each in made for one in each.members)]
+        else:
+            count = len(queue) if stage.rest else _share(stage.percent or 0, len(members), done)
+            keys, queue = queue[:count], queue[count:]
+        made.append(PlannedStage(stage.name, tuple(members[key] for key in keys)))
+    return tuple(made), queue
+
+
+def _share(percent: int, total: int, done: int) -> int:
+    """How many more until `percent` of all are changed: rounded down, at least one."""
+    return max(1, total * percent // 100 - done)

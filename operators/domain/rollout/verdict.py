@@ -1,0 +1,171 @@
+"""Is a change bad? From counts before and after it, of what was changed (canary) and of what was not yet (control). Pure; no clock, no client.
+
+Before/after alone is confounded by the time of day, so what is judged is (canary after - before) - (control after - before), the difference in
+differences. FAIL needs a margin, a one-sided test and enough samples, or a ratio below its floor that the control does not share. No data is
+neither success nor failure: it holds. Rules: docs/architecture.md, "Verdicts".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+SURE = 0.01
+"""One-sided p-value below which a difference is no accident."""
+
+
+class Judgement(StrEnum):
+    """What follows from the numbers; the order of severity is FAIL, HOLD, INCONCLUSIVE, PASS."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    HOLD = "HOLD"
+    """No data, or something that is not this change: no advance, no rollback."""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """Too few samples: more are needed."""
+
+
+SEVERITY = (Judgement.FAIL, Judgement.HOLD, Judgement.INCONCLUSIVE, Judgement.PASS)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Good events and all events of one window."""
+
+    good: int
+    total: int
+
+    @property
+    def ratio(self) -> float:
+        """Share of good events; 1 when there were none."""
+        return self.good / self.total if self.total else 1.0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(self.good + other.good, self.total + other.total)
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """Why there are no counts: the provider's error, a warning, NaN, stale samples, a vanished series."""
+
+    reason: str
+
+
+Reading = Counts | NoData
+NOTHING = Counts(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One metric's readings. `control` parts are empty counts when every member is changed already."""
+
+    metric: str
+    before: Reading
+    after: Reading
+    control_before: Reading = NOTHING
+    control_after: Reading = NOTHING
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All four."""
+        return self.before, self.after, self.control_before, self.control_after
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a metric is bad. Ratios are shares of good events, between 0 and 1."""
+
+    floor: float
+    margin: float
+    min_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judgement with the sentence that carries its numbers. `leans_bad`: worse by the margin, though not surely."""
+
+    judgement: Judgement
+    sentence: str
+    leans_bad: bool = False
+
+
+def judge(evidence: Evidence, limits: Limits) -> Verdict:
+    """The verdict on one metric."""
+    for reading in evidence.readings:
+        if isinstance(reading, NoData):
+            return Verdict(Judgement.HOLD, f"{evidence.metric}: no data ({reading.reason})")
+    before, after, control_before, control_after = (one for one in evidence.readings if isinstance(one, Counts))
+    has_control = min(control_before.total, control_after.total) >= limits.min_samples
+    numbers = _numbers(evidence.metric, before, after, control_before, control_after)
+    if after.total < limits.min_samples:
+        return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, at least {limits.min_samples} are needed")
+    if after.ratio < limits.floor:
+        return _below_floor(numbers, limits, control_after if has_control else None)
+    if before.total < limits.min_samples:
+        return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
+    change = difference(before, after, *((control_before, control_after) if has_control else ()))
+    return _compared(numbers, change, limits)
+
+
+def _below_floor(numbers: str, limits: Limits, control: Counts | None) -> Verdict:
+    if control is not None and control.ratio < limits.floor:
+        return Verdict(Judgement.HOLD, f"{numbers}: below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change")
+    return Verdict(Judgement.FAIL, f"{numbers}: below its floor {limits.floor:.2%}", leans_bad=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How the ratio moved, less how the control's moved; `p_worse`: how likely such a fall is when nothing is wrong."""
+
+    value: float
+    p_worse: float
+
+
+def difference(before: Counts, after: Counts, control_before: Counts = NOTHING, control_after: Counts = NOTHING) -> Difference:
+    """The difference in differences with its one-sided p-value.
+
+    A normal approximation with one good and one bad event added to every count (Agresti & Caffo 2000), so that small and perfect counts have a
+    variance too. Without a control the plain difference.
+    """
+    pairs = [(after, 1), (before, -1)]
+    if control_before.total and control_after.total:
+        pairs += [(control_after, -1), (control_before, 1)]
+    value = sum(sign * counts.ratio for counts, sign in pairs)
+    smooth = [((counts.good + 1) / (counts.total + 2), counts.total + 2, sign) for counts, sign in pairs]
+    shift = sum(sign * ratio for ratio, _, sign in smooth)
+    deviation = math.sqrt(sum(ratio * (1 - ratio) / size for ratio, size, _ in smooth))
+    return Difference(value, 0.5 * math.erfc(-shift / deviation / math.sqrt(2)))
+
+
+def _compared(numbers: str, change: Difference, limits: Limits) -> Verdict:
+    words = f"{numbers}: {change.value:+.2%} against the control"
+    if change.value >= -limits.margin:
+        return Verdict(Judgement.PASS, words)
+    if change.p_worse < SURE:
+        return Verdict(Judgement.FAIL, f"{words}, more than {limits.margin:.2%} worse (p={change.p_worse:.1e})", leans_bad=True)
+    return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely (p={change.p_worse:.2f})", leans_bad=True)
+
+
+def _numbers(metric: str, before: Counts, after: Counts, control_before: Counts, control_after: Counts) -> str:
+    control = f" (control {control_before.ratio:.2%} -> {control_after.ratio:.2%})" if control_after.total else " (no control)"
+    return f"{metric} {before.ratio:.2%} -> {after.ratio:.2%}{control}, n={after.total}"
+
+
+def judge_all(evidence: Iterable[Evidence], limits: Mapping[str, Limits], *, sick: str = "") -> Verdict:
+    """The verdict on a stage: the worst one, with every metric's numbers in the sentence. `sick`: what ails the changed components, if anything.
+
+    Two independent bad signs fail at once, even when neither does so alone.
+    """
+    verdicts = [judge(one, limits[one.metric]) for one in evidence]
+    if sick:
+        verdicts.append(Verdict(Judgement.INCONCLUSIVE, sick, leans_bad=True))
+    if not verdicts:
+        return Verdict(Judgement.HOLD, "nothing was measured")
+    sentence = "; ".join(one.sentence for one in verdicts)
+    bad_signs = sum(one.leans_bad for one in verdicts)
+    if bad_signs >= 2:
+        return Verdict(Judgement.FAIL, f"{bad_signs} bad signs: {sentence}", leans_bad=True)
+    worst = min((one.judgement for one in verdicts), key=SEVERITY.index)
+    return Verdict(worst, sentence, leans_bad=bad_signs > 0)
