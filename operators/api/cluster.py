@@ -23,6 +23,7 @@ from operators.api.base import (
     list_map,
     rules,
 )
+from operators.api.pending import PendingSum
 
 CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/([0-9]|[12][0-9]|3[0-2])$"
 Cidr = Annotated[
@@ -283,6 +284,8 @@ class ClusterStatus(Model):
     """Machines of this cluster."""
     machines_ready: Annotated[int, Field(ge=0)] = 0
     """Machines open to pods."""
+    pending: PendingSum = ()
+    """Changes of machines that are still to come, over all pools."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled and one per stage."""
 

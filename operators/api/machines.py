@@ -24,7 +24,7 @@ from operators.api.base import (
     list_map,
     rules,
 )
-from operators.api.packages import Effect
+from operators.api.pending import Effect, PendingChange, PendingSum
 
 HostKey = Annotated[str, Field(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+={0,2}$", max_length=1024)]
 LABEL_KEY = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
@@ -229,24 +229,6 @@ class GateCount(Model):
     """Machines that still take pods although it does not hold: they are closed one after the other, as budgets allow."""
 
 
-class PendingChanges(Model):
-    """One change that is still to come, and how many hosts it concerns."""
-
-    component: DnsLabel
-    """What changes."""
-    from_: Annotated[str, Field(alias="from", max_length=253)] = ""
-    """MachinePackageVersion that is there; empty: none."""
-    to: Annotated[str, Field(max_length=253)] = ""
-    """MachinePackageVersion that is wanted; empty: it is removed."""
-    effect: Effect
-    """The worst that it does to the pods of one of them."""
-    hosts: Annotated[int, Field(ge=1)] = 1
-    """How many hosts."""
-
-
-PendingSum = Annotated[tuple[PendingChanges, ...], Field(max_length=64)]
-
-
 class MachinePoolStatus(Model):
     """Displays only."""
 
@@ -299,7 +281,7 @@ class HostRelease(Model):
     reason: Text = ""
     """Why, one sentence."""
     before: PackageNames = ()
-    """What it was authorised for before, while that was never finished with; empty for a new host."""
+    """What it was authorised for before this; empty for a new host."""
     opened_at: Timestamp | None = None
     """When the host was first found in service with exactly these packages; absent: not yet."""
 
@@ -398,21 +380,6 @@ class ObservedPackage(Model):
     """What making it match will do to the host's pods."""
     difference: Text = ""
     """The first thing that differs."""
-
-
-class PendingChange(Model):
-    """One change of this host that is still to come: what the pool wishes beside what is there."""
-
-    component: DnsLabel
-    """What changes."""
-    from_: Annotated[str, Field(alias="from", max_length=253)] = ""
-    """MachinePackageVersion that is there completely; empty: none."""
-    to: Annotated[str, Field(max_length=253)] = ""
-    """MachinePackageVersion that is wanted; empty: it is removed."""
-    effect: Effect
-    """What the change does to the host's pods."""
-    waits: Text = ""
-    """Why it is not done yet; empty: it is authorised."""
 
 
 class Repair(Model):

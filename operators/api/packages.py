@@ -24,6 +24,7 @@ from operators.api.base import (
     rules,
 )
 from operators.api.cluster import Flags
+from operators.api.pending import Effect as Effect
 
 Image = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:/@-]*[a-z0-9]$", min_length=1, max_length=255)]
 SemVer = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+~][0-9A-Za-z.~+-]+)?$", max_length=64)]
@@ -137,17 +138,6 @@ class ClusterPackageVersion(Resource):
     )
     kind: Literal["ClusterPackageVersion"] = "ClusterPackageVersion"
     spec: ClusterPackageVersionSpec
-
-
-class Effect(StrEnum):
-    """What a change does to the pods of a host, in rising order of pain."""
-
-    NoEffect = "None"
-    Reload = "Reload"
-    Restart = "Restart"
-    Drain = "Drain"
-    Reboot = "Reboot"
-    Reinstall = "Reinstall"
 
 
 class DeliveryMethod(StrEnum):
