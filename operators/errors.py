@@ -61,6 +61,7 @@ class ErrorCode(StrEnum):
     TooManyRequests = "TooManyRequests"
     Unauthorized = "Unauthorized"
     Unreachable = "Unreachable"
+    UpgradeRefused = "UpgradeRefused"
     Usage = "Usage"
     VersionBad = "VersionBad"
     WatchExpired = "WatchExpired"

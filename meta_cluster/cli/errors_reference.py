@@ -227,6 +227,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "there is no way to the server: the connection is refused, broken off or not answered, or its name does not resolve",
         "check the address in the kubeconfig, and that the cluster runs (for the lab: kok lab status)",
     ),
+    E.UpgradeRefused: Entry(
+        "there is no allowed way from the package version that a cluster has to the one it wishes: Kubernetes' skew policy, its kubelets or etcd's own rules forbid it",
+        "the message names the nearest package version that is allowed; wish that one, or put the old value back",
+    ),
     E.Usage: Entry("", ""),
     E.VersionBad: Entry(
         "an earlier rollout found this package version bad and took it back; it is not rolled out again",

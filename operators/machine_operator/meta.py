@@ -12,8 +12,8 @@ from operators.api.cluster import Cluster, ClusterRelease, EndpointType
 from operators.api.machines import HostClaim, HostRelease, MachinePool, MachinePoolRelease
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
 from operators.api.risk import Decision, OperationGrant
-from operators.domain.machine.gates import parse_time
 from operators.domain.machine.render import ClusterFacts
+from operators.domain.machine.times import parse_time
 from operators.domain.machine.view import ClusterState, HeldGrant
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
@@ -82,7 +82,7 @@ class Meta:
         found = self._cache.get(kinds.CLUSTER_RELEASE.ref(self._identity.cluster, self._identity.namespace))
         if found is None:
             return None
-        version = ClusterRelease.parse(found).spec.current.package_version
+        version = ClusterRelease.parse(found).spec.machines_package
         package = self._cache.get(kinds.CPV.ref(version))
         if package is None:
             message = f"ClusterPackageVersion {version}, which is released, is not in the meta cluster"

@@ -50,7 +50,6 @@ def mpv(title: str, path: str, bad: Any, says: str, good: Any, *, stored: bool =
     return Refusal(title, "MachinePackageVersion", "example-1.0.0-sample", path, bad, says, good, stored)
 
 
-UPGRADE = "does not upgrade them yet"
 NEVER = "a package version never changes"
 
 REFUSALS = (
@@ -72,7 +71,7 @@ REFUSALS = (
     cluster("too few pod addresses", "spec.network", {"podCIDR": "10.30.0.0/25"}, "every node takes a /24", {"podCIDR": "10.30.0.0/24"}),
     cluster("too few services", "spec.network", {"serviceCIDR": "10.97.0.0/29"}, "between /12 and /28", {"serviceCIDR": "10.97.0.0/28"}),
     cluster("another network later", "spec.network.domain", "other.local", "cannot change", "cluster.local", stored=True),
-    cluster("an upgrade by edit", "spec.packageVersion", "kubernetes-1.36.0-r1", UPGRADE, "kubernetes-1.35.4-r1", stored=True),
+    cluster("a soak without end", "spec.upgrade", {"soakSeconds": 604801}, "less than or equal to 604800", {"soakSeconds": 604800}),
     cluster("no package version", "spec.packageVersion", ABSENT, "spec.packageVersion: Required value", "kubernetes-1.35.4-r2"),
     cluster("a NodePort without a host", "spec.endpoint.host", ABSENT, "endpoint.host is required", "api.example"),
     cluster("a NodePort outside the range", "spec.endpoint.port", 6443, "between 30000 and 32767", 32767),
