@@ -104,6 +104,7 @@ def manifest_of(request: GrantRequest, attempt: int) -> Manifest:
         "requester": request.requester,
         "workflow": request.workflow,
         "step": request.step,
+        "purpose": request.purpose.value,
         "attempt": attempt,
         "reason": request.reason[:1024],
         "ttlSeconds": request.ttl_seconds,

@@ -1,6 +1,7 @@
 """The kinds of kok as pydantic models, and the CRDs made from them (`schema`). No logic beyond what one object can know of itself."""
 
 from operators.api.base import API_VERSION, GROUP, VERSION, Condition, ConditionStatus, KindInfo, Model, ObjectMeta, Resource, Scope
+from operators.api.budgets import OperationBudget
 from operators.api.cluster import Cluster, ClusterRelease
 from operators.api.machines import HostClaim, Machine, MachinePool, MachinePoolRelease
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
@@ -16,6 +17,7 @@ KINDS: tuple[type[Resource], ...] = (
     MachinePackageVersion,
     MachinePool,
     MachinePoolRelease,
+    OperationBudget,
     OperationGrant,
 )
 """Every kind, alphabetical: what `make crds` writes."""
@@ -39,6 +41,7 @@ __all__ = [
     "MachinePoolRelease",
     "Model",
     "ObjectMeta",
+    "OperationBudget",
     "OperationGrant",
     "Resource",
     "Scope",

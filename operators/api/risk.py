@@ -25,6 +25,14 @@ class Operation(StrEnum):
     ApplyPackage = "ApplyPackage"
 
 
+class Purpose(StrEnum):
+    """What an act is part of: only rollbacks and repairs may use what a budget keeps for them."""
+
+    Forward = "Forward"
+    Rollback = "Rollback"
+    Repair = "Repair"
+
+
 class Target(Model):
     """What the act is done to."""
 
@@ -34,8 +42,9 @@ class Target(Model):
     cluster: DnsLabel
     """The business cluster it belongs to."""
     pool: Annotated[str, Field(max_length=63)] = ""
-    """The pool of a Machine: the scope of the plain limit."""
+    """The pool of a Machine."""
     zone: Annotated[str, Field(max_length=63)] = ""
+    """The failure domain of a Machine."""
 
 
 class Outcome(StrEnum):
@@ -53,7 +62,8 @@ class OperationGrantSpec(Model):
         json_schema_extra=rules(
             cel(
                 "self.operation == oldSelf.operation && self.target == oldSelf.target && self.requester == oldSelf.requester "
-                "&& self.attempt == oldSelf.attempt && self.step == oldSelf.step && self.workflow == oldSelf.workflow",
+                "&& self.attempt == oldSelf.attempt && self.step == oldSelf.step && self.workflow == oldSelf.workflow "
+                "&& has(self.purpose) == has(oldSelf.purpose) && (!has(self.purpose) || self.purpose == oldSelf.purpose)",
                 "a request never changes; a new try is a new OperationGrant with the next attempt",
             ),
             cel("!has(oldSelf.outcome) || (has(self.outcome) && self.outcome == oldSelf.outcome)", "the outcome is reported once"),
@@ -70,6 +80,8 @@ class OperationGrantSpec(Model):
     """What it is part of: decommission, update, ..."""
     step: Annotated[str, Field(max_length=63)] = ""
     """Which step of it."""
+    purpose: Purpose = Purpose.Forward
+    """Rollback and Repair may use what budgets keep for them."""
     attempt: Annotated[int, Field(ge=0, le=10000)] = 0
     """A denial is final for its attempt; a new try is the next one."""
     reason: Text = ""
@@ -137,8 +149,59 @@ class InFlight(Model):
     operation: Operation
     target: Target
     requester: Annotated[str, Field(max_length=253)]
+    purpose: Purpose = Purpose.Forward
     granted_at: Timestamp
     expires_at: Timestamp
+
+
+class Spent(Model):
+    """One operation that was granted, as rates count it."""
+
+    op_id: Annotated[str, Field(max_length=253)]
+    """Name of the grant."""
+    namespace: DnsLabel
+    operation: Operation
+    target: Target
+    purpose: Purpose = Purpose.Forward
+    at: Timestamp
+    """When it was granted."""
+    outcome: Outcome | None = None
+    """How it ended, as far as its holder said."""
+
+
+class Window(Model):
+    """The number of targets that percentages of one budget are taken of, in one scope: counted at the window's start and kept until its end."""
+
+    budget: DnsName
+    scope: Annotated[str, Field(max_length=253)]
+    """As domain/risk/scopes.py writes it."""
+    started_at: Timestamp
+    targets: Annotated[int, Field(ge=0)]
+
+
+class BreakerPhase(StrEnum):
+    """State of a breaker; Closed ones are not written down."""
+
+    Open = "Open"
+    """Forward operations are denied."""
+    HalfOpen = "HalfOpen"
+    """One probe at a time."""
+
+
+class Breaker(Model):
+    """A breaker that is not closed, of one budget in one scope."""
+
+    budget: DnsName
+    scope: Annotated[str, Field(max_length=253)]
+    phase: BreakerPhase
+    since: Timestamp
+    """When it came into this phase."""
+    cool_down_seconds: Annotated[int, Field(ge=1)]
+    """Doubled with every probe that failed."""
+    reason: Text = ""
+    """What tripped it, one sentence."""
+    probe: Annotated[str, Field(max_length=253)] = ""
+    """HalfOpen: the grant that is tried now; empty while none is."""
 
 
 class LedgerSpec(Model):
@@ -146,6 +209,16 @@ class LedgerSpec(Model):
 
     in_flight: Annotated[tuple[InFlight, ...], Field(max_length=2000, json_schema_extra=list_map("namespace", "opId"))] = ()
     """Slots taken: granted and neither settled nor seen to be over."""
+    log: Annotated[tuple[Spent, ...], Field(max_length=2000)] = ()
+    """What was granted, oldest first, as long as some budget's window needs it."""
+    windows: Annotated[tuple[Window, ...], Field(max_length=2000, json_schema_extra=list_map("budget", "scope"))] = ()
+    """Frozen denominators of percentages."""
+    breakers: Annotated[tuple[Breaker, ...], Field(max_length=1000, json_schema_extra=list_map("budget", "scope"))] = ()
+    """Breakers that are not closed."""
+    releases: Annotated[int, Field(ge=0)] = 0
+    """Rises with every slot that was freed: who looked at the targets before must look again."""
+    time: Timestamp | None = None
+    """The latest moment that was written: time does not go back behind it."""
     epoch: Annotated[int, Field(ge=0)] = 0
     """Rises with every risk centre that took office; an older one's writes fail."""
 

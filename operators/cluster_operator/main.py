@@ -14,6 +14,7 @@ from functools import partial
 from pydantic_settings import CliApp
 
 from operators.adapters.catalogue_files import FileCatalogue
+from operators.adapters.grants_kube import KubeGrants
 from operators.adapters.kopf_watch import KopfWatch
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_connector import BusinessClusters
@@ -22,6 +23,7 @@ from operators.adapters.lease_kube import KubeLease
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.controller import ClusterController
 from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.metrics import expose
 from operators.cluster_operator.risk.centre import RiskCentre
 from operators.cluster_operator.settings import Settings
 from operators.engine.elector import ElectorConfig
@@ -57,8 +59,10 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     config = ProcessConfig(elector=elector, host=settings.host, port=settings.port, sweep_every=settings.sweep_seconds)
     process = Process(config, Servers({"meta": meta}, (KopfWatch(credentials, watched),), lease), metrics=metrics)
     process.watch(*watched)
+    expose(metrics.registry, process.cache)
     tools = LoopTools(meta, EventRecorder(meta, FIELD_MANAGER, settings.instance), metrics)
-    world = World(meta, process.cache, business, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach)
+    grants = KubeGrants(meta)
+    world = World(meta, process.cache, business, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach, grants=grants)
     process.add(ClusterController(world), tools, workers=settings.workers)
     for controller in RiskCentre(tools, business, process.leadership).controllers:
         process.add(controller, tools, workers=8)

@@ -46,6 +46,14 @@ class StatusWrite:
     wanted: Manifest
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What `act` returns when the step could not be begun yet: its sentence and its seconds take the place of the step's."""
+
+    reason: str
+    after: float | None
+
+
 View = TypeVar("View")
 StepT = TypeVar("StepT", bound=Step)
 Outcome = TypeVar("Outcome")
@@ -148,10 +156,11 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
             return GONE
         step = self.controller.next_step(view)
         outcome = await self._act(view, step)
-        await self._show(key, step, self.controller.status_of(view, step, outcome), outcome)
+        told: Step = outcome if isinstance(outcome, Waits) else step
+        await self._show(key, told, self.controller.status_of(view, step, outcome), outcome)
         if isinstance(outcome, KokError):
             raise outcome
-        return step.after
+        return told.after
 
     async def _act(self, view: View, step: StepT) -> Outcome | KokError:
         """The step's outcome, or its error: both are shown in the status before anything is tried again."""
@@ -163,7 +172,7 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
             log.exception("step broke; this is a bug", step=type(step).__name__)
             return internal_error(error)
 
-    async def _show(self, key: Key, step: StepT, write: StatusWrite | None, outcome: Outcome | KokError) -> None:
+    async def _show(self, key: Key, step: Step, write: StatusWrite | None, outcome: Outcome | KokError) -> None:
         """Write the status if it changed; with it, and only then, tell the sentence once in the log and as an event."""
         if write is None or write.wanted == write.current:
             return

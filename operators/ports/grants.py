@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
-from operators.api.risk import Operation, Outcome, Target
+from operators.api.risk import Operation, Outcome, Purpose, Target
+from operators.errors import ErrorCode, KokError
 
 OpId = NewType("OpId", str)
 
@@ -30,6 +31,8 @@ class GrantRequest:
     attempt: int
     reason: str
     ttl_seconds: int = 900
+    purpose: Purpose = Purpose.Forward
+    """Rollback and Repair may use what budgets keep for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +71,21 @@ class GrantsPort(Protocol):
     async def settle(self, grant: Grant, outcome: Outcome) -> None:
         """Report the end of the act; frees the slot. Idempotent."""
         ...
+
+
+class NoLeave:
+    """GrantsPort of a process that knows no risk centre: nobody may do anything."""
+
+    async def ask(self, request: GrantRequest) -> Grant | Waiting:
+        """See GrantsPort."""
+        return Waiting(
+            f"no risk centre was given that could grant to {request.operation} {request.target.name}", 60.0, True, request.attempt
+        )
+
+    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
+        """See GrantsPort."""
+        raise KokError(ErrorCode.GrantInvalid, f"there is no risk centre that could confirm {grant.op_id}", "nothing was done")
+
+    async def settle(self, grant: Grant, outcome: Outcome) -> None:
+        """See GrantsPort."""
+        raise KokError(ErrorCode.GrantInvalid, f"there is no risk centre that {grant.op_id} could be reported to", "nothing was done")

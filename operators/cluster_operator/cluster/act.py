@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY, ObjectMeta
 from operators.api.cluster import Authorisation, ClusterRelease, ClusterReleaseSpec
+from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
+from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, settle_named
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane import steps
@@ -21,6 +23,7 @@ from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.drift import ObjectId, corrections, difference
 from operators.domain.plane.ladder import FINALIZER
 from operators.domain.plane.view import PlaneView
+from operators.engine.reconcile import Waits
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import AlreadyExists, Invalid, KubePort, Manifest, NotFound, Preconditions, Ref
 from operators.services.pki import Issued, SecretData, issue_leaf, new_root
@@ -35,11 +38,11 @@ class Actor:
     def __init__(self, world: World, business: BusinessLook) -> None:
         self._world, self._business = world, business
 
-    async def act(self, view: PlaneView, step: steps.Step) -> None:  # noqa: C901 - one arm per step is the point
-        """Do it. Raises KokError; then the next pass sees what came of it."""
+    async def act(self, view: PlaneView, step: steps.Step) -> Waits | None:  # noqa: C901 - one arm per step is the point
+        """Do it, or say what it waits for. Raises KokError; then the next pass sees what came of it."""
         match step:
             case steps.Paused() | steps.Stall() | steps.Wait() | steps.Done():
-                return
+                return None
             case steps.Admit():
                 await self._admit(view)
             case steps.Authorise(current=current):
@@ -58,13 +61,16 @@ class Actor:
             case steps.RecordBootstrap(records=records):
                 await self._each(self._create, records)
             case steps.RollMember(pod=pod):
-                await self._roll(view, pod)
+                return await self._roll(view, pod, step.reason)
+            case steps.SettleGrants(grants=names, outcome=outcome):
+                await settle_named(self._world, view.cluster.metadata.namespace or "", names, outcome)
             case steps.ApplyInside(objects=objects):
                 await self._apply_inside(view, objects)
             case steps.DeleteObjects(objects=objects):
                 await self._each(self._delete, objects)
             case steps.Release():
                 await self._release(view)
+        return None
 
     async def _each(self, write: Callable[[Manifest], Awaitable[None]], objects: Iterable[Manifest]) -> None:
         """All of them, some at a time; the first error is raised when those in flight have ended."""
@@ -192,12 +198,20 @@ class Actor:
         for batch in _runs_of_a_kind(objects):
             await self._each(lambda manifest: _applied(port, manifest), batch)
 
-    async def _roll(self, view: PlaneView, pod: str) -> None:
-        """The very pod that was seen outdated, not its successor."""
+    async def _roll(self, view: PlaneView, pod: str, reason: str) -> Waits | None:
+        """The very pod that was seen outdated, not its successor; with leave."""
         ref = kinds.POD.ref(pod, view.cluster.metadata.namespace or "")
         seen = self._world.cache.get(ref)
-        if seen:
-            await self._world.meta.delete(ref, preconditions=Preconditions(uid=seen["metadata"]["uid"]))
+        if seen is None:
+            return None
+        uid = str(seen["metadata"]["uid"])
+        grant = await acquire(
+            self._world, view.cluster, Act(Operation.RestartMaster, "Pod", pod, uid, workflow="roll", step="member", reason=reason)
+        )
+        if isinstance(grant, Waits):
+            return grant
+        await end_pod(self._world, ref, uid, grant)
+        return None
 
     async def _delete(self, manifest: Manifest) -> None:
         await self._world.meta.delete(Ref.of(manifest), preconditions=Preconditions(uid=manifest["metadata"]["uid"]))

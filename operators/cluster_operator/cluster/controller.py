@@ -11,9 +11,9 @@ from operators.cluster_operator.cluster.observe import Observer
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane import ladder, status
-from operators.domain.plane.steps import POLL_SECONDS, Release, Step
+from operators.domain.plane.steps import POLL_SECONDS, Release, Step, Wait
 from operators.domain.plane.view import PlaneView
-from operators.engine.reconcile import StatusWrite
+from operators.engine.reconcile import StatusWrite, Waits
 from operators.errors import KokError
 from operators.ports.kube import Key
 
@@ -50,12 +50,14 @@ class ClusterController:
             return step
         return replace(step, after=min(POLL_SECONDS, 2.0 ** (times - PATIENT_TIMES)))
 
-    async def act(self, view: PlaneView, step: Step) -> None:
+    async def act(self, view: PlaneView, step: Step) -> Waits | None:
         """See Controller."""
-        await self._actor.act(view, step)
+        return await self._actor.act(view, step)
 
-    def status_of(self, view: PlaneView, step: Step, outcome: KokError | None) -> StatusWrite | None:
+    def status_of(self, view: PlaneView, step: Step, outcome: KokError | Waits | None) -> StatusWrite | None:
         """See Controller."""
+        if isinstance(outcome, Waits):
+            step, outcome = Wait("", outcome.reason, outcome.after), None
         if isinstance(step, Release) and outcome is None:
             return None
         metadata = view.cluster.metadata

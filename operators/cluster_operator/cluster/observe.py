@@ -17,6 +17,7 @@ from operators.api.packages import ClusterPackageVersion
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.endpoint import endpoint_of
+from operators.cluster_operator.cluster.grants import held_grants
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
 from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
@@ -90,6 +91,7 @@ class Observer:
             objects=objects.by_id,
             workloads=workloads_of(sorted(workloads, key=_order(cluster)), objects.pods),
             unrecorded=_unrecorded(cluster, objects.by_id),
+            grants=held_grants(self._world, cluster),
             pools=tuple(pools_of(self._world.cache.list(kinds.POOL, namespace=key.namespace), key.name)),
         )
 

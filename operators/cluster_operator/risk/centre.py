@@ -17,12 +17,16 @@ from operators.services.ledger import SYSTEM_NAMESPACE, LedgerService, ledger_re
 
 
 def keys_of_grant(manifest: Manifest) -> Iterable[Key]:
-    """Its own key while it is live. A finished one wakes nobody and is not cached: there may be hundreds per namespace."""
+    """Its own key while it is live, and that of the Cluster whose plane asked. A finished one wakes nobody and is not cached: there may be
+    hundreds per namespace.
+    """
     status = manifest.get("status") or {}
     if status.get("settledAt") or status.get("decision") == "Denied":
         return ()
     metadata = manifest["metadata"]
-    return (Key(GrantController.name, metadata["namespace"], metadata["name"]),)
+    keys = [Key(GrantController.name, metadata["namespace"], metadata["name"])]
+    asker, _, cluster = str((manifest.get("spec") or {}).get("requester", "")).partition("/")
+    return (*keys, Key("cluster", metadata["namespace"], cluster)) if asker == "cluster-operator" and cluster else keys
 
 
 def keys_of_ledger(manifest: Manifest) -> Iterable[Key]:

@@ -13,6 +13,7 @@ from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.deletion import blocked_deletion, deletion_step
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.etcd_identity import first_records
+from operators.domain.plane.grants import finished_grants, leftover_grants
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
 from operators.domain.plane.steps import (
@@ -222,6 +223,7 @@ LADDER = (
     single,
     sound_wish,
     in_hand,
+    finished_grants,
     authorised,
     root_keys,
     endpoint,
@@ -234,6 +236,7 @@ LADDER = (
     inside_objects,
     machine_operator,
     everything_up,
+    leftover_grants,
 )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from operators.api.cluster import Authorisation
+from operators.api.risk import Outcome
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.inputs import Manifest
 from operators.errors import ErrorCode
@@ -119,6 +120,16 @@ class RecordBootstrap:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleGrants:
+    """Report the end of acts to the risk centre."""
+
+    grants: tuple[str, ...]
+    outcome: Outcome
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class RollMember:
     """End one pod of an etcd so that it comes back with the last spec."""
 
@@ -174,6 +185,7 @@ Step = (
     | ApplyObjects
     | RecordBootstrap
     | RollMember
+    | SettleGrants
     | ApplyInside
     | DeleteObjects
     | Release

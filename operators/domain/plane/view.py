@@ -11,6 +11,7 @@ from datetime import datetime
 
 from operators.api.cluster import Cluster, ClusterRelease
 from operators.api.packages import ClusterPackageVersion
+from operators.api.risk import Operation
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.inputs import Manifest, Names, PlaneEndpoint
@@ -116,6 +117,21 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldGrant:
+    """An OperationGrant of ours that is granted and not reported yet."""
+
+    name: str
+    operation: Operation
+    kind: str
+    target: str
+    granted_at: datetime
+    acted: bool
+    """Whether the very pod that it was asked for is gone."""
+    is_there: bool
+    """Whether a pod of that name exists."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlaneView:
     """One Cluster and its world."""
 
@@ -148,6 +164,8 @@ class PlaneView:
     pools: tuple[Pool, ...] = ()
     claims: tuple[str, ...] = ()
     """Hosts that are still claimed for this cluster, `name (HostClaim x)`."""
+    grants: tuple[HeldGrant, ...] = ()
+    """Leave to act that is held for this Cluster."""
     remains: tuple[Manifest, ...] = ()
     """While deleting: everything of this cluster that is still there, read live; pods included."""
 
