@@ -1,6 +1,6 @@
 """What the API server must refuse, each beside its nearest valid neighbour: data for test_refusals.py.
 
-A row names a sample in manifests/samples, the path that is edited, a bad value with the words its refusal must contain, and a good value.
+A row names a sample (tests/sample_manifests.py), the path that is edited, a bad value with the words its refusal must contain, and a good value.
 """
 
 from __future__ import annotations

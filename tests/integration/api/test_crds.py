@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from operators.adapters.catalogue_files import FileCatalogue
 from operators.api import KINDS
 from operators.ports.kube import Kind, KubePort, Ref
+from tests.sample_manifests import sample_manifests
 
 CRD = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition")
-SAMPLES = FileCatalogue().manifests("manifests/samples")
+SAMPLES = sample_manifests()
 MODELS = {kind.__name__: kind for kind in KINDS}
 
 

@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import pytest
 
-from operators.adapters.catalogue_files import FileCatalogue
 from operators.ports.kube import Invalid, KubePort, Manifest, Ref
 from tests.integration.api.refusals import ABSENT, REFUSALS, Refusal
+from tests.sample_manifests import sample_manifests
 
-SAMPLES = {(m["kind"], m["metadata"]["name"]): m for m in FileCatalogue().manifests("manifests/samples")}
+SAMPLES = {(m["kind"], m["metadata"]["name"]): m for m in sample_manifests()}
 TITLES = [f"{row.kind}: {row.title}" for row in REFUSALS]
 
 

@@ -18,16 +18,16 @@ from meta_cluster.bootstrap.uninstall import refuse_while_used, removal, uninsta
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Kind, KubePort, Manifest, Ref
 from tests.integration.api_server import KUBECTL, ApiServer, asset
+from tests.sample_manifests import sample_path
 
-SAMPLES = Path(__file__).parents[3] / "manifests" / "samples"
 OVERLAYS = Path(__file__).parents[3] / "manifests" / "operators" / "overlays"
 LEDGER = Ref("kok.dev/v1alpha1", "Ledger", "kok-system", "ledger")
 
 
 def packages() -> list[Manifest]:
     """A catalogue of one of each kind that fit each other; one digest is filled in from the assets."""
-    machine = yaml.safe_load((SAMPLES / "package-machine.yaml").read_text())
-    cluster = yaml.safe_load((SAMPLES / "package-cluster.yaml").read_text())
+    machine = yaml.safe_load(sample_path("package-machine.yaml").read_text())
+    cluster = yaml.safe_load(sample_path("package-cluster.yaml").read_text())
     del machine["spec"]["artifacts"][0]["sha256"]
     cluster["spec"]["machinePackages"] = [machine["metadata"]["name"]]
     return [machine, cluster]
@@ -115,7 +115,7 @@ async def test_should_not_forget_what_is_in_flight_when_the_ledger_was_deleted(
     meta: KubePort, glass_broken: KubePort, deployments_become_ready: None
 ) -> None:
     await install(meta, wanted())
-    grant = next(m for m in yaml.safe_load_all((SAMPLES / "journals.yaml").read_text()) if m["kind"] == "OperationGrant")
+    grant = next(m for m in yaml.safe_load_all(sample_path("journals.yaml").read_text()) if m["kind"] == "OperationGrant")
     grant["metadata"]["namespace"] = "kok-system"
     await glass_broken.create(grant)
     await glass_broken.delete(LEDGER)
@@ -140,7 +140,7 @@ async def test_should_uninstall_only_when_nothing_is_left_to_look_after(
     meta: KubePort, meta_server: ApiServer, deployments_become_ready: None
 ) -> None:
     await install(meta, wanted())
-    cluster = yaml.safe_load((SAMPLES / "cluster-clusterip.yaml").read_text())
+    cluster = yaml.safe_load(sample_path("cluster-clusterip.yaml").read_text())
     cluster["metadata"]["namespace"] = "default"
     await meta.create(cluster)
     with pytest.raises(KokError) as refusal:

@@ -18,6 +18,7 @@ import yaml
 
 from meta_cluster.cli.main import run
 from tests.integration.api_server import ApiServer
+from tests.sample_manifests import sample_path
 
 ROOT = Path(__file__).parents[3]
 STAMP = "2026-01-02T03:04:05Z"
@@ -33,7 +34,7 @@ def condition(kind: str, status: str, reason: str, message: str = "") -> dict[st
 
 
 def sample(file: str, **metadata: str) -> dict[str, Any]:
-    manifest: dict[str, Any] = yaml.safe_load((ROOT / "manifests" / "samples" / file).read_text())
+    manifest: dict[str, Any] = yaml.safe_load(sample_path(file).read_text())
     manifest["metadata"] |= metadata
     return manifest
 

@@ -17,6 +17,7 @@ from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.ports.kube import Forbidden, Kind, KubePort, Manifest, Ref, Subresource
 from tests.integration.api_server import ApiServer
+from tests.sample_manifests import sample_path
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +25,7 @@ MANIFESTS = Path(__file__).parents[3] / "manifests"
 POLICIES = MANIFESTS / "operators" / "base" / "journals-admission.yaml"
 BINDING = Kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding")
 JOURNALS: dict[str, Manifest] = {
-    each["kind"]: each for each in yaml.safe_load_all((MANIFESTS / "samples" / "journals.yaml").read_text(encoding="utf-8"))
+    each["kind"]: each for each in yaml.safe_load_all(sample_path("journals.yaml").read_text(encoding="utf-8"))
 }
 IDENTITIES = {
     "an admin": ("jane", "system:masters"),
@@ -69,7 +70,7 @@ def server() -> Iterator[ApiServer]:
         server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(MANIFESTS / "crds"))
         for namespace in ("demo", "prod", "kok-system"):
             server.kubectl("create", "namespace", namespace)
-        server.kubectl("apply", "-f", str(MANIFESTS / "samples" / "journals.yaml"))
+        server.kubectl("apply", "-f", str(sample_path("journals.yaml")))
         server.kubectl("apply", "--server-side", "-f", str(POLICIES))
         yield server
     finally:

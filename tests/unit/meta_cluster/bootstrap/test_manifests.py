@@ -14,8 +14,7 @@ from meta_cluster.bootstrap.overlay import rendered
 from meta_cluster.bootstrap.status import rows_of
 from meta_cluster.bootstrap.uninstall import removal
 from operators.errors import ErrorCode, KokError
-
-SAMPLES = Path(__file__).parents[4] / "manifests" / "samples"
+from tests.sample_manifests import sample_path
 
 
 def machine_package(**artifact: Any) -> dict[str, Any]:
@@ -52,7 +51,7 @@ def test_should_name_the_asset_that_is_missing() -> None:
 
 
 def test_should_refuse_a_cluster_package_that_names_what_is_not_there() -> None:
-    cluster = yaml.safe_load((SAMPLES / "package-cluster.yaml").read_text())
+    cluster = yaml.safe_load(sample_path("package-cluster.yaml").read_text())
     with pytest.raises(KokError) as refusal:
         resolved([cluster], {})
     assert refusal.value.code is ErrorCode.PackageMissing

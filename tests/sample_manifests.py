@@ -1,0 +1,23 @@
+"""Manifests that tests start from: people's samples in manifests/samples, and beside this file those of kinds that people do not write. Reads files only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from operators.ports.kube import Manifest
+
+PEOPLES = Path(__file__).parents[1] / "manifests" / "samples"
+OWN = Path(__file__).parent / "samples"
+
+
+def sample_path(name: str) -> Path:
+    """The file of that name, whichever folder it is in."""
+    return next(folder / name for folder in (PEOPLES, OWN) if (folder / name).is_file())
+
+
+def sample_manifests() -> list[Manifest]:
+    """All of both folders: at least one of every kind."""
+    files = [*sorted(PEOPLES.glob("*.yaml")), *sorted(OWN.glob("*.yaml"))]
+    return [manifest for file in files for manifest in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
