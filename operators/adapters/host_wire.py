@@ -74,6 +74,7 @@ def host_report_of(wire: Mapping[str, Any]) -> HostReport:
         owner=_owner_of(wire["owner"]),
         packages={str(component): _package_of(report) for component, report in wire["packages"].items()},
         kubelet_credentials=bool(wire["kubelet_credentials"]),
+        uptime_seconds=float(wire["uptime_seconds"]) if wire.get("uptime_seconds") is not None else None,
     )
 
 
@@ -88,6 +89,7 @@ def _package_of(wire: Mapping[str, Any]) -> PackageReport:
         component=str(wire["component"]),
         name=str(wire.get("name", "")),
         version=str(wire.get("version", "")),
+        order=int(wire.get("order", 100)),
         artifacts={str(k): bool(v) for k, v in wire.get("artifacts", {}).items()},
         files={str(k): FileReport(str(v["sha256"]), str(v["mode"])) for k, v in wire.get("files", {}).items()},
         units={str(k): UnitReport(bool(v["active"]), bool(v["enabled"]), str(v["sha256"])) for k, v in wire.get("units", {}).items()},

@@ -7,6 +7,7 @@ adapters/sim_ansible.py only.
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -41,6 +42,7 @@ class SimHost:
     fault: HostFault = HostFault.Nothing
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     machine_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    booted: float = field(default_factory=time.monotonic)
     owner: Owner | None = None
     installed: dict[str, PackageReport] = field(default_factory=dict)
     """By component, in full."""
@@ -88,6 +90,7 @@ def report_as_wanted(package: DesiredPackage) -> PackageReport:
         component=package.component,
         name=package.name,
         version=package.version,
+        order=package.order,
         artifacts={artifact.name: True for artifact in package.artifacts},
         files={file.path: FileReport(file.sha256, file.mode) for file in package.files},
         units={unit.name: UnitReport(unit.running, unit.running, _unit_digest(unit.name, unit.content)) for unit in package.units},
@@ -106,6 +109,7 @@ def found_of(package: DesiredPackage, installed: PackageReport) -> PackageReport
         component=package.component,
         name=installed.name,
         version=installed.version,
+        order=package.order,
         artifacts={artifact.name: installed.artifacts.get(artifact.name, False) for artifact in package.artifacts},
         files={file.path: installed.files.get(file.path, FileReport()) for file in package.files},
         units={unit.name: installed.units.get(unit.name, UnitReport()) for unit in package.units},
@@ -130,8 +134,9 @@ class SimFleet:
         return self.add(self.hosts[address, port].name, address, port=port, host_key=host_key)
 
     def reboot(self, address: str, *, port: int = 22) -> None:
-        """A new boot id."""
-        self.hosts[address, port].boot_id = str(uuid.uuid4())
+        """A new boot id, and no uptime."""
+        host = self.hosts[address, port]
+        host.boot_id, host.booted = str(uuid.uuid4()), time.monotonic()
 
     async def reach(self, target: SshTarget, *, deadline: float) -> SimHost:
         """The host behind a target, with the errors of the real thing."""
@@ -175,11 +180,12 @@ class SimSsh:
             owner=host.owner,
             packages={**asked, **others},
             kubelet_credentials=host.kubelet_credentials,
+            uptime_seconds=time.monotonic() - host.booted,
         )
 
 
 def _only_named(report: PackageReport) -> PackageReport:
-    return PackageReport(report.component, report.name, report.version)
+    return PackageReport(report.component, report.name, report.version, report.order)
 
 
 def hosts_by_name(fleet: SimFleet) -> Mapping[str, SimHost]:

@@ -250,6 +250,8 @@ class Effects(Model):
     """Another version of the same component."""
     configuration: Effect = Effect.Restart
     """Only files, units or sysctls differ."""
+    removal: Effect = Effect.Restart
+    """Taking it off the host."""
 
 
 class Removal(Model):

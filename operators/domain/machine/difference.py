@@ -9,20 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from operators.api.packages import Effect
+from operators.api.pending import Effect
+from operators.domain.machine.effects import EffectRules, effect_on_host, is_present
 from operators.domain.machine.host import DesiredFile, DesiredPackage, HostReport, PackageReport
 
-_PAIN = tuple(Effect)
-
-
-def is_at_least(effect: Effect, other: Effect) -> bool:
-    """Whether `effect` hurts as much as `other` or more."""
-    return _PAIN.index(effect) >= _PAIN.index(other)
-
-
-def worst(effects: Iterator[Effect]) -> Effect:
-    """The most painful of several; None's effect if there are none."""
-    return max(effects, key=_PAIN.index, default=Effect.NoEffect)
+ORDINARY = EffectRules()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,28 +26,19 @@ class PackageDifference:
     effect: Effect
 
 
-def differences(desired: tuple[DesiredPackage, ...], report: HostReport) -> tuple[PackageDifference, ...]:
-    """Every package that differs, in the order in which they are applied; removals last."""
-    found = [package_difference(package, report.packages.get(package.component)) for package in sorted(desired, key=lambda p: p.order)]
-    return (*(each for each in found if each), *_removals(desired, report))
+def differences(desired: tuple[DesiredPackage, ...], report: HostReport, rules: EffectRules = ORDINARY) -> tuple[PackageDifference, ...]:
+    """Every package that differs, in the order in which they are applied; then removals, what was installed last first."""
+    ordered = sorted(desired, key=lambda package: package.order)
+    found = [package_difference(package, report.packages.get(package.component), rules) for package in ordered]
+    return (*(each for each in found if each), *_removals(desired, report, rules))
 
 
-def package_difference(desired: DesiredPackage, report: PackageReport | None) -> PackageDifference | None:
+def package_difference(desired: DesiredPackage, report: PackageReport | None, rules: EffectRules = ORDINARY) -> PackageDifference | None:
     """The first thing that differs, or None if the host is right."""
     if report is None or not is_present(report):
         return PackageDifference(desired.component, desired.name, f"{desired.component} is not installed", desired.effect.install)
     words = next(_differing(desired, report), "")
-    return PackageDifference(desired.component, desired.name, words, _effect_of(desired, report)) if words else None
-
-
-def _effect_of(desired: DesiredPackage, report: PackageReport) -> Effect:
-    """An apply that was cut leaves no name behind; something runs nevertheless, and that is what may be hurt."""
-    return desired.effect.configuration if report.name == desired.name else desired.effect.version
-
-
-def is_present(report: PackageReport) -> bool:
-    """Whether anything of the component is there to be hurt."""
-    return bool(report.name or report.version) or any(unit.active for unit in report.units.values())
+    return PackageDifference(desired.component, desired.name, words, effect_on_host(desired, report, rules)) if words else None
 
 
 def _differing(desired: DesiredPackage, report: PackageReport) -> Iterator[str]:
@@ -109,8 +91,9 @@ def _differing_kernel(desired: DesiredPackage, report: PackageReport) -> Iterato
             yield f"kernel module {module} is not loaded for good"
 
 
-def _removals(desired: tuple[DesiredPackage, ...], report: HostReport) -> Iterator[PackageDifference]:
-    """Removing stops what runs, so it is treated as a restart."""
+def _removals(desired: tuple[DesiredPackage, ...], report: HostReport, rules: EffectRules) -> Iterator[PackageDifference]:
     wanted = {package.component for package in desired}
-    for component in sorted(set(report.packages) - wanted):
-        yield PackageDifference(component, "", f"{component} is installed and not wanted any more", Effect.Restart)
+    left = [found for component, found in report.packages.items() if component not in wanted]
+    for found in sorted(left, key=lambda found: (-found.order, found.component)):
+        words = f"{found.component} is installed and not wanted any more"
+        yield PackageDifference(found.component, "", words, rules.of_removal(found.name))

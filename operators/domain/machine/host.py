@@ -75,6 +75,8 @@ class PackageReport:
     """MachinePackageVersion that was last applied completely, from kok's record on the host (/etc/kok/packages/<component>.json)."""
     version: str = ""
     """What `observe` printed; empty when it failed."""
+    order: int = 100
+    """Its place in the order of installation, from kok's record: what came last goes first."""
     artifacts: Mapping[str, bool] = field(default_factory=dict)
     """Artifact name -> present as wanted."""
     files: Mapping[str, FileReport] = field(default_factory=dict)
@@ -110,3 +112,5 @@ class HostReport:
     """By component: those asked for, and those kok's records on the host name."""
     kubelet_credentials: bool
     """Whether the kubelet already holds a client certificate that has not expired."""
+    uptime_seconds: float | None = None
+    """Since the kernel booted, by its own clock; None: it did not say."""

@@ -1,8 +1,8 @@
 """What a machine needs next: the first rung with something to do. Pure; called by the machine controller.
 
 Order: paused > closing > leaving > claim > certificates > a running job > unreachable > maintenance > packages > registration >
-node settings > uncordon > gates > left-over grants > done. Closing a node to new pods is first because it protects and can hurt nothing;
-certificates come before a running job because the kubelet that a job starts waits for its own.
+node settings > the Node shows its gates > uncordon > gates > left-over grants > done. Closing a node to new pods is first because it
+protects and can hurt nothing; certificates come before a running job because the kubelet that a job starts waits for its own.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import hashlib
 from collections.abc import Callable
 
 from operators.api.machines import Host, HostClaim
-from operators.api.packages import Effect
 from operators.domain.machine import leaving as leaving_rungs
 from operators.domain.machine.certificates import Identity, why_not
 from operators.domain.machine.drain_ladder import drain_for
-from operators.domain.machine.gates import GateResult, close_reason, gate_results
-from operators.domain.machine.node import close_patch, open_patch, settings_patch, uncordon_patch
-from operators.domain.machine.packages import packages_hold, packages_rung, registration_rung
+from operators.domain.machine.gate_ladder import closing, gates, mirror, uncordon
+from operators.domain.machine.node import settings_patch
+from operators.domain.machine.packages import packages_rung, registration_rung
 from operators.domain.machine.steps import (
     ApproveCertificate,
     CreateClaim,
@@ -58,14 +57,6 @@ def paused(view: MachineView) -> Step | None:
     if view.cluster.paused:
         return Wait(reason=f"Cluster {view.cluster.name} is paused: nothing is changed", after=None, rung=Rung.Paused)
     return None
-
-
-def closing(view: MachineView) -> Step | None:
-    """The not-ready taint goes back on as soon as the node must take no new pods."""
-    if view.node is None or view.node.is_closed or view.is_leaving or view.wish.packages is None or view.owned.mine is None:
-        return None
-    why = close_reason(view.node, packages_hold(view, least=Effect.Restart))
-    return PatchNode(reason=f"closed to new pods: {why}", patch=close_patch(view.node), rung=Rung.Gates) if why else None
 
 
 def claiming(view: MachineView) -> Step | None:
@@ -170,44 +161,6 @@ def node_settings(view: MachineView) -> Step | None:
     return PatchNode(reason="sets the pool's labels and taints on the node", patch=patch, rung=Rung.Registering) if patch else None
 
 
-def uncordon(view: MachineView) -> Step | None:
-    """kok lifts only what kok put on, and only when nothing of ours wants the node empty."""
-    if view.node is None:
-        return None
-    over = frozenset(workflow.value for workflow in Workflow if workflow is not view.drain_workflow)
-    patch = uncordon_patch(view.node, over)
-    return PatchNode(reason="gives up kok's cordon: its work is done", patch=patch, rung=Rung.Gates) if patch else None
-
-
-def gates(view: MachineView) -> Step | None:
-    """The node opens when kok's own gates and every listed one hold; losing a listed one later is shown, not acted on."""
-    node = view.node
-    if node is None:
-        return None
-    closed = _own_gates(view) or next((gate.message for gate in _listed_gates(view) if not gate.is_open), "")
-    if closed:
-        state = "takes no new pods" if node.is_closed else "is open, but"
-        return Wait(reason=f"{state}: {closed}", after=min(15.0, view.times.probe), rung=Rung.Gates)
-    if not node.is_closed:
-        return None
-    return PatchNode(reason="opens the node: packages match, it is Ready, every gate holds", patch=open_patch(node), rung=Rung.Gates)
-
-
-def _own_gates(view: MachineView) -> str:
-    node, report = view.node, view.report
-    if node is None or report is None:
-        return "nothing is known of the host"
-    if not node.is_ready:
-        return f"the node is not Ready: {node.ready.message or node.ready.reason or node.ready.status}"
-    if node.boot_id != report.boot_id:
-        return "the host was booted anew since it was looked at"
-    return packages_hold(view, least=Effect.NoEffect)
-
-
-def _listed_gates(view: MachineView) -> tuple[GateResult, ...]:
-    return gate_results(view.gates, node=view.node, reports=view.business.reports, now=view.now)
-
-
 def leftover_grants(view: MachineView) -> Step | None:
     """Here every act is over: their slots are freed, also when the process that began them is gone."""
     over = tuple(grant.name for grant in view.grants if grant.granted_at)
@@ -226,6 +179,7 @@ LADDER: tuple[Callable[[MachineView], Step | None], ...] = (
     packages_rung,
     registration_rung,
     node_settings,
+    mirror,
     uncordon,
     gates,
     leftover_grants,

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
-from operators.api.packages import Effect
+from operators.api.pending import Effect
 from operators.api.risk import Operation
-from operators.domain.machine.difference import PackageDifference, is_at_least, worst
+from operators.domain.machine.difference import PackageDifference
 from operators.domain.machine.drain_ladder import drain_for
+from operators.domain.machine.effects import is_at_least, worst
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.domain.machine.steps import ApplyPackages, DeleteToken, IssueToken, Rung, Step, Wait, Workflow
 from operators.domain.machine.view import KUBELET, MachineView

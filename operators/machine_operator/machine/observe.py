@@ -10,9 +10,9 @@ from datetime import datetime
 
 from operators.api.base import LABEL_MACHINE
 from operators.api.machines import Host, HostClaim, Machine
-from operators.api.packages import Effect
+from operators.api.pending import Effect
 from operators.domain.machine.certificates import request_of
-from operators.domain.machine.difference import is_at_least
+from operators.domain.machine.effects import is_at_least
 from operators.domain.machine.gates import CONDITIONS_NAMESPACE, gate_report_of, parse_time
 from operators.domain.machine.host import DesiredPackage
 from operators.domain.machine.node import node_of

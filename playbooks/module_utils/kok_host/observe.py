@@ -287,12 +287,20 @@ def os_name():
     return found.group(1) if found else ""
 
 
+def uptime_seconds():
+    """Seconds since the kernel booted; None when it does not say."""
+    try:
+        return float(read("/proc/uptime").split()[0])
+    except (IndexError, ValueError):
+        return None
+
+
 def host_report(packages):
     """Everything of one host."""
     records = {name[: -len(".json")]: read_json(RECORDS + "/" + name) for name in listing(RECORDS) if name.endswith(".json")}
     reports = {wanted["component"]: package_report(wanted, records.get(wanted["component"], {})) for wanted in packages}
     for component, record in records.items():
-        left = {"component": component, "name": record.get("name", ""), "version": record.get("version", "")}
+        left = {"component": component, "name": record.get("name", ""), "version": record.get("version", ""), "order": record.get("order", 100)}
         reports.setdefault(component, left)
     disk = shutil.disk_usage("/var")
     return {
@@ -305,6 +313,7 @@ def host_report(packages):
         "owner": read_json(OWNER) or None,
         "packages": reports,
         "kubelet_credentials": kubelet_credentials(),
+        "uptime_seconds": uptime_seconds(),
     }
 
 

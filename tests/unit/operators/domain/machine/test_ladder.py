@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from operators.adapters.sim_ssh import report_as_wanted
-from operators.api.packages import Effect
+from operators.api.pending import Effect
 from operators.api.risk import Operation
 from operators.domain.machine import steps
 from operators.domain.machine.host import Owner, PackageReport, UnitReport
