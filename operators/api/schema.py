@@ -76,9 +76,18 @@ def _clean_value(key: str, value: Any, definitions: Mapping[str, Schema]) -> Any
     """Properties are a map of schemas whose names may look like keywords (`title`); defaults and enums are data."""
     if key == "properties":
         return {name: _clean(schema, definitions) for name, schema in value.items()}
-    if key in ("default", "enum", "x-kubernetes-validations", "required"):
+    if key == "default":
+        return _without_nulls(value)
+    if key in ("enum", "x-kubernetes-validations", "required"):
         return value
     return _clean(value, definitions)
+
+
+def _without_nulls(value: Any) -> Any:
+    """A default object without the optional fields that nobody set; absent is how Kubernetes says null."""
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return value
 
 
 def _inlined(node: Schema, definitions: Mapping[str, Schema]) -> Schema:

@@ -8,7 +8,8 @@ import yaml
 
 from meta_cluster.cli.crds import FOLDER, crd_files, stale_files, write_files
 from operators.api import KINDS
-from operators.api.schema import crd_of
+from operators.api.base import Model, Resource
+from operators.api.schema import crd_of, structural
 
 CRDS = [crd_of(kind) for kind in KINDS]
 BOUNDED = {"string": ("maxLength", "enum", "pattern", "format"), "array": ("maxItems",), "integer": ("minimum",)}
@@ -78,3 +79,20 @@ def test_should_be_in_the_category_kok() -> None:
 def test_should_use_each_short_name_once() -> None:
     short = [name for crd in CRDS for name in crd["spec"]["names"].get("shortNames", [])]
     assert len(short) == len(set(short))
+
+
+class Inner(Model):
+    """A part."""
+
+    limit: int | None = None
+    other: int = 3
+
+
+class Outer(Resource):
+    """A whole."""
+
+    inner: Inner = Inner()
+
+
+def test_should_leave_unset_fields_out_of_a_default_object() -> None:
+    assert structural(Outer.model_json_schema(by_alias=True))["properties"]["inner"]["default"] == {"other": 3}
