@@ -13,7 +13,7 @@ from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY,
 from operators.api.cluster import Authorisation, ClusterRelease, ClusterReleaseSpec
 from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
-from operators.cluster_operator.cluster.births import create_before_apply, wants_node_port
+from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, settle_named
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
@@ -244,9 +244,12 @@ async def _applied(port: KubePort, manifest: Manifest) -> None:
 
 
 def _waves(objects: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
-    """Bindings after everything else: the API server refuses one whose role is not there."""
-    bindings = [each for each in objects if each["kind"].endswith("RoleBinding")]
-    return [each for each in objects if not each["kind"].endswith("RoleBinding")], bindings
+    """What comes later: bindings, which the API server refuses while their role is not there, and Services that take any node port."""
+
+    def is_late(manifest: Manifest) -> bool:
+        return manifest["kind"].endswith("RoleBinding") or takes_any_node_port(manifest)
+
+    return [each for each in objects if not is_late(each)], [each for each in objects if is_late(each)]
 
 
 def _runs_of_a_kind(objects: Sequence[Manifest]) -> list[list[Manifest]]:

@@ -15,6 +15,11 @@ def wants_node_port(manifest: Manifest) -> bool:
     return manifest["kind"] == "Service" and any("nodePort" in port for port in manifest["spec"].get("ports") or ())
 
 
+def takes_any_node_port(manifest: Manifest) -> bool:
+    """Whether it is a Service that leaves the choice of its NodePort to the API server, which may choose one that another of ours names."""
+    return manifest["kind"] == "Service" and manifest["spec"].get("type") == "NodePort" and not wants_node_port(manifest)
+
+
 async def create_before_apply(port: KubePort, manifest: Manifest) -> None:
     """A create whose fields belong to server-side apply; nothing if the object is there. Raises KokError as `create` does, except for a refusal.
 

@@ -15,6 +15,7 @@ from operators.api.base import LABEL_MANAGED_BY, MANAGED_BY
 from operators.cluster_operator.cluster.world import Reach, Remembered, World
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.inputs import Names
+from operators.domain.plane.tunnel import AGENTS
 from operators.domain.plane.view import BusinessApi, Plan, Unknown
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Key, Kind, KubePort, Manifest, NotFound
@@ -56,7 +57,7 @@ class BusinessLook:
             found = await _compare(port, plan, version)
         except KokError as error:
             return Unknown(f"the API server does not answer: {error.message}")
-        return found if found.missing else self._looked.put((key, digest), found)
+        return self._looked.put((key, digest), found) if _is_settled(found, plan) else found
 
     async def forget(self, key: Key) -> None:
         """The Cluster is gone: close the session to it."""
@@ -74,7 +75,19 @@ async def _compare(port: KubePort, plan: Plan, version: str) -> BusinessApi:
     words = ""
     if wrong:
         words = f"{wrong[0][0]} is missing" if wrong[0][1] == "missing" else f"{wrong[0][0]} differs at {wrong[0][1]}"
-    return BusinessApi(version, tuple(name for name, _ in wrong), words)
+    return BusinessApi(version, tuple(name for name, _ in wrong), words, _connected(live.get(AGENTS) or {}))
+
+
+def _is_settled(found: BusinessApi, plan: Plan) -> bool:
+    """Whether a minute may pass before it is looked at again: everything is in place, and the agents of the nodes are connected."""
+    connected, nodes = found.agents
+    return not found.missing and (0 < nodes == connected or all(ObjectId.of(each) != AGENTS for each in plan.inside))
+
+
+def _connected(agents: Manifest) -> tuple[int, int]:
+    """Agents that are ready, which means connected, and nodes that should have one."""
+    status = agents.get("status") or {}
+    return int(status.get("numberReady") or 0), int(status.get("desiredNumberScheduled") or 0)
 
 
 async def _live_objects(port: KubePort, wanted: Sequence[Manifest]) -> dict[ObjectId, Manifest]:

@@ -8,7 +8,7 @@ import socket
 from typing import Any
 
 from operators.api.cluster import Cluster, EndpointType
-from operators.domain.plane.inputs import APISERVER_PORT, Names, PlaneEndpoint
+from operators.domain.plane.inputs import AGENTS_PORT, APISERVER_PORT, Names, PlaneEndpoint, PlaneTunnel
 from operators.domain.plane.view import Unknown
 from operators.ports.kube import Manifest
 
@@ -31,6 +31,24 @@ async def endpoint_of(cluster: Cluster, service: Manifest | None) -> tuple[Plane
         name, namespace = Names.of(cluster)["apiserver"], cluster.metadata.namespace
         return None, f"waits until a load balancer gives Service {namespace}/{name} an address (status.loadBalancer.ingress)"
     return await _balanced(wish.host, port, ingress)
+
+
+def tunnel_of(cluster: Cluster, endpoint: PlaneEndpoint | None, service: Manifest | None) -> tuple[PlaneTunnel | None, str]:
+    """Where agents find the konnectivity server, by the Service that is theirs; None or without a port, and why, while that cannot be said."""
+    wish, name = cluster.spec.endpoint, f"{cluster.metadata.namespace}/{Names.of(cluster)['konnectivity-agents']}"
+    if wish.type is EndpointType.NodePort:
+        ports: list[dict[str, Any]] = (service or {"spec": {}})["spec"].get("ports") or [{}]
+        port = wish.konnectivity_port or ports[0].get("nodePort")
+        return (PlaneTunnel(endpoint.host, port) if endpoint else None), "" if port else f"Service {name} has no node port yet"
+    if service is None:
+        return None, f"Service {name} does not exist yet"
+    port = wish.konnectivity_port or AGENTS_PORT
+    if wish.type is EndpointType.ClusterIP:
+        return PlaneTunnel(str(service["spec"].get("clusterIP") or ""), port), ""
+    ingress = ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    if not ingress:
+        return None, f"waits until a load balancer gives Service {name} an address (status.loadBalancer.ingress)"
+    return PlaneTunnel(str(ingress[0].get("ip") or ingress[0].get("hostname") or ""), port), ""
 
 
 async def _balanced(host: str, port: int, ingress: list[dict[str, Any]]) -> tuple[PlaneEndpoint | Unknown, str]:

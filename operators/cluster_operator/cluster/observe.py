@@ -16,7 +16,7 @@ from operators.api.cluster import Cluster, ClusterRelease
 from operators.api.packages import ClusterPackageVersion
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
-from operators.cluster_operator.cluster.endpoint import endpoint_of
+from operators.cluster_operator.cluster.endpoint import endpoint_of, tunnel_of
 from operators.cluster_operator.cluster.grants import held_grants
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
@@ -133,8 +133,11 @@ class Observer:
         service = view.objects.get(ObjectId("v1", "Service", key.namespace, names["apiserver"]))
         endpoint, waits = await endpoint_of(view.cluster, service)
         resolved = endpoint if isinstance(endpoint, PlaneEndpoint) else None
-        inputs = PlaneInputs(view.cluster, package, resolved)
-        view = await self._with_keys(key, replace(view, endpoint=endpoint, endpoint_waits=waits), inputs)
+        agents = view.objects.get(ObjectId("v1", "Service", key.namespace, names["konnectivity-agents"]))
+        tunnel, tunnel_waits = tunnel_of(view.cluster, resolved, agents)
+        inputs = PlaneInputs(view.cluster, package, resolved, tunnel=tunnel)
+        view = replace(view, endpoint=endpoint, endpoint_waits=waits, tunnel_waits=tunnel_waits)
+        view = await self._with_keys(key, view, inputs)
         inputs = replace(inputs, secret_digests=_sound_digests(view, key.namespace))
         plan, digest = await self._planner.plan(inputs)
         view = replace(view, plan=plan)
@@ -242,7 +245,7 @@ def _sound_digests(view: PlaneView, namespace: str) -> dict[str, str]:
 
 def _order(cluster: Cluster) -> Any:
     """Workloads in the order in which they are brought up."""
-    order = ["etcd", "etcd-events", "apiserver", "controller-manager", "scheduler", "machine-operator"]
+    order = ["etcd", "etcd-events", "apiserver", "controller-manager", "scheduler", "konnectivity", "machine-operator"]
 
     def place(manifest: Manifest) -> tuple[int, str]:
         component = component_of(manifest)

@@ -102,6 +102,7 @@ def _digest_of(inputs: PlaneInputs) -> str:
         package.metadata.name,
         package.metadata.uid,
         [endpoint.host, endpoint.port, *endpoint.addresses] if endpoint else None,
+        [inputs.tunnel.host, inputs.tunnel.port] if inputs.tunnel else None,
         dict(sorted(inputs.secret_digests.items())),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs, etcds_of, service_address, service_port
+from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs, PlaneTunnel, etcds_of, service_address, service_port
 
 ADMINS = "kok:admins"
 """Group of the admin kubeconfig; bound to cluster-admin inside, so that it can be taken away again (system:masters cannot)."""
@@ -20,6 +20,8 @@ CLUSTER_OPERATOR = "kok:cluster-operator"
 MACHINE_OPERATOR = "kok:machine-operator"
 """User name of the Machine-Operator in the business cluster; RBAC and admission there know it by this."""
 KUBELET_CLIENT = "kok:apiserver-kubelet-client"
+KONNECTIVITY_SERVER = "kok:konnectivity-server"
+"""User name of the konnectivity server in the business cluster, where it asks whose a token is."""
 ETCD_MEMBER = "kok:etcd-member"
 """Common name that etcd asks of its peers."""
 
@@ -98,7 +100,8 @@ def leaf_specs(inputs: PlaneInputs) -> tuple[LeafSpec, ...]:
     names = Names.of(inputs.cluster)
     etcd = tuple(_etcd_leaf(names, etcd) for etcd in etcds_of(inputs.cluster))
     facing = (_serving_leaf(inputs, inputs.endpoint), _admin_leaf(names, inputs.endpoint)) if inputs.endpoint else ()
-    return (*etcd, *_apiserver_clients(names), *_kubeconfigs(inputs, names), *facing)
+    tunnel = (_konnectivity_leaf(names, inputs.tunnel),) if inputs.tunnel and inputs.package.spec.components.konnectivity else ()
+    return (*etcd, *_apiserver_clients(names), *_kubeconfigs(inputs, names), *facing, *tunnel)
 
 
 def digest_of(data: Mapping[str, str]) -> str:
@@ -151,12 +154,15 @@ def _kubeconfigs(inputs: PlaneInputs, names: Names) -> tuple[LeafSpec, ...]:
             user=names.cluster,
         )
 
+    has_tunnel = inputs.package.spec.components.konnectivity is not None
+    konnectivity = (kubeconfig("konnectivity", "konnectivity", KONNECTIVITY_SERVER),) if has_tunnel else ()
     machine_operator = (kubeconfig("machine-operator", "machine-operator", MACHINE_OPERATOR),) if inputs.cluster.spec.machine_access else ()
     return (
         # system:masters: it must be able to write the RBAC that everybody else needs
         kubeconfig("operator", "apiserver", CLUSTER_OPERATOR, "system:masters"),
         kubeconfig("controller-manager", "controller-manager", "system:kube-controller-manager"),
         kubeconfig("scheduler", "scheduler", "system:kube-scheduler"),
+        *konnectivity,
         *machine_operator,
     )
 
@@ -183,6 +189,21 @@ def _serving_leaf(inputs: PlaneInputs, endpoint: PlaneEndpoint) -> LeafSpec:
         common_name="kube-apiserver",
         dns_names=tuple(sorted(dns)),
         ip_addresses=tuple(sorted(addresses)),
+        usages=(Usage.Server,),
+    )
+
+
+def _konnectivity_leaf(names: Names, tunnel: PlaneTunnel) -> LeafSpec:
+    """What the konnectivity server shows to agents, and to API servers within the meta cluster."""
+    within = (names.konnectivity_host,)
+    return LeafSpec(
+        secret=names["konnectivity-tls"],
+        form=LeafForm.TLS,
+        component="konnectivity",
+        signer=names["ca"],
+        common_name=KONNECTIVITY_SERVER,
+        dns_names=within if _is_address(tunnel.host) else tuple(sorted({*within, tunnel.host})),
+        ip_addresses=(tunnel.host,) if _is_address(tunnel.host) else (),
         usages=(Usage.Server,),
     )
 

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from operators.api.cluster import Cluster
+from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.desired_rendering import NotYet, Renderer
-from operators.domain.plane.inputs import Manifest, PlaneInputs, etcds_of
+from operators.domain.plane.inputs import MOST_MEMBERS, Manifest, PlaneInputs, etcds_of
 from operators.errors import ErrorCode, KokError
 
 BEFORE_ENDPOINT = ("isolation", "endpoint")
@@ -26,6 +27,7 @@ INSIDE = (
     "inside-kubernetes",
 )
 """Templates of what goes inside the business cluster, in the order to apply them; RBAC first, so that the admin's kubeconfig works at once."""
+KONNECTIVITY = "konnectivity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,14 @@ class DesiredPlane:
     """Component -> why it cannot be rendered yet, one sentence (a Secret is missing, the load balancer has no address)."""
 
 
-def components_of(cluster: Cluster) -> tuple[str, ...]:
+def components_of(cluster: Cluster, package: ClusterPackageVersion) -> tuple[str, ...]:
     """The components of that Cluster's plane, in the order in which they are brought up.
 
-    isolation, endpoint, etcd, [etcd-events], apiserver, controller-manager, scheduler, [machine-operator].
+    isolation, endpoint, etcd, [etcd-events], apiserver, controller-manager, scheduler, [konnectivity], [machine-operator].
     """
+    tunnel = (KONNECTIVITY,) if package.spec.components.konnectivity else ()
     last = ("machine-operator",) if cluster.spec.machine_access else ()
-    return (*BEFORE_ENDPOINT, *etcds_of(cluster), "apiserver", "controller-manager", "scheduler", *last)
+    return (*BEFORE_ENDPOINT, *etcds_of(cluster), "apiserver", "controller-manager", "scheduler", *tunnel, *last)
 
 
 def desired_plane(inputs: PlaneInputs, templates: Mapping[str, str]) -> DesiredPlane:
@@ -55,7 +58,7 @@ def desired_plane(inputs: PlaneInputs, templates: Mapping[str, str]) -> DesiredP
     renderer = Renderer(inputs, templates)
     components: dict[str, tuple[Manifest, ...]] = {}
     waiting: dict[str, str] = {}
-    for component in components_of(inputs.cluster):
+    for component in components_of(inputs.cluster, inputs.package):
         if component not in BEFORE_ENDPOINT and inputs.endpoint is None:
             waiting[component] = "the endpoint has no address yet"
             continue
@@ -78,10 +81,12 @@ def inside(inputs: PlaneInputs, templates: Mapping[str, str]) -> tuple[Manifest,
             "wait until spec.endpoint.host resolves to an address",
         )
     renderer = Renderer(inputs, templates)
-    return tuple(manifest for template in INSIDE for manifest in renderer.render(template))
+    has_way = inputs.package.spec.components.konnectivity and inputs.tunnel and inputs.tunnel.port
+    more = (f"inside-{KONNECTIVITY}",) if has_way else ()
+    return tuple(manifest for template in (*INSIDE, *more) for manifest in renderer.render(template))
 
 
 def _component(renderer: Renderer, component: str) -> tuple[Manifest, ...]:
     if component in ("etcd", "etcd-events"):
-        return renderer.render("etcd", etcd=component)
+        return renderer.render("etcd", etcd=component, shape=renderer.inputs.etcd_shape(component), most_members=MOST_MEMBERS)
     return renderer.render(component)

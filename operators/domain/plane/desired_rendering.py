@@ -61,6 +61,7 @@ class Renderer:
             "names": names,
             "namespace": names.namespace,
             "endpoint": self.inputs.endpoint,
+            "tunnel": self.inputs.tunnel,
             "apiserver_address": service_address(spec.network.service_cidr, 1),
             "dns_address": service_address(spec.network.service_cidr, 10),
             "labels": self._labels,

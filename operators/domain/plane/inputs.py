@@ -21,6 +21,8 @@ LABEL_NAMESPACE = "kok.dev/cluster-namespace"
 
 APISERVER_PORT = 6443
 """Port of the API server's container, and of its Service unless the Cluster says otherwise."""
+AGENTS_PORT = 8132
+"""Port on which the konnectivity server awaits agents, and of its Service unless that is a node port or the Cluster says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,33 @@ class PlaneEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneTunnel:
+    """Where the agents on the nodes find the konnectivity server, resolved.
+
+    NodePort: host of spec.endpoint, the port that the Service got. LoadBalancer: what the status of its own Service says.
+    ClusterIP: the address of its Service.
+    """
+
+    host: str
+    """An address or a DNS name; goes into the server's certificate."""
+    port: int | None
+    """None while a NodePort Service has not got its port; only the agents need it."""
+
+
+MOST_MEMBERS = 5
+"""More members make an etcd slower, not safer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EtcdShape:
+    """How many members an etcd began with and how many pods it has now. Neither is what the spec wishes while members come and go one by one."""
+
+    initial: int
+    """Members of the first start; fixed once it has begun, since those that start together must agree on it."""
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlaneInputs:
     """One plane, as authorised.
 
@@ -61,6 +90,15 @@ class PlaneInputs:
 
     They become annotations of the pod templates, so that a re-issued leaf rolls exactly what uses it.
     """
+    etcd_shapes: Mapping[str, EtcdShape] = field(default_factory=dict)
+    """etcd -> its shape as observed (`etcd_shape.shape_of`); one that is not there is as the spec wishes."""
+
+    def etcd_shape(self, etcd: str) -> EtcdShape:
+        """The shape to render."""
+        wished = self.cluster.spec.etcd.members
+        return self.etcd_shapes.get(etcd) or EtcdShape(wished, wished)
+    tunnel: PlaneTunnel | None = None
+    """None without konnectivity, and while its Service has no address yet: nothing of the plane itself waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +121,11 @@ class Names:
     def apiserver_host(self) -> str:
         """The API server's Service as seen from inside the meta cluster."""
         return f"{self['apiserver']}.{self.namespace}.svc"
+
+    @property
+    def konnectivity_host(self) -> str:
+        """The konnectivity server's Service for API servers, within the meta cluster."""
+        return f"{self['konnectivity']}.{self.namespace}.svc"
 
     @property
     def machine_operator_role(self) -> str:

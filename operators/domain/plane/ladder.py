@@ -11,6 +11,7 @@ import hashlib
 from operators.api.cluster import Authorisation, AuthorisedBy, ChangePolicy, ClusterRelease
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.deletion import blocked_deletion, deletion_step
+from operators.domain.plane.desired import KONNECTIVITY
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.etcd_identity import first_records
 from operators.domain.plane.grants import finished_grants, leftover_grants
@@ -36,6 +37,8 @@ from operators.errors import ErrorCode, KokError
 
 FINALIZER = "kok.dev/cluster"
 MACHINE_OPERATOR = "machine-operator"
+NOT_MASTERS = (MACHINE_OPERATOR, KONNECTIVITY)
+"""What the API server and the controllers do without."""
 WORKLOADS = ("StatefulSet", "Deployment")
 
 
@@ -171,6 +174,11 @@ def controllers(view: PlaneView) -> Step | None:
     return _change_in_order(view, "controller-manager", below=("apiserver",)) or _change_in_order(view, "scheduler", below=("apiserver",))
 
 
+def konnectivity(view: PlaneView) -> Step | None:
+    """Its own Deployment; whether agents are connected is shown, but nothing waits for it."""
+    return _apply_differing(view, KONNECTIVITY, _components(view, KONNECTIVITY))
+
+
 def _change_in_order(view: PlaneView, name: str, *, below: tuple[str, ...]) -> Step | None:
     step = _apply_differing(view, name, _components(view, name))
     if step is None:
@@ -183,9 +191,9 @@ def _change_in_order(view: PlaneView, name: str, *, below: tuple[str, ...]) -> S
 
 def masters_up(view: PlaneView) -> Step | None:
     """Everything is as rendered; now their pods have to come up, and the API to answer."""
-    if waiting := next(((name, why) for name, why in _plan(view).waiting.items() if name != MACHINE_OPERATOR), None):
+    if waiting := next(((name, why) for name, why in _plan(view).waiting.items() if name not in NOT_MASTERS), None):
         return Wait(waiting[0], waiting[1])
-    masters = [name for name in _plan(view).components if name != MACHINE_OPERATOR]
+    masters = [name for name in _plan(view).components if name not in NOT_MASTERS]
     if isinstance(view.business, Unknown):
         return Wait("Apiserver", _shortfall(view, *masters) or view.business.reason, after=CREATING_SECONDS)
     return None
@@ -214,7 +222,7 @@ def machine_operator(view: PlaneView) -> Step | None:
 
 def everything_up(view: PlaneView) -> Step | None:
     """All is applied; the slow parts may still be coming."""
-    missing = _shortfall(view, *_plan(view).components)
+    missing = _shortfall(view, *(name for name in _plan(view).components if name != KONNECTIVITY))
     return Wait("", missing) if missing else None
 
 
@@ -232,6 +240,7 @@ LADDER = (
     etcd,
     apiserver,
     controllers,
+    konnectivity,
     masters_up,
     inside_objects,
     machine_operator,

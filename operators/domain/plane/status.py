@@ -12,6 +12,7 @@ from operators.api.base import Condition, ConditionStatus
 from operators.api.cluster import ClusterStatus, ComponentStatus
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.steps import Done, Paused, Stall, Step, Wait
+from operators.domain.plane.tunnel import tunnel_verdict
 from operators.domain.plane.view import Plan, PlaneView, Unknown, Workload
 from operators.errors import ErrorCode, KokError
 
@@ -74,6 +75,7 @@ def _conditions(view: PlaneView, step: Step, error: KokError | None, words: str)
         "ApiserverReady": _apiserver(view),
         "ControllersReady": _up(view, "controller-manager", "scheduler"),
         "InsideReady": _inside(view),
+        "TunnelReady": tunnel_verdict(view),
         "MachineOperatorReady": _machine_operator(view),
         "ReleaseMatchesWish": _release(view),
     }

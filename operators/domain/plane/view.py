@@ -100,6 +100,8 @@ class BusinessApi:
     """Objects of ours in there that are not (rightly) there."""
     differing: str = ""
     """The first of them, in words."""
+    agents: tuple[int, int] = (0, 0)
+    """Konnectivity agents that are connected, and nodes that should have one."""
     checked: bool = False
     """Whether the objects were compared with this very plan, a minute ago at most."""
 
@@ -150,6 +152,8 @@ class PlaneView:
     endpoint: PlaneEndpoint | Unknown | None = None
     endpoint_waits: str = ""
     """Why there is no endpoint yet."""
+    tunnel_waits: str = ""
+    """Why agents of konnectivity cannot be told yet where to dial."""
     objects: Mapping[ObjectId, Manifest] = field(default_factory=dict)
     """Every object of this cluster in the meta cluster, but for pods."""
     roots: RootKeys | None = None

@@ -12,7 +12,7 @@ import yaml
 
 from operators.api import Cluster, ClusterPackageVersion
 from operators.domain.plane.certificates import leaf_specs, root_specs
-from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs
+from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs, PlaneTunnel
 
 ROOT = Path(__file__).parents[5]
 REVISION = ROOT / "packages" / "plane" / "r1"
@@ -34,9 +34,11 @@ def a_cluster(name: str = "demo", **spec: Any) -> Cluster:
     return Cluster.parse({"apiVersion": "kok.dev/v1alpha1", "kind": "Cluster", "metadata": metadata, "spec": kept})
 
 
-def a_package(**flags: Mapping[str, str]) -> ClusterPackageVersion:
+def a_package(*, konnectivity: bool = True, **flags: Mapping[str, str]) -> ClusterPackageVersion:
     """The package version of the catalogue, with flags per component (camelCase) set in it."""
     manifest = yaml.safe_load(PACKAGE.read_text())
+    if not konnectivity:
+        del manifest["spec"]["components"]["konnectivity"]
     for component, values in flags.items():
         manifest["spec"]["components"][component]["flags"] = dict(values)
     return ClusterPackageVersion.parse(manifest)
@@ -47,6 +49,6 @@ def some_inputs(
 ) -> PlaneInputs:
     """Inputs with every Secret there."""
     at = endpoint or PlaneEndpoint("10.89.0.2", 31443, ("10.89.0.2",))
-    inputs = PlaneInputs(cluster or a_cluster(), package or a_package(), at)
+    inputs = PlaneInputs(cluster or a_cluster(), package or a_package(), at, tunnel=PlaneTunnel(at.host, 32132))
     secrets = [spec.secret for spec in (*root_specs(inputs), *leaf_specs(inputs))]
     return replace(inputs, secret_digests={name: f"digest{number:010d}" for number, name in enumerate(secrets)})

@@ -39,6 +39,8 @@ def test_should_have_these_leaves() -> None:
         "demo-machine-operator-kubeconfig": "demo-ca",
         "demo-apiserver-tls": "demo-ca",
         "demo-kubeconfig": "demo-ca",
+        "demo-konnectivity-kubeconfig": "demo-ca",
+        "demo-konnectivity-tls": "demo-ca",
     }
 
 

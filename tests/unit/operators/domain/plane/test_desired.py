@@ -74,7 +74,7 @@ def test_should_name_every_object_once(spec: dict[str, Any]) -> None:
 def test_should_bring_up_components_in_their_order(spec: dict[str, Any]) -> None:
     cluster = a_cluster(**spec)
 
-    assert tuple(desired_plane(some_inputs(cluster), TEMPLATES).components) == components_of(cluster)
+    assert tuple(desired_plane(some_inputs(cluster), TEMPLATES).components) == components_of(cluster, a_package())
 
 
 @pytest.mark.parametrize("spec", SHAPES)
