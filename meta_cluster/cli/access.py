@@ -7,7 +7,7 @@ import base64
 import os
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,10 +68,17 @@ def meta_credentials(access: Access) -> Credentials:
         ) from None
 
 
+def acting_as(credentials: Credentials, access: Access) -> Credentials:
+    """The same, with --as and --as-group; KokError Usage for groups without a user, which the API server refuses, too."""
+    if access.groups and not access.user:
+        raise KokError(ErrorCode.Usage, "--as-group needs --as", "--as NAME --as-group GROUP")
+    return replace(credentials, as_user=access.user, as_groups=access.groups) if access.user else credentials
+
+
 @asynccontextmanager
 async def open_meta(access: Access, *, field_manager: str = FIELD_MANAGER, dry_run: bool = False) -> AsyncIterator[Meta]:
     """The meta cluster, closed at the end."""
-    credentials = meta_credentials(access)
+    credentials = acting_as(meta_credentials(access), access)
     client = KubeClient(credentials, field_manager=field_manager, dry_run=dry_run)
     try:
         yield Meta(client, access.namespace or credentials.namespace or "default", credentials.server)

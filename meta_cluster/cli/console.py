@@ -54,6 +54,17 @@ def tell(line: str) -> None:
     sys.stderr.flush()
 
 
+def confirm(what: str, *, yes: bool) -> None:
+    """Ask whether to go on with what `what` says ("removes all of it"). KokError Usage where nobody can be asked; typer.Abort for a no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise KokError(ErrorCode.Usage, f"this {what}, and nobody is here to be asked", "pass --yes")
+    import typer
+
+    typer.confirm(f"This {what}. Go on?", abort=True, err=True)
+
+
 class Progress:
     """Lines of progress on stderr; on a terminal the last one may be rewritten in place until the next line follows."""
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meta_cluster.cli.options import Access, ContextOption, KubeconfigOption
+from meta_cluster.cli.options import Access, ContextOption, KubeconfigOption, YesOption
+from meta_cluster.cli.rebuild_ledger import rebuild_ledger
 
 if TYPE_CHECKING:
     from meta_cluster.bootstrap.install import InstallReport
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from meta_cluster.bootstrap.uninstall import Removal
 
 app = typer.Typer(no_args_is_help=True, help="The meta cluster: install kok into it, see how it stands, take it out.")
+app.command("rebuild-ledger")(rebuild_ledger)
 FIELD_MANAGER = "kok-install"
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would change; the server checks it and stores nothing.")]
 
 
@@ -93,7 +94,7 @@ def _print(report: InstallReport, *, dry_run: bool) -> None:
 
 
 @app.command()
-def uninstall(kubeconfig: KubeconfigOption = "", context: ContextOption = "", yes: Yes = False, dry_run: DryRun = False) -> None:
+def uninstall(kubeconfig: KubeconfigOption = "", context: ContextOption = "", yes: YesOption = False, dry_run: DryRun = False) -> None:
     """Remove everything that install brought; refused while Clusters, pools or claimed hosts exist.
 
     Example:
@@ -109,7 +110,7 @@ def uninstall(kubeconfig: KubeconfigOption = "", context: ContextOption = "", ye
 async def _uninstall(access: Access, wanted: Removal, *, yes: bool, dry_run: bool) -> None:
     from meta_cluster.bootstrap.uninstall import present, refuse_while_used, uninstall
     from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.console import say, tell
+    from meta_cluster.cli.console import confirm, say, tell
 
     async with open_meta(access, field_manager=FIELD_MANAGER) as meta:
         await refuse_while_used(meta.kube)
@@ -120,19 +121,10 @@ async def _uninstall(access: Access, wanted: Removal, *, yes: bool, dry_run: boo
         if dry_run:
             say("\n".join(f"would delete {ref}" for ref in refs))
             return
-        _confirm(f"Remove {len(refs)} objects of kok, and kok-system with the sealed copies of root keys, from {meta.server}?", yes=yes)
+        what = f"removes {len(refs)} objects of kok, and kok-system with the sealed copies of root keys, from {meta.server}"
+        confirm(what, yes=yes)
         removed = await uninstall(meta.kube, refs, tell=tell)
         say(f"{len(removed)} objects removed")
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    from operators.errors import ErrorCode, KokError
-
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise KokError(ErrorCode.Usage, "this removes things, and nobody is here to be asked", "pass --yes")
-    typer.confirm(question, abort=True, err=True)
 
 
 @app.command()
@@ -153,35 +145,6 @@ def status(kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> No
     say(rendered(Table(("PART", "STATE", "DETAIL"), tuple((row.part, row.state, row.detail) for row in rows)), width=width()))
     if any(row.state != "ok" for row in rows):
         raise KokError(ErrorCode.NotFound, "kok is not whole there", "kok meta install brings what is missing")
-
-
-@app.command("rebuild-ledger")
-def rebuild_ledger(kubeconfig: KubeconfigOption = "", context: ContextOption = "", yes: Yes = False) -> None:
-    """Make a lost Ledger anew from the OperationGrants that are stored; what was deleted with them is forgotten.
-
-    Admission lets only the group kok:break-glass do it.
-
-    Example:
-
-      kok meta rebuild-ledger
-    """
-    from meta_cluster.cli.access import run
-
-    _confirm("Make the Ledger anew? Acts in flight whose OperationGrant was deleted will not be counted any more.", yes=yes)
-    run(_rebuild(Access(kubeconfig, context)))
-
-
-async def _rebuild(access: Access) -> None:
-    from meta_cluster.bootstrap.install import SYSTEM_NAMESPACE
-    from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.console import say
-    from operators.adapters.lease_kube import KubeLease
-    from operators.services.ledger_origin import rebuild_ledger
-
-    async with open_meta(access, field_manager=FIELD_MANAGER) as meta:
-        lease = await KubeLease(meta.kube, namespace=SYSTEM_NAMESPACE, name="kok-cluster-operator").read()
-        spec = await rebuild_ledger(meta.kube, epoch=lease.epoch if lease else 0)
-        say(f"Ledger made anew with {len(spec.in_flight)} acts in flight")
 
 
 async def _look(access: Access) -> dict[str, list[dict[str, object]]]:

@@ -15,6 +15,9 @@ NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="Namespa
 ClusterOption = Annotated[
     str, typer.Option("--cluster", "-c", help="Business cluster, for what lives in it (machines).", show_default=False)
 ]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsOption = Annotated[str, typer.Option("--as", help="Act as this user (impersonation, as kubectl does it).", show_default=False)]
+AsGroupOption = Annotated[list[str] | None, typer.Option("--as-group", help="And in these groups; may be repeated.", show_default=False)]
 
 
 def complete_kind(incomplete: str) -> list[str]:
@@ -31,3 +34,7 @@ class Access:
     kubeconfig: str = ""
     context: str = ""
     namespace: str = ""
+    user: str = ""
+    """Whom to act as (--as); empty: as whom the kubeconfig says."""
+    groups: tuple[str, ...] = ()
+    """In which groups, with `user`."""

@@ -46,6 +46,9 @@ class Credentials:
     verify: bool = True
     proxy: str = ""
     namespace: str = ""
+    as_user: str = ""
+    """Whom to act as (impersonation); empty: as ourselves."""
+    as_groups: tuple[str, ...] = ()
 
     def ssl_context(self) -> ssl.SSLContext:
         """A TLS context that trusts exactly `ca_pem` (the system's CAs if there is none) and shows the certificate if there is one."""
@@ -198,6 +201,8 @@ def _with_user(credentials: Credentials, user: Mapping[str, Any], base: Path, or
         token=str(user.get("token") or ""),
         token_file=token_file,
         exec=user.get("exec"),
+        as_user=str(user.get("as") or ""),
+        as_groups=tuple(str(group) for group in user.get("as-groups") or ()),
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+from aiohttp.typedefs import LooseHeaders
 from yarl import URL
 
 from operators.adapters.kube_credentials import Credentials, TokenSource
@@ -133,10 +134,14 @@ class Transport:
         finally:
             self._give_back()
 
-    async def _headers(self, request: Request) -> dict[str, str]:
-        headers = {"Accept": "application/json", "Content-Type": request.content_type, "User-Agent": self._user_agent}
-        token = await self._tokens.token()
-        return {**headers, "Authorization": f"Bearer {token}"} if token else headers
+    async def _headers(self, request: Request) -> LooseHeaders:
+        headers = [("Accept", "application/json"), ("Content-Type", request.content_type), ("User-Agent", self._user_agent)]
+        if token := await self._tokens.token():
+            headers.append(("Authorization", f"Bearer {token}"))
+        if self.credentials.as_user:
+            headers.append(("Impersonate-User", self.credentials.as_user))
+            headers += [("Impersonate-Group", group) for group in self.credentials.as_groups]
+        return headers
 
     def _borrow(self) -> aiohttp.ClientSession:
         self._in_flight += 1

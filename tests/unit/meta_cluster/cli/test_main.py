@@ -37,6 +37,7 @@ def test_should_load_nothing_heavy_to_say_its_version() -> None:
         (["lab", "host", "kill", "demo-1", "-o", "bogus"], "-o bogus: unknown output format"),
         (["assets", "list", "-o", "bogus"], "one of wide, json, yaml, name"),
         (["explain", "HostKeyChangd"], "did you mean HostKeyChanged?"),
+        (["meta", "rebuild-ledger", "--as-group", "kok:break-glass", "--yes"], "--as-group needs --as"),
         (["completion", "tcsh"], "one of bash, zsh, fish"),
         (["get", "clusters", "--kubeconfig", "/no/such/file"], "/no/such/file"),
     ],
