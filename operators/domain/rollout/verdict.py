@@ -19,7 +19,7 @@ SURE = 0.01
 class Judgement(StrEnum):
     """What follows from the numbers; the order of severity is FAIL, HOLD, INCONCLUSIVE, PASS."""
 
-    PASS = "PASS"
+    PASS = "PASS"  # noqa: S105 - no password
     FAIL = "FAIL"
     HOLD = "HOLD"
     """No data, or something that is not this change: no advance, no rollback."""
@@ -111,7 +111,9 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
 
 def _below_floor(numbers: str, limits: Limits, control: Counts | None) -> Verdict:
     if control is not None and control.ratio < limits.floor:
-        return Verdict(Judgement.HOLD, f"{numbers}: below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change")
+        return Verdict(
+            Judgement.HOLD, f"{numbers}: below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change"
+        )
     return Verdict(Judgement.FAIL, f"{numbers}: below its floor {limits.floor:.2%}", leans_bad=True)
 
 

@@ -35,7 +35,9 @@ def check(window: Window) -> None:
         CronSim(window.cron, datetime(2024, 1, 1, tzinfo=zone))
     except CronSimError as error:
         message = f"spec.windows: cron {window.cron!r} is not a cron expression: {error}"
-        raise KokError(ErrorCode.InvalidObject, message, "five fields: minute hour day month weekday, for example '0 22 * * 1-5'") from error
+        raise KokError(
+            ErrorCode.InvalidObject, message, "five fields: minute hour day month weekday, for example '0 22 * * 1-5'"
+        ) from error
 
 
 def window_state(windows: Sequence[Window], now: datetime) -> WindowState:

@@ -1,0 +1,394 @@
+"""What a rollout does next: the state machine, one step per pass. Pure: the frozen plan, the records, what members have now, and `now` come in.
+
+A rollout is always in exactly one of these states, derived anew at every pass; nothing is kept in a status.
+
+Waiting for approval. The next stage wants a person's yes (`spec.approvals`). Nothing starts; what was changed before stays.
+
+Changing. The stage's members are authorised one after another, never more at once than `maxParallel` and the failure domain's limit allow, none
+while a change window is closed, the breaker is open or another rollout has the cluster. A member that is not healthy at the new version by its
+deadline has failed; coming back on the old version is a failure too. Failures within `failuresAllowed` are taken back alone.
+
+Soaking. All members are healthy; they are watched for `soakSeconds`. A FAIL at any moment of Changing or Soaking fails the stage at once.
+
+Holding. The soak is over and the verdict is HOLD or INCONCLUSIVE: no advance, no rollback; after `holdDeadlineSeconds` a person is called.
+
+Failed, waiting for a person. With `onFail: Pause`: nothing starts until a person accepts the failure, aborts or undoes.
+
+Paused. A person ordered it: what is in hand comes to its end, nothing new starts, forward or back.
+
+Going back. Decided by a failure, an abort or an undo, and never revoked: what this rollout changed is taken back, broken members first, then the
+last first; neither windows, breaker nor soaks hold it up, but each member must be healthy before its slot is free. It stops when going back does
+not help, and never goes to a version that was found bad.
+
+Ended. Good, Bad, Aborted or Undone. An undo of a good one opens it again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from operators.api.rollout import FleetRolloutSpec, MemberPhase, OnFail, Order, Stage
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
+from operators.domain.rollout.story import Event, Outcome, Record, Story, stages_of, story_of
+from operators.domain.rollout.verdict import Judgement, Verdict
+from operators.domain.rollout.windows import WindowState
+
+ROLLBACK = "rollback"
+"""What a person puts into acceptedFailures to let a rollback go on past a member that it did not help."""
+POLL = 5.0
+"""Seconds until the next look while something is in hand."""
+
+
+class Hold(StrEnum):
+    """By whom a member's ClusterRelease was written last."""
+
+    Free = "Free"
+    """Not by a rollout, or by one that has ended."""
+    Forward = "Forward"
+    """By this rollout, to its version."""
+    Back = "Back"
+    """By this rollout, back."""
+    Rival = "Rival"
+    """By another rollout that has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFacts:
+    """One member as observed now."""
+
+    hold: Hold
+    version: str
+    """The authorised package version."""
+    since: datetime
+    """When that was authorised."""
+    healthy: bool
+    """Ready, and at the authorised version."""
+    trouble: str = ""
+    """Why it is not healthy."""
+    unhealthy_since: datetime | None = None
+    rival: str = ""
+    """The rollout that has it, with Hold.Rival."""
+
+
+class State(StrEnum):
+    """As in the module's docstring."""
+
+    AwaitingApproval = "AwaitingApproval"
+    Changing = "Changing"
+    Soaking = "Soaking"
+    Holding = "Holding"
+    Failed = "Failed"
+    Paused = "Paused"
+    GoingBack = "GoingBack"
+    Ended = "Ended"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """Everything one pass has observed. A member that is absent from `members` is gone."""
+
+    spec: FleetRolloutSpec
+    plan: FrozenPlan
+    records: Sequence[Record]
+    members: Mapping[str, MemberFacts]
+    verdict: Verdict
+    """On the stage in hand."""
+    window: WindowState
+    now: datetime
+    breaker: str = ""
+    """Why risky forward operations are blocked; empty when they are not."""
+    late: tuple[PlannedMember, ...] = ()
+    """Selected healthy Clusters that came after the plan was frozen."""
+    bad_versions: frozenset[str] = frozenset()
+
+    @property
+    def story(self) -> Story:
+        """What the records add up to."""
+        return story_of(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Append this record."""
+
+    record: Record
+    state: State
+
+    @property
+    def reason(self) -> str:
+        """The record's sentence."""
+        return self.record.text
+
+
+@dataclass(frozen=True, slots=True)
+class Authorise:
+    """Write the new version into the member's ClusterRelease."""
+
+    key: str
+    to: str
+    reason: str
+    state: State = State.Changing
+
+
+@dataclass(frozen=True, slots=True)
+class GoBack:
+    """Write the version that the member had into its ClusterRelease."""
+
+    key: str
+    to: str
+    reason: str
+    state: State = State.GoingBack
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now. `page`: a person has to be called."""
+
+    state: State
+    reason: str
+    after: float | None = POLL
+    page: bool = False
+
+
+Step = Note | Authorise | GoBack | Wait
+
+
+def next_step(view: RolloutView) -> Step:
+    """The one thing to do now."""
+    story = view.story
+    if story.ended:
+        if view.spec.order == Order.Undo and story.ended.outcome == Outcome.Good:
+            return _go_back(view, Outcome.Undone, "a person ordered undo")
+        return Wait(State.Ended, story.ended.text, after=None)
+    if story.going_back:
+        return _going_back(view, story.going_back)
+    if view.spec.order in (Order.Abort, Order.Undo):
+        outcome = Outcome.Aborted if view.spec.order == Order.Abort else Outcome.Undone
+        return _go_back(view, outcome, f"a person ordered {view.spec.order.value.lower()}")
+    return _forward(view, story)
+
+
+def _forward(view: RolloutView, story: Story) -> Step:
+    for stage in stages_of(view.plan, story):
+        if stage.name not in story.passed:
+            work = StageWork(view, story, stage, next(each for each in view.spec.stages if each.name == stage.name))
+            return work.next_step()
+    count = len(view.plan.members) + len(story.joined)
+    return _note(view, Event.Ended, f"{count} clusters are at {view.plan.to}", outcome=Outcome.Good)
+
+
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """One stage that is not passed yet."""
+
+    view: RolloutView
+    story: Story
+    stage: PlannedStage
+    wish: Stage
+    phases: Mapping[str, MemberPhase] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phases", {member.key: self._phase(member.key) for member in self.stage.members})
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
+
+    @property
+    def accepted(self) -> bool:
+        """Whether a person said to go on in spite of failures."""
+        return self.name in self.view.spec.accepted_failures
+
+    def next_step(self) -> Step:
+        """The first that applies, in the order of the states."""
+        if self.name not in self.story.started:
+            return self._start()
+        if bad := self._bad():
+            return self._fail(bad)
+        if self.view.spec.order == Order.Pause:
+            return Wait(State.Paused, "a person ordered a pause; what is in hand comes to its end, nothing new starts")
+        if self.name in self.story.healthy:
+            return self._judge(self.story.healthy[self.name])
+        return self._change()
+
+    def _start(self) -> Step:
+        if not self.stage.members and not (self.wish.rest and self.view.late):
+            return _note(self.view, Event.StagePassed, f"stage {self.name} has no clusters", stage=self.name)
+        if self.view.spec.order == Order.Pause:
+            return Wait(State.Paused, f"a person ordered a pause before stage {self.name}")
+        if self.wish.approval and self.name not in self.view.spec.approvals:
+            return Wait(State.AwaitingApproval, f"stage {self.name} waits for approval: kok rollout approve", after=None)
+        return _note(self.view, Event.StageStarted, f"stage {self.name} begins: {len(self.stage.members)} clusters", stage=self.name)
+
+    def _bad(self) -> str:
+        """Why the stage has failed; empty when it has not, or a person accepted it."""
+        if self.accepted:
+            return ""
+        if self.name in self.story.failed:
+            return self.story.failed[self.name]
+        failed = [key for key, phase in self.phases.items() if phase in (MemberPhase.Failed, MemberPhase.GoingBack, MemberPhase.Back)]
+        if len(failed) > self.wish.failures_allowed:
+            facts = self.view.members.get(failed[0])
+            return f"{failed[0]} was not healthy at {self.view.plan.to} in time: {facts.trouble if facts else 'gone'}"
+        touched = any(phase != MemberPhase.Waiting for phase in self.phases.values())
+        if touched and self.view.verdict.judgement == Judgement.FAIL:
+            return self.view.verdict.sentence
+        return ""
+
+    def _fail(self, why: str) -> Step:
+        if self.view.spec.on_fail == OnFail.Rollback:
+            return _go_back(self.view, Outcome.Bad, f"stage {self.name} failed: {why}")
+        if self.name not in self.story.failed:
+            return _note(self.view, Event.StageFailed, why, stage=self.name)
+        return Wait(State.Failed, f"stage {self.name} failed: {why}; a person decides: resume --accept, abort or undo", page=True)
+
+    def _change(self) -> Step:
+        for key, phase in self.phases.items():
+            if phase == MemberPhase.Failed and self.view.members[key].hold == Hold.Forward:
+                origin = next(member.origin for member in self.stage.members if member.key == key)
+                return GoBack(key, origin, f"{key} failed; it is taken back alone: stage {self.name} allows it", State.Changing)
+        waiting = [member for member in self.stage.members if self.phases[member.key] == MemberPhase.Waiting]
+        in_hand = [member for member in self.stage.members if self.phases[member.key] in (MemberPhase.InHand, MemberPhase.GoingBack)]
+        if not waiting and not in_hand:
+            return self._all_changed()
+        if not waiting or len(in_hand) >= self.wish.max_parallel:
+            return Wait(State.Changing, self._in_hand_words(in_hand))
+        if blocked := self._blocked():
+            return Wait(State.Changing, blocked)
+        return self._next_member(waiting, in_hand)
+
+    def _all_changed(self) -> Step:
+        if self.wish.rest and self.view.late:
+            names = ", ".join(member.key for member in self.view.late[:5])
+            return _note(self.view, Event.Joined, f"came after the start, go last: {names}", stage=self.name, members=self.view.late)
+        if troubled := self._troubled():
+            return Wait(State.Changing, troubled)
+        return _note(
+            self.view, Event.StageHealthy, f"stage {self.name} is changed; watched for {self.wish.soak_seconds} s", stage=self.name
+        )
+
+    def _next_member(self, waiting: Sequence[PlannedMember], in_hand: Sequence[PlannedMember]) -> Step:
+        """The first in order that its domain and other rollouts leave free."""
+        limit = self.view.spec.per_domain
+        busy = Counter(member.domain for member in in_hand)
+        why = ""
+        for member in waiting:
+            facts = self.view.members[member.key]
+            if facts.hold == Hold.Rival:
+                why = why or f"{member.key} is in the hands of rollout {facts.rival}"
+            elif limit and busy[member.domain] >= limit.max_parallel:
+                why = why or f"failure domain {member.domain or '(none)'} has {busy[member.domain]} in hand"
+            else:
+                return Authorise(member.key, self.view.plan.to, f"stage {self.name}: {member.key} goes to {self.view.plan.to}")
+        return Wait(State.Changing, why)
+
+    def _blocked(self) -> str:
+        """Why nothing new may start now."""
+        if self.view.breaker:
+            return self.view.breaker
+        if not self.view.window.is_open:
+            opens = self.view.window.changes_at
+            return f"outside the change windows; the next opens at {opens:%Y-%m-%d %H:%M} UTC" if opens else "no change window ever opens"
+        return ""
+
+    def _judge(self, healthy_at: datetime) -> Step:
+        """Soaking, then the verdict; a member in trouble is never passed over."""
+        over = healthy_at + timedelta(seconds=self.wish.soak_seconds)
+        if self.view.now < over:
+            left = (over - self.view.now).total_seconds()
+            return Wait(
+                State.Soaking,
+                f"stage {self.name} is watched for another {left:.0f} s; so far {self.view.verdict.sentence}",
+                min(left, POLL),
+            )
+        late = self.view.now > over + timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
+        if troubled := self._troubled():
+            return Wait(State.Holding, troubled, page=late)
+        if self.accepted or self.view.verdict.judgement == Judgement.PASS:
+            return _note(self.view, Event.StagePassed, f"stage {self.name} passed: {self.view.verdict.sentence}", stage=self.name)
+        return Wait(State.Holding, f"{self.view.verdict.judgement}: {self.view.verdict.sentence}", page=late)
+
+    def _troubled(self) -> str:
+        """The first changed member that is not healthy now, in words; failures within what is allowed do not count."""
+        for key, phase in self.phases.items():
+            if phase in (MemberPhase.InHand, MemberPhase.GoingBack):
+                return f"{key} is not healthy: {self.view.members[key].trouble}"
+        return ""
+
+    def _in_hand_words(self, in_hand: Sequence[PlannedMember]) -> str:
+        words = [f"{member.key} ({self.view.members[member.key].trouble or 'is changing'})" for member in in_hand[:3]]
+        more = f" and {len(in_hand) - 3} more" if len(in_hand) > 3 else ""
+        return f"stage {self.name}: in hand {', '.join(words)}{more}"
+
+    def _phase(self, key: str) -> MemberPhase:
+        facts = self.view.members.get(key)
+        if facts is None:
+            return MemberPhase.Skipped
+        if facts.hold == Hold.Back:
+            return MemberPhase.Back if facts.healthy else MemberPhase.GoingBack
+        if facts.version != self.view.plan.to or facts.hold == Hold.Rival:
+            return MemberPhase.Waiting
+        if facts.healthy:
+            return MemberPhase.Healthy
+        if facts.hold != Hold.Forward:
+            return MemberPhase.Waiting
+        began = facts.since
+        if self.name in self.story.healthy and facts.unhealthy_since:
+            began = max(began, facts.unhealthy_since)  # it was healthy once: its deadline begins anew
+        late = self.view.now - began > timedelta(seconds=self.wish.member_deadline_seconds)
+        return MemberPhase.Failed if late else MemberPhase.InHand
+
+
+def _going_back(view: RolloutView, decided: Record) -> Step:
+    if view.spec.order == Order.Pause:
+        return Wait(State.Paused, f"a person ordered a pause while going back ({decided.text})")
+    members = [member for stage in stages_of(view.plan, view.story) for member in stage.members if member.key in view.members]
+    coming = [member for member in members if view.members[member.key].hold == Hold.Back and not view.members[member.key].healthy]
+    forward = [member for member in members if view.members[member.key].hold == Hold.Forward]
+    deadline = timedelta(seconds=max(stage.member_deadline_seconds for stage in view.spec.stages))
+    stuck = [member for member in coming if view.now - view.members[member.key].since > deadline]
+    if stuck and ROLLBACK not in view.spec.accepted_failures:
+        first = view.members[stuck[0].key]
+        words = f"going back did not help {stuck[0].key}: {first.trouble}; a person decides: resume --accept"
+        return Wait(State.GoingBack, words, page=True)
+    if not forward and not coming:
+        return _note(view, Event.Ended, f"taken back: {decided.text}", outcome=decided.outcome)
+    allowed = [member for member in forward if member.origin and member.origin not in view.bad_versions]
+    slots = max(stage.max_parallel for stage in view.spec.stages)
+    if allowed and len(coming) - len(stuck) < slots:
+        member = _first_back(allowed, view.members)
+        return GoBack(member.key, member.origin, f"{member.key} goes back to {member.origin}: {decided.text}")
+    if coming:
+        return Wait(State.GoingBack, f"{coming[0].key} is going back: {view.members[coming[0].key].trouble or 'not healthy yet'}")
+    words = f"{forward[0].key} cannot go back: {forward[0].origin or 'what it had'} was found bad or is not known; a person decides"
+    return Wait(State.GoingBack, words, page=True)
+
+
+def _first_back(members: Sequence[PlannedMember], facts: Mapping[str, MemberFacts]) -> PlannedMember:
+    """Broken ones first, then the last that were changed."""
+    broken = [member for member in members if not facts[member.key].healthy]
+    return broken[0] if broken else members[-1]
+
+
+def _go_back(view: RolloutView, outcome: Outcome, why: str) -> Note:
+    return _note(view, Event.GoingBack, why, outcome=outcome)
+
+
+STATE_AFTER = {
+    Event.GoingBack: State.GoingBack,
+    Event.Ended: State.Ended,
+    Event.StageHealthy: State.Soaking,
+    Event.StageFailed: State.Failed,
+}
+
+
+def _note(  # noqa: PLR0913 - the fields of a record
+    view: RolloutView, event: Event, text: str, *, stage: str = "", outcome: Outcome | None = None, members: tuple[PlannedMember, ...] = ()
+) -> Note:
+    record = Record(event, view.now, stage, text[:1024], outcome, members)
+    return Note(record, STATE_AFTER.get(event, State.Changing))

@@ -1,0 +1,89 @@
+"""Verdicts: what the numbers say, and when they say nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operators.domain.rollout.verdict import NOTHING, Counts, Evidence, Judgement, Limits, NoData, Reading, difference, judge, judge_all
+
+LIMITS = Limits(floor=0.9, margin=0.01, min_samples=30)
+
+
+def of(before: Reading, after: Reading, control_before: Reading = NOTHING, control_after: Reading = NOTHING) -> Evidence:
+    return Evidence("pod creation", before, after, control_before, control_after)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (of(Counts(999, 1000), Counts(998, 1000), Counts(999, 1000), Counts(999, 1000)), Judgement.PASS),
+        (of(Counts(999, 1000), Counts(930, 1000), Counts(999, 1000), Counts(998, 1000)), Judgement.FAIL),
+        (of(Counts(999, 1000), Counts(930, 1000), Counts(999, 1000), Counts(931, 1000)), Judgement.PASS),
+        (of(Counts(999, 1000), Counts(100, 1000), Counts(999, 1000), Counts(998, 1000)), Judgement.FAIL),
+        (of(Counts(999, 1000), Counts(100, 1000), Counts(999, 1000), Counts(110, 1000)), Judgement.HOLD),
+        (of(Counts(999, 1000), Counts(100, 1000)), Judgement.FAIL),
+        (of(Counts(999, 1000), Counts(5, 10)), Judgement.INCONCLUSIVE),
+        (of(Counts(40, 40), Counts(39, 40), Counts(40, 40), Counts(40, 40)), Judgement.INCONCLUSIVE),
+        (of(Counts(0, 0), Counts(40, 40)), Judgement.PASS),
+        (of(NoData("503"), Counts(40, 40)), Judgement.HOLD),
+        (of(Counts(40, 40), NoData("NaN")), Judgement.HOLD),
+        (of(Counts(40, 40), Counts(40, 40), Counts(40, 40), NoData("stale")), Judgement.HOLD),
+    ],
+    ids=[
+        "alike",
+        "worse than the control",
+        "sinks as the control does",
+        "below the floor",
+        "everybody below the floor",
+        "below the floor, no control",
+        "too few samples",
+        "worse, not surely",
+        "nothing before",
+        "no baseline",
+        "NaN after",
+        "control stale",
+    ],
+)
+def test_should_judge(evidence: Evidence, expected: Judgement) -> None:
+    verdict = judge(evidence, LIMITS)
+    assert verdict.judgement == expected, verdict.sentence
+
+
+def test_should_carry_the_numbers_in_its_sentence() -> None:
+    verdict = judge(of(Counts(999, 1000), Counts(930, 1000), Counts(999, 1000), Counts(998, 1000)), LIMITS)
+    for words in ("99.90% -> 93.00%", "control 99.90% -> 99.80%", "n=1000", "more than 1.00% worse"):
+        assert words in verdict.sentence
+
+
+def test_should_fail_on_two_signs_that_alone_would_not() -> None:
+    weak = of(Counts(40, 40), Counts(39, 40), Counts(40, 40), Counts(40, 40))
+    limits = {"pod creation": LIMITS}
+    assert judge_all([weak], limits).judgement == Judgement.INCONCLUSIVE
+    assert judge_all([weak], limits, sick="2 of 3 API servers restarted").judgement == Judgement.FAIL
+    assert judge_all([weak, weak], limits).judgement == Judgement.FAIL
+
+
+def test_should_hold_when_nothing_is_measured_and_when_one_metric_is_silent() -> None:
+    good = of(Counts(40, 40), Counts(40, 40))
+    assert judge_all([], {}).judgement == Judgement.HOLD
+    assert judge_all([good, of(good.before, NoData("time-out"))], {"pod creation": LIMITS}).judgement == Judgement.HOLD
+
+
+counts = st.integers(30, 2000).flatmap(lambda total: st.builds(Counts, st.integers(0, total), st.just(total)))
+
+
+@given(counts, counts, counts, counts)
+def test_should_never_blame_a_change_that_made_it_better(
+    before: Counts, after: Counts, control_before: Counts, control_after: Counts
+) -> None:
+    change = difference(before, after, control_before, control_after)
+    assert 0 <= change.p_worse <= 1
+    if change.value >= 0 and after.ratio >= LIMITS.floor:
+        assert judge(of(before, after, control_before, control_after), LIMITS).judgement == Judgement.PASS
+
+
+@given(counts, counts)
+def test_should_not_depend_on_which_side_is_called_control_when_both_moved_alike(before: Counts, after: Counts) -> None:
+    assert difference(before, after, before, after).value == pytest.approx(0)
