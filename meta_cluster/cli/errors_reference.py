@@ -78,6 +78,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "spec.deletionProtection is true, so the Cluster is not deleted",
         'kubectl patch clusters.kok.dev NAME -n NAMESPACE --type merge -p \'{"spec":{"deletionProtection":false}}\', then delete it',
     ),
+    E.DrainCancelled: Entry(
+        "somebody uncordoned the node while kok was emptying it, so what kok had queued for it is cancelled",
+        "to go on: kubectl annotate node NODE kok.dev/cancelled-drains- ; or wish other packages for the pool, or take the host out of maintenance",
+    ),
     E.DrainOverdue: Entry(
         "pods are still on the host after the time a drain may take, most often because a disruption budget refuses their eviction",
         "the message names the pods; give them room (more replicas, another budget), or give them up: "
@@ -85,7 +89,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.EffectRefused: Entry(
         "making the host as wished would do more to its pods than is allowed",
-        "this release never reboots or reinstalls a host by itself: name a package version whose `effect` is Drain or less, or prepare the host by hand",
+        "raise update.maxEffect of the pool, or name a package version that does less; a host is never rebooted or reinstalled by itself: prepare it by hand",
     ),
     E.EtcdMembersEven: Entry(
         "an even number of members tolerates no more failures than one member fewer",
@@ -179,7 +183,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.LedgerUnreadable: Entry(
         "the risk centre's Ledger is missing or cannot be read: every dangerous operation is denied until it can",
-        "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one, `kok meta rebuild-ledger` a lost one",
+        "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one, `kok meta rebuild-ledger` a lost one (--as NAME --as-group kok:break-glass)",
     ),
     E.NotFound: Entry(
         "the object, its namespace or its kind is not there",
@@ -226,6 +230,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
     E.Unreachable: Entry(
         "there is no way to the server: the connection is refused, broken off or not answered, or its name does not resolve",
         "check the address in the kubeconfig, and that the cluster runs (for the lab: kok lab status)",
+    ),
+    E.UpdateStopped: Entry(
+        "a host of the pool failed with the new packages, so no further host gets them",
+        "the condition names the host and what it says: mend that host, correct the packages, or wish the old ones again; it goes on by itself",
     ),
     E.UpgradeRefused: Entry(
         "there is no allowed way from the package version that a cluster has to the one it wishes: Kubernetes' skew policy, its kubelets or etcd's own rules forbid it",

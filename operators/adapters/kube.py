@@ -149,6 +149,7 @@ class KubeClient:
             "kind": "DeleteOptions",
             "propagationPolicy": str(propagation),
             "preconditions": {field: value for field, value in conditions.items() if value},
+            **({} if preconditions.grace_seconds is None else {"gracePeriodSeconds": preconditions.grace_seconds}),
             **({"dryRun": ["All"]} if self._dry_run else {}),  # with a body the server does not look at the query
         }
         try:

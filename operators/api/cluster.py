@@ -105,6 +105,15 @@ class Masters(Model):
 class Etcd(Model):
     """The cluster's own etcd."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "self.members > 1 || oldSelf.members == 1 || (has(self.confirmSingleMember) && self.confirmSingleMember)",
+                "one member survives no failure: set etcd.confirmSingleMember to true with etcd.members 1 if that is meant",
+            ),
+        )
+    )
+
     members: Annotated[
         int,
         Field(
@@ -112,14 +121,12 @@ class Etcd(Model):
             le=5,
             json_schema_extra=rules(
                 cel("self in [1, 3, 5]", "an even number of members tolerates no more failures than one member fewer; set 1, 3 or 5"),
-                cel(
-                    "self == oldSelf",
-                    "changing the number of members of a running etcd is not supported yet; create the Cluster with the number you want",
-                ),
             ),
         ),
     ] = 1
-    """1, 3 or 5."""
+    """1, 3 or 5; may be changed while the cluster runs, one member at a time."""
+    confirm_single_member: bool = False
+    """Whether going back to one member is meant: from then on the loss of one volume is the loss of the cluster's data."""
     storage_gib: Annotated[
         int,
         Field(

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 
 from pydantic_settings import CliApp
 
 from operators.adapters.catalogue_files import FileCatalogue
+from operators.adapters.etcd import EtcdClusters
 from operators.adapters.grants_kube import KubeGrants
 from operators.adapters.kopf_watch import KopfWatch
 from operators.adapters.kube import KubeClient
@@ -63,6 +65,7 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     tools = LoopTools(meta, EventRecorder(meta, FIELD_MANAGER, settings.instance), metrics)
     grants = KubeGrants(meta)
     world = World(meta, process.cache, business, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach, grants=grants)
+    world = replace(world, etcd=EtcdClusters(grants))
     process.add(ClusterController(world), tools, workers=settings.workers)
     for controller in RiskCentre(tools, business, process.leadership).controllers:
         process.add(controller, tools, workers=8)

@@ -97,6 +97,8 @@ class Preconditions:
 
     uid: str = ""
     resource_version: str = ""
+    grace_seconds: int | None = None
+    """No condition, but a term of the same delete: 0 for a pod whose kubelet is gone; None leaves it to the object."""
 
 
 ANY_STATE = Preconditions()

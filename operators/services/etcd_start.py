@@ -3,7 +3,7 @@
 Decides one thing: whether this member begins a new etcd, joins one, or just goes on with its data. An etcd that has existed (there is a
 bootstrap record) is never begun anew by an empty member: that would silently replace a cluster's data by nothing.
 Imports the standard library only, because its start is part of a plane's start. Settings come from the environment (KOK_ETCD_*), see `Start`.
-Exit code 0 and a file, or 1 and one sentence on stderr, which the kubelet shows as the pod's message (`kok why`).
+Exit code 0 and a file, or 1 (3 for an empty disk) and one sentence on stderr, which the kubelet shows as the pod's message (`kok why`).
 """
 
 from __future__ import annotations
@@ -17,10 +17,20 @@ from pathlib import Path
 from typing import Any
 
 Config = dict[str, Any]
+NO_DATA = 3
+"""Exit code of a member that has lost its disk; read from the pod's status by `operators.domain.plane.etcd_observed`."""
 
 
 class Refused(Exception):
     """This member must not start; the text says why and what will happen."""
+
+    exit_code = 1
+
+
+class Empty(Refused):
+    """It must not start because its disk is empty. The exit code tells the operator, which replaces the member."""
+
+    exit_code = NO_DATA
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,9 @@ class Start:
     config: Config
     """KOK_ETCD_CONFIG: everything of the configuration that is the same for all members, as JSON."""
     members: Mapping[str, str]
-    """KOK_ETCD_MEMBERS: name -> host of every member of a new etcd, as JSON."""
+    """KOK_ETCD_MEMBERS: name -> host of every member that there may be, by ordinal, as JSON."""
+    initial: int
+    """KOK_ETCD_INITIAL: how many of them begin a new etcd."""
     token: str
     """KOK_ETCD_TOKEN: initial-cluster-token of a new etcd."""
     record: Record | None
@@ -67,13 +79,15 @@ def configuration(start: Start) -> Config:
 
 def _birth(start: Start) -> Config:
     """The initial-cluster settings. etcd reads them only when the member has no data, but wants them well-formed."""
-    peers = tuple(f"{name}=https://{host}:2380" for name, host in start.members.items())
+    peers = tuple(f"{name}=https://{host}:2380" for name, host in start.members.items())[: start.initial]
     if start.record is None:
+        if not any(peer.startswith(f"{start.name}=") for peer in peers):
+            raise Refused(f"{start.name} is not among the {start.initial} members that begin this etcd: kok adds it when they have")
         return _initial("new", start.token, peers)
     if start.has_data:
         return _initial("existing", start.record.token, peers)
     if start.name not in start.record.added:
-        raise Refused(
+        raise Empty(
             f"{start.name} has no data, but this etcd has existed: an empty member never starts it anew."
             " kok replaces the member while a quorum of the others is alive; otherwise restore a backup"
         )
@@ -111,6 +125,7 @@ def read_start(environment: Mapping[str, str]) -> Start:
             name=environment["KOK_ETCD_NAME"],
             config=config,
             members=json.loads(environment["KOK_ETCD_MEMBERS"]),
+            initial=int(environment["KOK_ETCD_INITIAL"]),
             token=environment["KOK_ETCD_TOKEN"],
             record=read_record(Path(environment["KOK_ETCD_RECORD"])),
             has_data=has_data(Path(config["data-dir"])),
@@ -118,7 +133,7 @@ def read_start(environment: Mapping[str, str]) -> Start:
     except KeyError as error:
         raise Refused(f"{error.args[0]} is not set") from error
     except ValueError as error:
-        raise Refused(f"KOK_ETCD_CONFIG or KOK_ETCD_MEMBERS is not JSON: {error}") from error
+        raise Refused(f"KOK_ETCD_CONFIG or KOK_ETCD_MEMBERS is not JSON, or KOK_ETCD_INITIAL no number: {error}") from error
 
 
 def main() -> int:
@@ -131,7 +146,7 @@ def main() -> int:
         partial.replace(target)
     except Refused as refusal:
         sys.stderr.write(f"{refusal}\n")
-        return 1
+        return refusal.exit_code
     sys.stdout.write(f"{config['name']} starts with initial-cluster-state {config['initial-cluster-state']}\n")
     return 0
 

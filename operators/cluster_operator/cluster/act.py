@@ -15,13 +15,16 @@ from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
+from operators.cluster_operator.cluster.etcd_act import EtcdActor
 from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, settle_named
+from operators.cluster_operator.cluster.release_act import write_release
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane import steps
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.drift import ObjectId, corrections, difference
 from operators.domain.plane.ladder import FINALIZER
+from operators.domain.plane.release_steps import WriteRelease
 from operators.domain.plane.view import PlaneView
 from operators.engine.reconcile import Waits
 from operators.errors import ErrorCode, KokError
@@ -36,7 +39,7 @@ class Actor:
     """Does steps."""
 
     def __init__(self, world: World, business: BusinessLook) -> None:
-        self._world, self._business = world, business
+        self._world, self._business, self._etcd = world, business, EtcdActor(world)
 
     async def act(self, view: PlaneView, step: steps.Step) -> Waits | None:  # noqa: C901 - one arm per step is the point
         """Do it, or say what it waits for. Raises KokError; then the next pass sees what came of it."""
@@ -68,8 +71,12 @@ class Actor:
                 await self._apply_inside(view, objects)
             case steps.DeleteObjects(objects=objects):
                 await self._each(self._delete, objects)
+            case WriteRelease():
+                return await write_release(self._world, view, step)
             case steps.Release():
                 await self._release(view)
+            case _:
+                return await self._etcd.act(view, step)
         return None
 
     async def _each(self, write: Callable[[Manifest], Awaitable[None]], objects: Iterable[Manifest]) -> None:

@@ -17,14 +17,17 @@ from operators.api.packages import ClusterPackageVersion
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.endpoint import endpoint_of, tunnel_of
+from operators.cluster_operator.cluster.etcd_look import forget_members, look_at_members
 from operators.cluster_operator.cluster.grants import held_grants
 from operators.cluster_operator.cluster.planning import Planner
+from operators.cluster_operator.cluster.release_look import ReleaseLook
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
 from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
 from operators.cluster_operator.cluster.volumes import with_volume_trouble
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane.certificates import digest_of
 from operators.domain.plane.drift import ObjectId
+from operators.domain.plane.etcd_shape import shapes_of
 from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs, etcds_of
 from operators.domain.plane.view import BusinessApi, Plan, PlaneView, RootKeys, Unknown
 from operators.domain.plane.workloads import component_of, workloads_of
@@ -59,6 +62,7 @@ class Observer:
 
     def __init__(self, world: World, planner: Planner, business: BusinessLook) -> None:
         self._world, self._planner, self._business = world, planner, business
+        self._release = ReleaseLook(world, planner, business)
         self._packages: Remembered[ClusterPackageVersion] = Remembered(64, PACKAGE_SECONDS)
 
     async def observe(self, key: Key) -> PlaneView | None:
@@ -66,6 +70,7 @@ class Observer:
         manifest = self._world.cache.get(kinds.CLUSTER.ref(key.name, key.namespace))
         if manifest is None:
             await self._business.forget(key)
+            await forget_members(self._world, Names(key.name, key.namespace))
             return None
         cluster = Cluster.parse(manifest)
         view = self._from_cache(key, cluster, manifest)
@@ -73,6 +78,7 @@ class Observer:
         claims = [each for found, each in view.objects.items() if found.kind == kinds.VOLUME_CLAIM.kind]
         workloads = await with_volume_trouble(self._world, view.workloads, claims)
         view = replace(view, release=release, package=package, workloads=workloads)
+        view = await self._release.facts(key, view)
         if isinstance(package, ClusterPackageVersion) and not view.older:
             view = await self._planned(key, view, package)
         return await self._deleting(view) if cluster.deleting else view
@@ -115,7 +121,7 @@ class Observer:
         found = self._world.cache.get(kinds.RELEASE.ref(cluster.metadata.name, cluster.metadata.namespace or ""))
         try:
             release = ClusterRelease.parse(found) if found else None
-            wanted = release.spec.current.package_version if release else cluster.spec.package_version
+            wanted = release.spec.plane_package if release else cluster.spec.package_version
             return release, await self._package(wanted)
         except KokError as error:
             return Unknown(error.message), Unknown(error.message)
@@ -138,13 +144,15 @@ class Observer:
         inputs = PlaneInputs(view.cluster, package, resolved, tunnel=tunnel)
         view = replace(view, endpoint=endpoint, endpoint_waits=waits, tunnel_waits=tunnel_waits)
         view = await self._with_keys(key, view, inputs)
-        inputs = replace(inputs, secret_digests=_sound_digests(view, key.namespace))
-        plan, digest = await self._planner.plan(inputs)
-        view = replace(view, plan=plan)
+        inputs = replace(inputs, secret_digests=_sound_digests(view, key.namespace), etcd_shapes=shapes_of(view.cluster, view.objects))
+        plan, digest = await self._release.plan(inputs, view)
+        view = await self._release.prepared(inputs, replace(view, plan=plan), self._cached(key).pods)
         if not isinstance(plan, Plan):
             return view
-        business, ssh_secret = await asyncio.gather(self._look(key, view, plan, digest), self._ssh_secret(view.cluster))
-        return replace(view, business=business, ssh_secret=ssh_secret)
+        business, ssh_secret, found = await asyncio.gather(
+            self._look(key, view, plan, digest), self._ssh_secret(view.cluster), look_at_members(self._world, view, self._cached(key).pods)
+        )
+        return replace(view, business=business, ssh_secret=ssh_secret, etcds=found.etcds, stranded=found.stranded)
 
     async def _with_keys(self, key: Key, view: PlaneView, inputs: PlaneInputs) -> PlaneView:
         """Root keys as the cache has them; if something seems wrong, all of it again from the API server, since a CA may depend on it."""

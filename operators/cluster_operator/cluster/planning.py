@@ -101,8 +101,10 @@ def _digest_of(inputs: PlaneInputs) -> str:
         cluster.spec.model_dump(mode="json"),
         package.metadata.name,
         package.metadata.uid,
+        inputs.emulated,
         [endpoint.host, endpoint.port, *endpoint.addresses] if endpoint else None,
         [inputs.tunnel.host, inputs.tunnel.port] if inputs.tunnel else None,
         dict(sorted(inputs.secret_digests.items())),
+        [[etcd, shape.initial, shape.replicas] for etcd, shape in sorted(inputs.etcd_shapes.items())],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

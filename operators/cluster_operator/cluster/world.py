@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from operators.engine.cache import ObjectCache
 from operators.ports.catalogue import CataloguePort
+from operators.ports.etcd import EtcdConnector
 from operators.ports.grants import GrantsPort, NoLeave
 from operators.ports.kube import KubeConnector, KubePort
 
@@ -68,6 +69,8 @@ class World:
     catalogue: CataloguePort
     own_namespace: str = "kok-system"
     reach: Reach = Reach.internal
+    etcd: EtcdConnector | None = None
+    """How members of etcds are asked; without it only their pods are looked at."""
     grants: GrantsPort = field(default_factory=NoLeave)
     """Who is asked for leave; without a risk centre there is none."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))

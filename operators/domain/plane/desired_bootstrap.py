@@ -24,9 +24,11 @@ class EtcdBootstrap:
     token: str
     """Its initial-cluster-token (`first_token` unless it was restored)."""
     added: tuple[str, ...] = ()
-    """Members (pod names) that the operator has added to the running etcd and that may therefore start empty."""
+    """Members (pod names) that belong to it and have never started, and that may therefore start empty."""
     members: tuple[str, ...] = ()
-    """`name=peer URL` of every member as the running etcd lists them; needed only with `added`."""
+    """`name=peer URL` of every member as the running etcd lists them."""
+    initial: int = 0
+    """How many members it began with."""
 
 
 def first_token(cluster: Cluster, etcd: str) -> str:
@@ -47,6 +49,7 @@ def bootstrap_record(cluster: Cluster, etcd: str, bootstrap: EtcdBootstrap) -> M
             "token": bootstrap.token,
             "added": json.dumps(list(bootstrap.added)),
             "members": json.dumps(list(bootstrap.members)),
+            "initial": str(bootstrap.initial),
         },
     }
 
@@ -56,7 +59,7 @@ def read_bootstrap(record: Manifest) -> EtcdBootstrap:
     data = record.get("data") or {}
     try:
         added, members = (tuple(json.loads(data[part])) for part in ("added", "members"))
-        return EtcdBootstrap(data["clusterID"], data["token"], added, members)
+        return EtcdBootstrap(data["clusterID"], data["token"], added, members, int(data.get("initial") or 0))
     except (KeyError, ValueError, TypeError) as error:
         name = (record.get("metadata") or {}).get("name", "?")
         raise KokError(

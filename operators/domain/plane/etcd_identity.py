@@ -7,13 +7,12 @@ first quorum needs no connection to it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from operators.api.cluster import Cluster
 from operators.domain.plane.desired_bootstrap import EtcdBootstrap, bootstrap_record, first_token
+from operators.domain.plane.etcd_shape import peer_url
 from operators.domain.plane.inputs import Manifest, Names
-
-PEER_PORT = 2380
 
 
 def member_id(peer_url: str, token: str) -> int:
@@ -28,12 +27,13 @@ def cluster_id(peer_urls: Sequence[str], token: str) -> str:
     return f"{int.from_bytes(hashlib.sha1(packed, usedforsecurity=False).digest()[:8], 'big'):x}"
 
 
-def first_records(cluster: Cluster, etcds: Sequence[str]) -> tuple[Manifest, ...]:
-    """The bootstrap records of etcds that have just had their first quorum."""
-    return tuple(bootstrap_record(cluster, etcd, _bootstrap_of(cluster, etcd)) for etcd in etcds)
+def first_records(cluster: Cluster, began: Mapping[str, tuple[int, tuple[str, ...]]]) -> tuple[Manifest, ...]:
+    """The bootstrap records of etcds that have just had their first quorum: how many members began, and which of them are still to come."""
+    return tuple(bootstrap_record(cluster, etcd, _bootstrap_of(cluster, etcd, *how)) for etcd, how in began.items())
 
 
-def _bootstrap_of(cluster: Cluster, etcd: str) -> EtcdBootstrap:
+def _bootstrap_of(cluster: Cluster, etcd: str, initial: int, added: tuple[str, ...]) -> EtcdBootstrap:
     names, token = Names.of(cluster), first_token(cluster, etcd)
-    urls = [f"https://{names.etcd_member_host(etcd, ordinal)}:{PEER_PORT}" for ordinal in range(cluster.spec.etcd.members)]
-    return EtcdBootstrap(cluster_id=cluster_id(urls, token), token=token)
+    urls = [peer_url(names, etcd, ordinal) for ordinal in range(initial)]
+    members = tuple(f"{names.etcd_member(etcd, ordinal)}={url}" for ordinal, url in enumerate(urls))
+    return EtcdBootstrap(cluster_id(urls, token), token, added, members, initial)

@@ -90,6 +90,8 @@ class PlaneInputs:
 
     They become annotations of the pod templates, so that a re-issued leaf rolls exactly what uses it.
     """
+    emulated: str = ""
+    """major.minor that the masters behave as, below that of their binaries; empty: their own."""
     etcd_shapes: Mapping[str, EtcdShape] = field(default_factory=dict)
     """etcd -> its shape as observed (`etcd_shape.shape_of`); one that is not there is as the spec wishes."""
 

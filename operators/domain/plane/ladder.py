@@ -14,9 +14,11 @@ from operators.domain.plane.deletion import blocked_deletion, deletion_step
 from operators.domain.plane.desired import KONNECTIVITY
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.etcd_identity import first_records
+from operators.domain.plane.etcd_rungs import etcd_size, first_quorum, member_step, removed_members, stranded
 from operators.domain.plane.grants import finished_grants, leftover_grants
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
+from operators.domain.plane.release import authorised_wish, refused_wish
 from operators.domain.plane.steps import (
     CREATING_SECONDS,
     POLL_SECONDS,
@@ -27,11 +29,11 @@ from operators.domain.plane.steps import (
     Done,
     Paused,
     RecordBootstrap,
-    RollMember,
     Stall,
     Step,
     Wait,
 )
+from operators.domain.plane.upgrading import going_down, hop, prepared_no_more, turn
 from operators.domain.plane.view import Plan, PlaneView, Unknown
 from operators.errors import ErrorCode, KokError
 
@@ -91,7 +93,7 @@ def sound_wish(view: PlaneView) -> Step | None:
     """A wish that cannot be rendered is refused before anything is touched."""
     if view.package is None:
         released = view.release if isinstance(view.release, ClusterRelease) else None
-        wanted = released.spec.current.package_version if released else view.cluster.spec.package_version
+        wanted = released.spec.plane_package if released else view.cluster.spec.package_version
         return Stall(
             ErrorCode.PackageMissing,
             f"spec.packageVersion: ClusterPackageVersion {wanted} does not exist; kubectl get clusterpackageversions.kok.dev lists those that do",
@@ -140,27 +142,16 @@ def missing_objects(view: PlaneView) -> Step | None:
 
 
 def etcd(view: PlaneView) -> Step | None:
-    """Put etcd's StatefulSets right, roll what is outdated one member at a time, remember the first quorum."""
+    """Put etcd's StatefulSets right, mend and roll its members one at a time, remember the first quorum."""
     names = [name for name in ("etcd", "etcd-events") if name in _plan(view).components]
     for name in names:
-        if step := _apply_differing(view, name, _components(view, name)) or _roll(view, name):
+        if step := _apply_differing(view, name, _components(view, name)) or member_step(view, name):
             return step
-    if view.unrecorded and all(_is_up(view, name) for name in view.unrecorded):
-        records = first_records(view.cluster, view.unrecorded)
+    if began := first_quorum(view):
+        records = first_records(view.cluster, began)
         return RecordBootstrap(
             records, f"{', '.join(view.unrecorded)} has its first quorum: an empty member never starts a new one from now on"
         )
-    return None
-
-
-def _roll(view: PlaneView, name: str) -> Step | None:
-    """End one outdated pod, never while another member is missing."""
-    workload = view.workloads.get(name)
-    if workload is None or not workload.outdated or not workload.settled:
-        return None
-    pod, missing = workload.outdated[0], workload.wanted - workload.ready
-    if missing == 0 or (missing == 1 and workload.unready == (pod,)):
-        return RollMember(pod, f"{pod} comes back with the last spec; the other members stay")
     return None
 
 
@@ -233,18 +224,27 @@ LADDER = (
     in_hand,
     finished_grants,
     authorised,
+    authorised_wish,
+    turn,
     root_keys,
     endpoint,
     leaf_certificates,
     missing_objects,
+    stranded,
+    removed_members,
     etcd,
+    going_down,
     apiserver,
     controllers,
     konnectivity,
     masters_up,
     inside_objects,
     machine_operator,
+    etcd_size,
     everything_up,
+    prepared_no_more,
+    hop,
+    refused_wish,
     leftover_grants,
 )
 

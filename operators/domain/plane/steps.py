@@ -13,6 +13,8 @@ from operators.api.cluster import Authorisation
 from operators.api.risk import Outcome
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.member_steps import MemberStep
+from operators.domain.plane.release_steps import WriteRelease
 from operators.errors import ErrorCode
 
 POLL_SECONDS = 60.0
@@ -189,6 +191,8 @@ Step = (
     | ApplyInside
     | DeleteObjects
     | Release
+    | MemberStep
+    | WriteRelease
     | Done
 )
 

@@ -11,10 +11,13 @@ from datetime import datetime
 
 from operators.api.cluster import Cluster, ClusterRelease
 from operators.api.packages import ClusterPackageVersion
+from operators.api.pending import PendingChanges
 from operators.api.risk import Operation
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.drift import ObjectId
+from operators.domain.plane.etcd_view import EtcdView, MemberPod
 from operators.domain.plane.inputs import Manifest, Names, PlaneEndpoint
+from operators.domain.plane.upgrade_view import UpgradeFacts
 from operators.errors import KokError
 
 
@@ -116,6 +119,8 @@ class Pool:
     machines: int
     ready: int
     message: str
+    pending: tuple[PendingChanges, ...] = ()
+    """Changes of its machines that are still to come, as it shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,8 @@ class PlaneView:
     release: ClusterRelease | Unknown | None = None
     package: ClusterPackageVersion | Unknown | None = None
     """The authorised one; before the first authorisation the wished one."""
+    upgrade: UpgradeFacts | None = None
+    """What a change of version needs to know; None while there is none."""
     endpoint: PlaneEndpoint | Unknown | None = None
     endpoint_waits: str = ""
     """Why there is no endpoint yet."""
@@ -160,6 +167,10 @@ class PlaneView:
     leaves: tuple[LeafFault, ...] = ()
     plan: Plan | KokError | None = None
     workloads: Mapping[str, Workload] = field(default_factory=dict)
+    etcds: Mapping[str, EtcdView] = field(default_factory=dict)
+    """etcds whose members were asked: those that have, or shall have, more than one."""
+    stranded: tuple[MemberPod, ...] = ()
+    """Pods of other components on nodes that are confirmed to be gone."""
     unrecorded: tuple[str, ...] = ()
     """etcds of which no bootstrap record exists."""
     business: BusinessApi | Unknown = Unknown("the API server has not been asked")

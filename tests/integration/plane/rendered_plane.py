@@ -25,13 +25,16 @@ from typing import Any
 from operators.api import Cluster
 from operators.domain.plane.certificates import LeafForm, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane, inside
-from operators.domain.plane.inputs import Manifest, PlaneEndpoint, PlaneInputs
+from operators.domain.plane.inputs import MOST_MEMBERS, Manifest, PlaneEndpoint, PlaneInputs, PlaneTunnel
 from operators.services.pki import Issued, issue_leaf, new_root
 from tests.integration.api_server import KUBECTL, Child, asset
 from tests.unit.operators.domain.plane.rendered import a_package, templates
 
 BINARIES = {"etcd": "etcd-3.6.8", "kube-apiserver": "kube-apiserver-1.35.4", "kube-controller-manager": "kube-controller-manager-1.35.4"}
 BINARIES["kube-scheduler"] = "kube-scheduler-1.35.4"
+BINARIES |= {"/proxy-server": "konnectivity-server-0.34.0", "/proxy-agent": "konnectivity-agent-0.34.0"}
+LISTEN_AT = {"/proxy-server": tuple(f"--{what}-bind-address" for what in ("server", "agent", "admin", "health"))}
+"""Flags for those that listen everywhere, or on 127.0.0.1, if nobody tells them."""
 PATIENCE = 90.0
 PodSpec = dict[str, Any]
 
@@ -42,10 +45,10 @@ class RenderedPlane:
     def __init__(self, cluster: Cluster) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kok-test-plane-"))
         self._net = f"127.{random.randint(1, 250)}.{random.randint(1, 250)}"
-        self.members = {f"demo-etcd-{n}": f"{self._net}.{n + 1}" for n in range(cluster.spec.etcd.members)}
+        self.members = {f"demo-etcd-{n}": f"{self._net}.{n + 1}" for n in range(MOST_MEMBERS)}
         self.address = f"{self._net}.10"
         bare = PlaneInputs(
-            cluster, a_package(), PlaneEndpoint(self.address, 6443, ("192.0.2.10",))
+            cluster, a_package(), PlaneEndpoint(self.address, 6443, ("192.0.2.10",)), tunnel=PlaneTunnel(self.address, 8132)
         )  # the API takes no loopback address there
         self.secrets = self._issue(bare)
         self.inputs = replace(bare, secret_digests={name: digest_of(secret.data) for name, secret in self.secrets.items()})
@@ -145,6 +148,7 @@ class RenderedPlane:
         container = pod["containers"][0]
         words = [*container["command"], *container.get("args", ())]
         argv = [asset(BINARIES[words[0]]), *(self._local(word, home, address) for word in words[1:])]
+        argv += [f"{flag}={address}" for flag in LISTEN_AT.get(words[0], ())]
         self.children[name] = Child(name, argv, self.folder)
         self.children[name].start()
 
@@ -153,7 +157,7 @@ class RenderedPlane:
             text = text.replace(folder, f"{home}{folder}")
         for member, at in self.members.items():
             text = text.replace(f"{member}.demo-etcd-peer.demo.svc", at)
-        text = text.replace("demo-etcd.demo.svc", self.members["demo-etcd-0"])
+        text = text.replace("demo-etcd.demo.svc", self.members["demo-etcd-0"]).replace("demo-konnectivity.demo.svc", self.address)
         return text.replace("0.0.0.0", address)
 
     def _mount(self, name: str, pod: PodSpec) -> Path:
@@ -168,7 +172,9 @@ class RenderedPlane:
             volume = next((volume for volume in pod["volumes"] if volume["name"] == mount["name"]), {})
             for path, content in self._files_of(volume).items():
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_bytes(content)
+                is_text = "configMap" in volume
+                address = self.members.get(name, self.address)
+                (folder / path).write_bytes(self._local(content.decode(), home, address).encode() if is_text else content)
         return home
 
     def _files_of(self, volume: Mapping[str, Any]) -> dict[str, bytes]:

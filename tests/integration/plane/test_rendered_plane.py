@@ -291,9 +291,10 @@ def test_should_start_an_etcd_with_every_flag_that_may_be_set() -> None:
 def test_should_form_three_members_and_never_begin_anew() -> None:
     plane = RenderedPlane(a_cluster(etcd={"members": 3}))
     try:
-        for name in plane.members:
+        first = dict(list(plane.members.items())[:3])
+        for name in first:
             assert plane.start_member(name).returncode == 0
-        for name, address in plane.members.items():
+        for name, address in first.items():
             plane.wait(f"quorum at {name}", lambda n=name, a=address: plane.probe(n, "readinessProbe", a) == 200)
         record = bootstrap_record(plane.inputs.cluster, "etcd", EtcdBootstrap("c0ffee", "token"))["data"]
 
@@ -304,7 +305,7 @@ def test_should_form_three_members_and_never_begin_anew() -> None:
         plane.kill("demo-etcd-2")
         plane.data_of("demo-etcd-2").rename(plane.folder / "lost")
         refused = plane.start_member("demo-etcd-2", record)
-        assert refused.returncode == 1
+        assert refused.returncode == 3
         assert "demo-etcd-2 has no data, but this etcd has existed" in refused.stderr
 
         plane.kill("demo-etcd-1")

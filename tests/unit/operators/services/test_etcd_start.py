@@ -9,15 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from operators.domain.plane.etcd_observed import NO_DATA
+from operators.services import etcd_start
 from operators.services.etcd_start import Record, Refused, Start, configuration, has_data, read_record, read_start
 
 MEMBERS = {"demo-etcd-0": "zero", "demo-etcd-1": "one", "demo-etcd-2": "two"}
+LATER = {"demo-etcd-3": "three", "demo-etcd-4": "four"}
 ALL = "demo-etcd-0=https://zero:2380,demo-etcd-1=https://one:2380,demo-etcd-2=https://two:2380"
 BORN = Record("first", (), ())
 
 
 def start(name: str = "demo-etcd-1", *, record: Record | None = None, has_data: bool = False) -> Start:
-    return Start(name, {"data-dir": "/data", "log-level": "info"}, MEMBERS, "first", record, has_data)
+    return Start(name, {"data-dir": "/data", "log-level": "info"}, MEMBERS | LATER, 3, "first", record, has_data)
 
 
 @pytest.mark.parametrize("with_data", [False, True])
@@ -64,6 +67,19 @@ def test_should_join_when_it_was_added() -> None:
     assert config["initial-cluster-token"] == "restored"
 
 
+def test_should_not_begin_an_etcd_together_with_those_that_come_later() -> None:
+    with pytest.raises(Refused, match="demo-etcd-3 is not among the 3 members that begin"):
+        configuration(start("demo-etcd-3"))
+
+
+def test_should_join_later_than_the_first() -> None:
+    members = (*ALL.split(","), "demo-etcd-3=https://three:2380")
+
+    config = configuration(start("demo-etcd-3", record=Record("first", ("demo-etcd-3",), members)))
+
+    assert config["initial-cluster"] == ",".join(members)
+
+
 def test_should_refuse_a_name_that_is_no_member() -> None:
     with pytest.raises(Refused, match="demo-etcd-7 is not one of the members"):
         configuration(start("demo-etcd-7"))
@@ -100,13 +116,14 @@ def environment(folder: Path) -> dict[str, str]:
         "KOK_ETCD_NAME": "demo-etcd-0",
         "KOK_ETCD_CONFIG": json.dumps({"data-dir": str(folder / "data")}),
         "KOK_ETCD_MEMBERS": json.dumps(MEMBERS),
+        "KOK_ETCD_INITIAL": "1",
         "KOK_ETCD_TOKEN": "first",
         "KOK_ETCD_RECORD": str(folder / "record"),
         "KOK_ETCD_OUTPUT": str(folder / "etcd.json"),
     }
 
 
-@pytest.mark.parametrize("name", ["KOK_ETCD_NAME", "KOK_ETCD_CONFIG", "KOK_ETCD_TOKEN", "KOK_ETCD_RECORD"])
+@pytest.mark.parametrize("name", ["KOK_ETCD_NAME", "KOK_ETCD_CONFIG", "KOK_ETCD_INITIAL", "KOK_ETCD_TOKEN", "KOK_ETCD_RECORD"])
 def test_should_name_a_setting_that_is_missing(tmp_path: Path, name: str) -> None:
     settings = {key: value for key, value in environment(tmp_path).items() if key != name}
 
@@ -128,7 +145,7 @@ def test_should_end_with_one_sentence_when_it_refuses(tmp_path: Path) -> None:
 
     done = run(settings)
 
-    assert done.returncode == 1
+    assert done.returncode == etcd_start.NO_DATA == NO_DATA
     assert done.stderr.startswith("demo-etcd-0 has no data, but this etcd has existed")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "etcd.json").exists()
