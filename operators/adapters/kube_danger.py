@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +26,7 @@ POD = Kind("v1", "Pod")
 MACHINE = Kind(API_VERSION, "Machine")
 EMPTYING = frozenset({Operation.Drain, Operation.ApplyPackage})
 """Operations whose grant allows to cordon and to evict."""
+CORDONING = EMPTYING | {Operation.Cordon}
 
 
 class KubeDanger:
@@ -40,13 +41,16 @@ class KubeDanger:
         if found is None:
             return
         patch = cordon_patch(node_of(found), owner)
-        await self._verify(grant, EMPTYING, node)
+        await self._verify(grant, CORDONING, node)
         if patch:
             await self._kube.patch_json(NODE.ref(node), patch, resource_version=found["metadata"]["resourceVersion"])
 
     async def evict_pods(self, node: str, grant: Grant) -> DrainProgress:
         """See NodeDanger."""
         await self._verify(grant, EMPTYING, node)
+        found = await self._kube.get(NODE.ref(node))
+        if found is not None and not node_of(found).unschedulable:
+            raise KokError(ErrorCode.Conflict, f"{node} is not cordoned any more: nothing was evicted")
         blocked = [f"{pod}: {words}" for pod in await self.pods_to_move(node) if not pod.is_leaving and (words := await self._evict(pod))]
         remaining = await self.pods_to_move(node)
         return DrainProgress(tuple(str(pod) for pod in remaining), tuple(blocked))
@@ -104,7 +108,13 @@ class KubeDanger:
 
     async def mark_pods(self, pods: tuple[PodFacts, ...]) -> None:
         """See NodeDanger."""
+        await self._label([pod for pod in pods if not pod.is_marked], "true")
+
+    async def unmark_pods(self, pods: tuple[PodFacts, ...]) -> None:
+        """See NodeDanger."""
+        await self._label([pod for pod in pods if pod.is_marked], None)
+
+    async def _label(self, pods: Iterable[PodFacts], value: str | None) -> None:
         for pod in pods:
-            if not pod.is_marked:
-                with contextlib.suppress(NotFound):
-                    await self._kube.patch_json(POD.ref(pod.name, pod.namespace), {"metadata": {"labels": {TO_MIGRATE: "true"}}})
+            with contextlib.suppress(NotFound):
+                await self._kube.patch_json(POD.ref(pod.name, pod.namespace), {"metadata": {"labels": {TO_MIGRATE: value}}})

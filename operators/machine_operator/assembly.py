@@ -19,6 +19,7 @@ from operators.machine_operator.probes import Probes
 from operators.machine_operator.settings import Settings
 from operators.machine_operator.world import FIELD_MANAGER, Hands, Identity, Servers, World
 from operators.ports.ansible import AnsiblePort
+from operators.ports.catalogue import CataloguePort
 from operators.ports.danger import NodeDanger
 from operators.ports.grants import GrantsPort
 from operators.ports.ssh import SshPort
@@ -28,12 +29,13 @@ POOL_WORKERS = 2
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """What is outside of the two API servers, and leave to hurt."""
+    """What is outside of the two API servers, leave to hurt, and the package data that travels with this process."""
 
     ssh: SshPort
     ansible: AnsiblePort
     grants: GrantsPort
     danger: NodeDanger
+    catalogue: CataloguePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def assemble(process: Process, identity: Identity, servers: Servers, *, outside:
         queues[kinds.POOL].add(kinds.pool_key(identity.namespace, pool))
 
     jobs = Jobs(outside.ansible, wake_machine, now=utc_now)
-    hands = Hands(Probes(outside.ssh, now=utc_now), jobs, outside.grants, outside.danger)
+    hands = Hands(Probes(outside.ssh, now=utc_now), jobs, outside.grants, outside.danger, outside.catalogue)
     leadership = process.leadership
     world = World(identity, servers, process.cache, hands, Board(wake_pool), leadership, utc_now, settings.times)
     for controller, kube, workers in (

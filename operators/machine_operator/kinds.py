@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 
 from operators.api.base import API_VERSION, LABEL_MACHINE
 from operators.domain.machine.certificates import SIGNERS, request_of
-from operators.domain.machine.gates import CONDITIONS_NAMESPACE
+from operators.domain.machine.reporting_rules import RULE_NAMES
+from operators.domain.machine.reports import CONDITIONS_NAMESPACE
 from operators.engine.cache import ObjectCache
 from operators.ports.kube import Key, Kind, Manifest, Watched
 
@@ -31,6 +32,8 @@ CSR = Kind("certificates.k8s.io/v1", "CertificateSigningRequest")
 CONFIG_MAP = Kind("v1", "ConfigMap")
 LEASE = Kind("coordination.k8s.io/v1", "Lease")
 SECRET = Kind("v1", "Secret")
+POLICY = Kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
+POLICY_BINDING = Kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding")
 
 BUSINESS = "business"
 
@@ -131,6 +134,8 @@ def business_kinds(namespace: str) -> tuple[Watched, ...]:
         Watched(CSR, _request_keys, server=BUSINESS),
         Watched(CONFIG_MAP, _report_keys, namespace=CONDITIONS_NAMESPACE, server=BUSINESS),
         Watched(LEASE, lambda _: [NOBODY], namespace=CONDITIONS_NAMESPACE, server=BUSINESS),
+        Watched(POLICY, _rule_keys, server=BUSINESS),
+        Watched(POLICY_BINDING, _rule_keys, server=BUSINESS),
     )
 
 
@@ -138,6 +143,11 @@ def _request_keys(request: Manifest) -> Iterable[Key]:
     if request["spec"].get("signerName") not in SIGNERS:
         return []
     return [machine_key(name) for name in sorted(request_of(request).machines)]
+
+
+def _rule_keys(rule: Manifest) -> Iterable[Key]:
+    """Only those that bind reports to their writers are kept; whoever waits for them looks again by itself."""
+    return [NOBODY] if rule["metadata"]["name"] in RULE_NAMES else []
 
 
 def _report_keys(report: Manifest) -> Iterable[Key]:

@@ -67,7 +67,7 @@ def build(settings: Settings, logins: Logins) -> tuple[Assembly, AnsiblePort]:
     process.watch(*meta_kinds, *business_kinds)
     catalogue, grants = FileCatalogue(), KubeGrants(meta)
     ansible = AnsibleRunner(HttpArtifacts(settings.artifacts_url, settings.cache), catalogue.playbooks())
-    outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(business, grants))
+    outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(business, grants), catalogue)
     return assemble(process, identity, Servers(meta, business), outside=outside, settings=settings), ansible
 
 

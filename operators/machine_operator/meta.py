@@ -77,17 +77,28 @@ class Meta:
         owners = {owner.uid for owner in release.metadata.owner_references}
         return release.spec.hosts if pool.metadata.uid in owners else ()
 
+    def plane_revision(self) -> str:
+        """planeRevision of the released version. Raises KokError."""
+        found = self._cache.get(kinds.CLUSTER_RELEASE.ref(self._identity.cluster, self._identity.namespace))
+        if found is None:
+            raise KokError(
+                ErrorCode.NotFound, f"Cluster {self._identity.cluster} has no released package version yet", "it comes by itself"
+            )
+        return self._package_version(ClusterRelease.parse(found).spec.current.package_version).spec.plane_revision
+
+    def _package_version(self, version: str) -> ClusterPackageVersion:
+        package = self._cache.get(kinds.CPV.ref(version))
+        if package is None:
+            message = f"ClusterPackageVersion {version}, which is released, is not in the meta cluster"
+            raise KokError(ErrorCode.PackageMissing, message, "apply it again")
+        return ClusterPackageVersion.parse(package)
+
     def cluster_packages(self) -> tuple[str, ...] | None:
         """machinePackages of the released version; None while there is no release. Raises KokError."""
         found = self._cache.get(kinds.CLUSTER_RELEASE.ref(self._identity.cluster, self._identity.namespace))
         if found is None:
             return None
-        version = ClusterRelease.parse(found).spec.machines_package
-        package = self._cache.get(kinds.CPV.ref(version))
-        if package is None:
-            message = f"ClusterPackageVersion {version}, which is released, is not in the meta cluster"
-            raise KokError(ErrorCode.PackageMissing, message, "apply it again")
-        return ClusterPackageVersion.parse(package).spec.machine_packages
+        return self._package_version(ClusterRelease.parse(found).spec.machines_package).spec.machine_packages
 
     def package(self, name: str) -> MachinePackageVersion:
         """One MachinePackageVersion; parsed once, its spec never changes. Raises KokError PackageMissing."""

@@ -17,7 +17,7 @@ import yaml
 
 from operators.api.base import LABEL_CLUSTER, LABEL_MACHINE, LABEL_MANAGED_BY, MANAGED_BY
 from operators.domain.machine.certificates import TOKEN_GROUP
-from operators.domain.machine.gates import parse_time
+from operators.domain.machine.times import parse_time
 from operators.domain.machine.view import Token
 from operators.machine_operator.kinds import SECRET
 from operators.ports.kube import Manifest, Ref

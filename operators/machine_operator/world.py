@@ -12,6 +12,7 @@ from operators.engine.leadership import Leadership
 from operators.machine_operator.board import Board
 from operators.machine_operator.jobs import Jobs
 from operators.machine_operator.probes import Probes
+from operators.ports.catalogue import CataloguePort
 from operators.ports.danger import NodeDanger
 from operators.ports.grants import GrantsPort
 from operators.ports.kube import KubePort
@@ -45,12 +46,13 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """How hosts and nodes are looked at and changed."""
+    """How hosts and nodes are looked at and changed, and what the catalogue says."""
 
     probes: Probes
     jobs: Jobs
     grants: GrantsPort
     danger: NodeDanger
+    catalogue: CataloguePort
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ SOMEBODY = "somebody"
 OPENED_BOOT = "kok.dev/opened-boot-id"
 OWN_LABELS = "kok.dev/pool-labels"
 OWN_TAINTS = "kok.dev/pool-taints"
+OWN_CONDITIONS = "kok.dev/gate-conditions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class NodeCondition:
     reason: str = ""
     message: str = ""
     heartbeat: str = ""
+    transition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,14 @@ def node_of(manifest: Mapping[str, Any]) -> NodeFacts:
     """The facts of a Node manifest."""
     metadata, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
     conditions = tuple(
-        NodeCondition(c["type"], c["status"], c.get("reason") or "", c.get("message") or "", c.get("lastHeartbeatTime") or "")
+        NodeCondition(
+            c["type"],
+            c["status"],
+            c.get("reason") or "",
+            c.get("message") or "",
+            c.get("lastHeartbeatTime") or "",
+            c.get("lastTransitionTime") or "",
+        )
         for c in status.get("conditions") or ()
     )
     return NodeFacts(
@@ -129,10 +138,13 @@ def _corrected(taint: Mapping[str, Any], wanted: Mapping[str, Mapping[str, Any]]
 
 
 def cordon_patch(node: NodeFacts, owner: str) -> dict[str, Any]:
-    """Cordon with a claim of `owner`; a cordon that was there before is claimed for somebody, so that kok never lifts it. Empty if it is so."""
+    """Cordon with a claim of `owner`; a cordon that was there before is claimed for somebody, so that kok never lifts it. Empty if it is so.
+
+    Empty, too, where the claim is there and the cordon is not: a person lifted it, and kok does not put it on again (`cancelled`).
+    """
     before = (SOMEBODY,) if node.unschedulable and not node.cordon_claims else ()
     claims = (*node.cordon_claims, *before, owner) if owner not in node.cordon_claims else node.cordon_claims
-    if node.unschedulable and claims == node.cordon_claims:
+    if claims == node.cordon_claims:
         return {}
     return {"metadata": {"annotations": {CORDON_CLAIMS: ",".join(claims)}}, "spec": {"unschedulable": True}}
 

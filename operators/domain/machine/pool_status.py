@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from operators.api.machines import MachinePoolStatus
+from operators.api.machines import Machine, MachinePoolStatus
+from operators.api.pending import PendingChange
 from operators.domain.machine.conditions import Observed, conditions_of
+from operators.domain.machine.gate_counts import gate_counts, gates_condition
+from operators.domain.machine.pending import sum_of
 from operators.domain.machine.pool_view import PoolView
 from operators.domain.machine.status import sentence_of, stalled_by
 from operators.domain.machine.steps import Done, Step
 from operators.errors import KokError
+
+
+def _shown(machine: Machine) -> tuple[PendingChange, ...]:
+    return machine.status.pending if machine.status else ()
 
 
 def pool_status_of(view: PoolView, step: Step, told: str | KokError) -> MachinePoolStatus:
@@ -18,10 +25,12 @@ def pool_status_of(view: PoolView, step: Step, told: str | KokError) -> MachineP
     machines = sum(1 for machine in view.machines.values() if machine.spec.pool == pool.metadata.name)
     done = isinstance(step, Done)
     reason = stalled.value if stalled else "Deleting" if pool.deleting else "Open" if done else "Reconciling"
+    counts = gate_counts(view)
     observed = (
         Observed("Ready", done, reason, words),
         Observed("Reconciling", not done and not stalled and not view.cluster.paused, reason, "" if done or stalled else words),
         Observed("Stalled", stalled is not None, reason, words if stalled else ""),
+        *gates_condition(view, counts),
     )
     generation = pool.metadata.generation
     before = pool.status.conditions if pool.status else ()
@@ -29,6 +38,8 @@ def pool_status_of(view: PoolView, step: Step, told: str | KokError) -> MachineP
         observed_generation=generation,
         machines=machines,
         ready=ready,
+        gates=counts,
+        pending=sum_of(change for name in sorted(names & view.machines.keys()) for change in _shown(view.machines[name])),
         message=words[:1024],
         conditions=conditions_of(before, observed, generation=generation, now=view.now),
     )

@@ -1,16 +1,29 @@
 """Which hosts of a pool are authorised for which packages next: the batches of an update. Pure; called by the pool ladder.
 
-New hosts at once (nothing runs on them). Hosts that change: only as many as may be out of service at once, counting those that are out of
-service for any other reason; per zone, too; and none at all after the first that failed. What is authorised stays so: a batch is never widened
-by taking something back.
+New hosts at once (nothing runs on them). Hosts that change go in batches: only as many as may be out of service at once, counting those that
+are out of service for any other reason; per zone, too; the next batch only when every host of the last was found in service with the new
+packages. That is noted in the release (`openedAt`), so neither a restart of the operator nor a host that dies later changes what is known:
+a first failure stops the update by being no success. What is authorised stays so; a change whose effect the pool forbids is not authorised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from operators.api.machines import Host, HostRelease, UpdateStrategy
+from operators.api.packages import MachinePackageVersion
+from operators.domain.machine.effects import EffectRules, changes_between, refusal_of
+from operators.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """One gate of a machine: whether it holds, and whether the node takes no new pods (for whatever reason)."""
+
+    type: str
+    holds: bool
+    closed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,9 @@ class Verdict:
     is_open: bool
     is_stalled: bool
     message: str
+    gates: tuple[GateVerdict, ...] = ()
+    asks: bool = False
+    """Whether it waits for leave to be cordoned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,51 +48,97 @@ class PoolHosts:
     authorised: tuple[HostRelease, ...]
     verdicts: Mapping[str, Verdict]
     claimed: frozenset[str]
+    catalogue: Mapping[str, MachinePackageVersion] = field(default_factory=dict)
+    """Package versions by name, to know what a change does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The next release, and why hosts that should change do not yet (empty if none waits)."""
+    """The next release, and why hosts that should change do not yet (empty if none waits). `stalled`: they will not without a person."""
 
     hosts: tuple[HostRelease, ...]
     waiting: str
+    stalled: ErrorCode | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Hosts to change now, and why the others wait."""
+
+    names: tuple[str, ...] = ()
+    waiting: str = ""
+    stalled: ErrorCode | None = None
 
 
 def next_release(pool: PoolHosts, strategy: UpdateStrategy, *, now: str) -> Batch:
-    """What shall be authorised now. `now` is stamped on new authorisations only, so that an unchanged release is equal to the old one."""
-    wished = {host.name: host for host in pool.wished}
-    current = {entry.name: entry for entry in pool.authorised}
+    """What shall be authorised now. `now` is stamped only on what is new, so that an unchanged release is equal to the old one."""
+    wished = {host.name for host in pool.wished}
+    current = {entry.name: _noted(entry, pool.verdicts, now) for entry in pool.authorised}
     kept = {name: entry for name, entry in current.items() if name in wished or name in pool.claimed}
-    fresh = [name for name in wished if name not in current]
     changed = [name for name in wished if name in current and set(current[name].packages) != set(pool.packages)]
-    chosen, waiting = _batch(pool, strategy, changed)
-    for name in fresh:
+    choice = _batch(pool, strategy, changed)
+    for name in sorted(wished - set(current)):
         kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason="new host")
-    for name in chosen:
-        kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason="packages of the pool changed")
-    return Batch(tuple(kept[name] for name in sorted(kept)), waiting)
+    for name in choice.names:
+        reason = "packages of the pool changed"
+        kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason=reason, before=current[name].packages)
+    return Batch(tuple(kept[name] for name in sorted(kept)), choice.waiting, choice.stalled)
 
 
-def _batch(pool: PoolHosts, strategy: UpdateStrategy, changed: Sequence[str]) -> tuple[list[str], str]:
-    """Hosts to change now, and why the others wait."""
+def _noted(entry: HostRelease, verdicts: Mapping[str, Verdict], now: str) -> HostRelease:
+    """Once in service with these packages, noted for good."""
+    if entry.opened_at is not None or not is_in_service(entry, verdicts):
+        return entry
+    return entry.model_copy(update={"opened_at": now})
+
+
+def _batch(pool: PoolHosts, strategy: UpdateStrategy, changed: Sequence[str]) -> _Choice:
     held = frozenset(sorted(host.name for host in pool.wished)[: strategy.partition])
     candidates = [name for name in sorted(changed) if name not in held]
+    count = len(candidates)
     if not candidates:
-        return [], f"{len(changed)} hosts are held back by update.partition" if changed else ""
+        return _Choice(waiting=f"{len(changed)} hosts are held back by update.partition" if changed else "")
     if strategy.paused:
-        return [], f"{len(candidates)} hosts wait: update.paused is set"
+        return _Choice(waiting=f"{count} hosts wait: update.paused is set")
     if failed := _failed(pool):
-        return [], f"{len(candidates)} hosts wait: {failed} failed with these packages: {pool.verdicts[failed].message}"
-    return _within_limits(pool, strategy, candidates)
+        words = f"{count} hosts wait: {failed} failed with these packages: {pool.verdicts[failed].message}"
+        return _Choice(waiting=words, stalled=ErrorCode.UpdateStopped)
+    if unfinished := _unfinished(pool):
+        return _Choice(waiting=f"{count} hosts wait until {', '.join(unfinished[:3])} is in service with these packages")
+    return _allowed(pool, strategy, candidates)
 
 
 def _failed(pool: PoolHosts) -> str:
-    """The first host that was changed to these packages and is stalled with them; empty if there is none."""
-    for entry in sorted(pool.authorised, key=lambda entry: entry.name):
+    """The first host that was never in service with these packages and is stalled with them; empty if there is none."""
+    for entry in _untried(pool):
         verdict = pool.verdicts.get(entry.name)
-        if verdict and verdict.is_stalled and set(entry.packages) == set(verdict.packages) == set(pool.packages):
+        if verdict and verdict.is_stalled and set(verdict.packages) == set(pool.packages):
             return entry.name
     return ""
+
+
+def _unfinished(pool: PoolHosts) -> list[str]:
+    """The batch in hand: hosts that were changed to these packages and were not in service with them yet."""
+    return [entry.name for entry in _untried(pool) if entry.before and not is_in_service(entry, pool.verdicts)]
+
+
+def _untried(pool: PoolHosts) -> list[HostRelease]:
+    wished = {host.name for host in pool.wished}
+    of_these = [entry for entry in pool.authorised if entry.name in wished and set(entry.packages) == set(pool.packages)]
+    return sorted((entry for entry in of_these if entry.opened_at is None), key=lambda entry: entry.name)
+
+
+def _allowed(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequence[str]) -> _Choice:
+    """Without those whose change would do more than the pool allows."""
+    before = {entry.name: entry.packages for entry in pool.authorised}
+    rules, most = EffectRules(strategy.kubelet_minor), strategy.max_effect
+    refusals = {old: refusal_of(changes_between(old, pool.packages, pool.catalogue, rules), most) for old in set(before.values())}
+    refused = [name for name in candidates if refusals[before[name]]]
+    choice = _within_limits(pool, strategy, [name for name in candidates if name not in refused])
+    if not refused or choice.waiting:
+        return choice
+    words = f"{len(refused)} hosts wait: {refusals[before[refused[0]]]}"
+    return _Choice(choice.names, words, None if choice.names else ErrorCode.EffectRefused)
 
 
 def limit_of(strategy: UpdateStrategy, total: int) -> int:
@@ -85,7 +147,7 @@ def limit_of(strategy: UpdateStrategy, total: int) -> int:
     return max(allowed.floor, min(allowed.count, total * allowed.percent // 100))
 
 
-def _within_limits(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequence[str]) -> tuple[list[str], str]:
+def _within_limits(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequence[str]) -> _Choice:
     zones = {host.name: host.zone for host in pool.wished}
     out = {entry.name for entry in pool.authorised if entry.name in zones and not is_in_service(entry, pool.verdicts)}
     limit = limit_of(strategy, len(pool.wished))
@@ -97,7 +159,8 @@ def _within_limits(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequen
             chosen.append(name)
     left = len(candidates) - len(chosen)
     busy = ", ".join(sorted(out | set(chosen))[:3]) or "nobody"
-    return chosen, f"{left} hosts wait: at most {limit} may be out of service at once; out now: {busy}" if left else ""
+    words = f"{left} hosts wait: at most {limit} may be out of service at once; out now: {busy}" if left else ""
+    return _Choice(tuple(chosen), words)
 
 
 def is_in_service(entry: HostRelease, verdicts: Mapping[str, Verdict]) -> bool:

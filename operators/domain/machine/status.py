@@ -8,11 +8,14 @@ from operators.api.base import Condition
 from operators.api.machines import MachineStatus, ObservedPackage
 from operators.domain.machine.conditions import Observed, conditions_of
 from operators.domain.machine.difference import package_difference
-from operators.domain.machine.gates import gate_results
+from operators.domain.machine.effects import EffectRules
+from operators.domain.machine.gate_ladder import listed_gates
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.domain.machine.ladder import refused_requests
-from operators.domain.machine.release import Verdict
-from operators.domain.machine.steps import Done, DrainNode, Rung, Step, Wait
+from operators.domain.machine.pending import pending_changes
+from operators.domain.machine.release import GateVerdict, Verdict
+from operators.domain.machine.repairs import repairs_of
+from operators.domain.machine.steps import CordonNode, Done, DrainNode, Rung, Step, Wait
 from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode, KokError
 
@@ -34,6 +37,8 @@ def machine_status_of(view: MachineView, step: Step, told: str | KokError) -> Ma
         address=_address(view),
         boot_id=report.boot_id[:64] if report else (machine.status.boot_id if machine and machine.status else ""),
         packages=_packages(view) if report else (machine.status.packages if machine and machine.status else ()),
+        pending=pending_changes(view),
+        repairs=repairs_of(machine.status.repairs if machine and machine.status else (), view, step),
         conditions=_valid(conditions_of(before, observed, generation=generation, now=view.now)),
     )
 
@@ -41,7 +46,17 @@ def machine_status_of(view: MachineView, step: Step, told: str | KokError) -> Ma
 def verdict_of(view: MachineView, step: Step, told: str | KokError) -> Verdict:
     """What the pool's update counts: open with exactly these packages, or stalled and the sentence; otherwise the rung, which changes less."""
     packages, stalled = view.wish.packages or (), stalled_by(step, told) is not None
-    return Verdict(packages, is_open(view, step), stalled, sentence_of(step, told) if stalled else step.rung.value)
+    message = sentence_of(step, told) if stalled else step.rung.value
+    return Verdict(packages, is_open(view, step), stalled, message, _gate_verdicts(view), asks=isinstance(step, CordonNode))
+
+
+def _gate_verdicts(view: MachineView) -> tuple[GateVerdict, ...]:
+    """What the pool counts of each gate; nothing while there is no Node to close."""
+    node = view.node
+    if node is None:
+        return ()
+    closed = node.is_closed or node.unschedulable
+    return tuple(GateVerdict(gate.type, gate.is_open, closed) for gate in listed_gates(view))
 
 
 def is_open(view: MachineView, step: Step) -> bool:
@@ -83,11 +98,11 @@ def _parts(view: MachineView) -> Iterator[Observed]:
     yield _reachable(view)
     yield _packages_ready(view)
     yield _node_ready(view)
-    results = gate_results(view.gates, node=view.node, reports=view.business.reports, now=view.now)
+    results = listed_gates(view)
     closed = next((result for result in results if not result.is_open), None)
     node_closed = view.node is None or view.node.is_closed
     if closed:
-        yield Observed("GatesOpen", False, closed.reason, closed.message)
+        yield Observed("GatesOpen", False, closed.reason.value, closed.message)
     else:
         yield Observed("GatesOpen", not node_closed, "Closed" if node_closed else "Open", "kok's own gates" if node_closed else "")
     if view.drain_workflow and view.node is not None:
@@ -106,7 +121,7 @@ def _parts(view: MachineView) -> Iterator[Observed]:
         "Drained",
         "CertificatesRefused",
     }
-    yield from (Observed(r.type, r.is_open, r.reason, r.message) for r in results if r.type not in taken)
+    yield from (Observed(r.type, r.is_open, r.reason.value, r.message) for r in results if r.type not in taken)
 
 
 def _reachable(view: MachineView) -> Observed:
@@ -149,7 +164,7 @@ def _packages(view: MachineView) -> tuple[ObservedPackage, ...]:
     if report is None:
         return ()
     wanted = {package.component: package for package in view.desired}
-    shown = [_observed(package, report) for package in sorted(view.desired, key=lambda package: package.order)]
+    shown = [_observed(package, report, view.rules) for package in sorted(view.desired, key=lambda package: package.order)]
     for component, found in sorted(report.packages.items()):
         if component not in wanted:
             words = f"{component} is installed and not wanted any more"
@@ -157,9 +172,9 @@ def _packages(view: MachineView) -> tuple[ObservedPackage, ...]:
     return tuple({each.component: each for each in shown[:64]}.values())
 
 
-def _observed(package: DesiredPackage, report: HostReport) -> ObservedPackage:
+def _observed(package: DesiredPackage, report: HostReport, rules: EffectRules) -> ObservedPackage:
     found = report.packages.get(package.component)
-    difference = package_difference(package, found)
+    difference = package_difference(package, found, rules)
     return ObservedPackage(
         component=package.component,
         wanted=package.name,

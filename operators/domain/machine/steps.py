@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from operators.api.machines import Host, HostRelease
 from operators.api.risk import Operation, Outcome
+from operators.domain.machine.drain import PodFacts
 from operators.domain.machine.host import DesiredPackage
 from operators.errors import ErrorCode
 
@@ -119,6 +120,7 @@ class Workflow(StrEnum):
     decommission = "decommission"
     maintenance = "maintenance"
     update = "update"
+    gate = "gate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,13 @@ class DrainNode(Step):
     """False in the first pass: pods are marked `kok.dev/to-migrate` before the first eviction."""
     overdue: bool = False
     """Its deadline has passed: a person is asked to look, trying goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnmarkPods(Step):
+    """A drain was cancelled: its pods need not move."""
+
+    pods: tuple[PodFacts, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +165,27 @@ class PatchNode(Step):
     """Compare-and-swap on the Node: labels, annotations and taints of ours, and whether it is schedulable."""
 
     patch: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenNode(PatchNode):
+    """Take the not-ready taint off; right before that the gates are judged once more by what the API server itself says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MirrorGates(Step):
+    """Compare-and-swap on the Node's conditions of ours."""
+
+    operations: tuple[dict[str, object], ...]
+    """A JSON patch of the Node's status."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CordonNode(Step):
+    """Cordon an open node that lost a gate, under a grant; without one it stays open, and that is said."""
+
+    gate: str
+    """What is lost, one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,10 @@ from operators.api.risk import Operation
 from operators.domain.machine.certificates import CertificateRequest
 from operators.domain.machine.difference import PackageDifference, differences
 from operators.domain.machine.drain import PodFacts
-from operators.domain.machine.gates import GateReport
+from operators.domain.machine.effects import EffectRules, PackageChange
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.domain.machine.node import NodeFacts
+from operators.domain.machine.reports import GateReport
 from operators.domain.machine.steps import Workflow
 from operators.errors import KokError
 
@@ -118,6 +119,14 @@ class HeldGrant:
 
 
 @dataclass(frozen=True, slots=True)
+class Mates:
+    """The other machines of the pool: how many take pods, and how many of those that come first by name ask for leave to be cordoned."""
+
+    open: int = 0
+    asking: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Business:
     """What the business cluster shows of the machine. Nothing of it decides what is done to hosts, but `desiredState` and gates."""
 
@@ -128,6 +137,9 @@ class Business:
     requests: tuple[CertificateRequest, ...] = ()
     token: Token | None = None
     reports: tuple[GateReport, ...] = ()
+    unprotected: str = "it has not been looked at whether reports are bound to their writers"
+    """Why no report can be believed now; empty if the policies that bind writers are in force."""
+    mates: Mates = field(default_factory=Mates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +167,9 @@ class MachineView:
     desired: tuple[DesiredPackage, ...] = ()
     """Authorised packages filled in for this host; for a host that leaves, those it ever got."""
     desired_problem: KokError | None = None
+    planned: tuple[PackageChange, ...] = ()
+    """What the pool wishes and this host is not authorised for yet."""
+    rules: EffectRules = field(default_factory=EffectRules)
     business: Business = field(default_factory=Business)
     probe: Probe | None = None
     job: JobState | None = None
@@ -186,7 +201,7 @@ class MachineView:
     @property
     def differences(self) -> tuple[PackageDifference, ...]:
         """What on the host is not as wanted; empty also while nothing is known of it."""
-        return differences(self.desired, self.report) if self.report else ()
+        return differences(self.desired, self.report, self.rules) if self.report else ()
 
     @property
     def is_wished(self) -> bool:

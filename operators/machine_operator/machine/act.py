@@ -16,6 +16,7 @@ from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.claims import claim_manifest, claim_name
+from operators.machine_operator.gatekeeping import Gatekeeper
 from operators.machine_operator.jobs import Order
 from operators.machine_operator.machine.access import ssh_target
 from operators.machine_operator.machine.observe import Observer
@@ -27,14 +28,16 @@ from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.kube import AlreadyExists, Manifest, Preconditions, Subresource
 from operators.ports.ssh import SshTarget
 
-GRANT_STEPS = {Operation.Drain: "drain", Operation.ApplyPackage: "apply", Operation.DeleteMachine: "remove"}
+GRANT_STEPS = {Operation.Drain: "drain", Operation.ApplyPackage: "apply", Operation.DeleteMachine: "remove", Operation.Cordon: "cordon"}
+LONGEST_LEAVE = 86400
+"""Seconds: a cordon for a lost gate lasts until the gate is back, and its leave is held for as long."""
 
 
 class Actor:
     """Does steps; returns what there is to say beyond the step's reason."""
 
-    def __init__(self, world: World, meta: Meta, observer: Observer) -> None:
-        self._world, self._meta, self._observer = world, meta, observer
+    def __init__(self, world: World, meta: Meta, observer: Observer, gatekeeper: Gatekeeper) -> None:
+        self._world, self._meta, self._observer, self._gatekeeper = world, meta, observer, gatekeeper
 
     async def act(self, view: MachineView, step: Step) -> str:
         """One match, one risky thing at most. Raises KokError."""
@@ -49,20 +52,28 @@ class Actor:
                 return await self._approve(view, step)
             case steps.ApplyPackages():
                 return await self._apply(view, step)
+            case steps.OpenNode():
+                return await self._open(view, step)
             case steps.PatchNode():
-                return await self._patch_node(view, step)
+                return await self._patch_node(view, step.patch)
+            case steps.MirrorGates():
+                return await self._patch_node(view, step.operations)
             case steps.SettleGrants():
                 return await self._settle(view, step.grants, step.outcome)
         return await self._act_with_leave(view, step)
 
     async def _act_with_leave(self, view: MachineView, step: Step) -> str:
         match step:
+            case steps.CordonNode():
+                return await self._cordon(view, step)
             case steps.DrainNode():
                 return await self._drain(view, step)
             case steps.CleanHost():
                 return await self._clean(view, step)
             case steps.DeleteNode() | steps.DeleteMachine():
                 return await self._delete(view, step)
+            case steps.UnmarkPods():
+                await self._world.hands.danger.unmark_pods(step.pods)
         return ""
 
     async def _claim(self, view: MachineView, step: steps.CreateClaim | steps.UpdateClaim | steps.ReleaseClaim) -> str:
@@ -179,12 +190,30 @@ class Actor:
             raise KokError(ErrorCode.HostClaimed, f"there is no claim on {view.name}: nothing is done on it")
         return Owner(claim.metadata.uid, view.cluster.name, claim.spec.pool, self._world.leadership.epoch)
 
-    async def _patch_node(self, view: MachineView, step: steps.PatchNode) -> str:
-        """Compare-and-swap: what was judged is what is changed."""
+    async def _open(self, view: MachineView, step: steps.OpenNode) -> str:
+        """What was judged came from the cache; opening relies on what the API server itself says now."""
+        if closed := await self._gatekeeper.closed_by_now(view):
+            return f"takes no new pods: {closed.message}"
+        return await self._patch_node(view, step.patch)
+
+    async def _patch_node(self, view: MachineView, patch: dict[str, object] | tuple[dict[str, object], ...]) -> str:
+        """Compare-and-swap: what was judged is what is changed. A JSON patch is one of the status."""
         if node := view.node:
-            ref = kinds.NODE.ref(node.name)
-            changed = await self._world.servers.business.patch_json(ref, dict(step.patch), resource_version=node.resource_version)
+            ref, business = kinds.NODE.ref(node.name), self._world.servers.business
+            if isinstance(patch, tuple):
+                operations = [dict(each) for each in patch]
+                changed = await business.patch_json(ref, operations, resource_version=node.resource_version, subresource=Subresource.Status)
+            else:
+                changed = await business.patch_json(ref, dict(patch), resource_version=node.resource_version)
             self._world.cache.put(changed, server=kinds.BUSINESS)
+        return ""
+
+    async def _cordon(self, view: MachineView, step: steps.CordonNode) -> str:
+        """The leave is not given back here: it counts for as long as the node is cordoned, so that a pool is never closed one by one."""
+        leave = await self._leave(view, Operation.Cordon, Workflow.gate, ttl=LONGEST_LEAVE)
+        if isinstance(leave, str):
+            return f"is open, but {step.gate}; {leave}"
+        await self._world.hands.danger.cordon(view.name, leave, owner=Workflow.gate.value)
         return ""
 
     async def _drain(self, view: MachineView, step: steps.DrainNode) -> str:
@@ -216,7 +245,7 @@ class Actor:
         await self._world.hands.grants.settle(leave, Outcome.Succeeded)
         return ""
 
-    async def _leave(self, view: MachineView, operation: Operation, workflow: Workflow) -> Grant | str:
+    async def _leave(self, view: MachineView, operation: Operation, workflow: Workflow, *, ttl: int = 900) -> Grant | str:
         """Leave to act, or why not (yet). Asking again finds the same request."""
         claim, machine, pool = view.owned.mine, view.business.machine, view.wish.pool
         uid = claim.metadata.uid if claim else machine.metadata.uid if machine else ""
@@ -234,6 +263,7 @@ class Actor:
             GRANT_STEPS[operation],
             0,
             f"{workflow.value} of {view.name}",
+            ttl,
         )
         answer = await self._world.hands.grants.ask(request)
         return f"waits for leave: {answer.message}" if isinstance(answer, Waiting) else answer

@@ -8,6 +8,7 @@ from operators.domain.machine.view import MachineView
 from operators.engine.reconcile import StatusWrite
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
+from operators.machine_operator.gatekeeping import Gatekeeper
 from operators.machine_operator.machine.act import Actor
 from operators.machine_operator.machine.observe import Observer
 from operators.machine_operator.meta import Meta
@@ -23,8 +24,9 @@ class MachineController:
     def __init__(self, world: World) -> None:
         self._world = world
         meta = Meta(world)
-        self._observer = Observer(world, meta)
-        self._actor = Actor(world, meta, self._observer)
+        gatekeeper = Gatekeeper(world, meta)
+        self._observer = Observer(world, meta, gatekeeper)
+        self._actor = Actor(world, meta, self._observer, gatekeeper)
 
     async def observe(self, key: Key) -> MachineView | None:
         """See Controller."""

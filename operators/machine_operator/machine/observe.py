@@ -5,15 +5,13 @@ What cannot be read is part of the view. The host is looked at only under a clai
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from datetime import datetime
 
-from operators.api.base import LABEL_MACHINE
 from operators.api.machines import Host, HostClaim, Machine
 from operators.api.pending import Effect
 from operators.domain.machine.certificates import request_of
-from operators.domain.machine.effects import is_at_least
-from operators.domain.machine.gates import CONDITIONS_NAMESPACE, gate_report_of, parse_time
+from operators.domain.machine.effects import EffectRules, changes_between, is_at_least
 from operators.domain.machine.host import DesiredPackage
 from operators.domain.machine.node import node_of
 from operators.domain.machine.pool_ladder import problem_of
@@ -29,8 +27,10 @@ from operators.domain.machine.view import (
     Wish,
     is_named,
 )
+from operators.domain.machine.wish import wished_packages
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
+from operators.machine_operator.gatekeeping import Gatekeeper
 from operators.machine_operator.machine.access import ssh_target
 from operators.machine_operator.meta import Meta
 from operators.machine_operator.pool.observe import PoolObserver
@@ -46,8 +46,8 @@ PROBE_UNSETTLED = 10.0
 class Observer:
     """Builds views."""
 
-    def __init__(self, world: World, meta: Meta) -> None:
-        self._world, self._meta, self._pools = world, meta, PoolObserver(world, meta)
+    def __init__(self, world: World, meta: Meta, gatekeeper: Gatekeeper) -> None:
+        self._world, self._meta, self._gatekeeper, self._pools = world, meta, gatekeeper, PoolObserver(world, meta)
         self._tokenless: set[str] = set()
 
     async def observe(self, key: Key) -> MachineView | None:
@@ -56,9 +56,9 @@ class Observer:
         if view is None:
             self.forget(key.name)
             return None
-        view = self._with_desired(view)
-        view = await self._with_probe(view)
-        business = replace(view.business, token=await self._token(view), pods=None)
+        view = self._with_plan(self._with_desired(view))
+        view = self._with_rules(await self._with_probe(view))
+        business = replace(view.business, token=await self._token(view), pods=None, mates=self._gatekeeper.mates(view))
         return await self._with_pods(replace(view, business=business))
 
     def forget(self, host: str) -> None:
@@ -124,21 +124,13 @@ class Observer:
         machine = cache.get(kinds.MACHINE_KIND.ref(name), server=kinds.BUSINESS)
         node = cache.get(kinds.NODE.ref(name), server=kinds.BUSINESS)
         requests = [request_of(manifest) for manifest in cache.list(kinds.CSR, server=kinds.BUSINESS)]
-        maps = cache.list(kinds.CONFIG_MAP, namespace=CONDITIONS_NAMESPACE, server=kinds.BUSINESS, labels={LABEL_MACHINE: name})
-        renewed = self._renewed() if maps else {}
         return Business(
             Machine.parse(machine) if machine else None,
             node_of(node) if node else None,
             requests=tuple(request for request in requests if name in request.machines),
-            reports=tuple(gate_report_of(each, renewed) for each in maps),
+            reports=self._gatekeeper.reports(name),
+            unprotected=self._gatekeeper.unprotected(),
         )
-
-    def _renewed(self) -> dict[str, datetime]:
-        """When each reporter renewed its Lease last."""
-        leases = self._world.cache.list(kinds.LEASE, namespace=CONDITIONS_NAMESPACE, server=kinds.BUSINESS)
-        times = ((lease.get("spec") or {}, lease) for lease in leases)
-        found = {spec.get("holderIdentity", ""): parse_time(spec.get("renewTime") or "") for spec, _ in times}
-        return {reporter: renewed for reporter, renewed in found.items() if renewed}
 
     def _with_desired(self, view: MachineView) -> MachineView:
         """Packages filled in: those authorised, or for a host that leaves all it ever got."""
@@ -151,6 +143,29 @@ class Observer:
             return replace(view, desired=self._desired(names, host, leaving=view.is_leaving))
         except KokError as error:
             return replace(view, desired_problem=error)
+
+    def _with_plan(self, view: MachineView) -> MachineView:
+        """What the pool wishes beyond what is authorised, for those who look; a pool that cannot be wished plans nothing."""
+        pool = view.wish.pool
+        if pool is None or view.wish.packages is None or view.is_leaving:
+            return view
+        rules = EffectRules(pool.spec.update.kubelet_minor)
+        catalogue = self._meta.catalogue()
+        try:
+            wished = wished_packages(pool, self._meta.cluster_packages() or (), catalogue)
+        except KokError:
+            return replace(view, rules=rules)
+        return replace(view, rules=rules, planned=changes_between(view.wish.packages, wished, catalogue, rules))
+
+    def _with_rules(self, view: MachineView) -> MachineView:
+        """What removing does, of each component that the host has and nobody wants; a package that nobody knows any more stays unknown."""
+        wanted = {package.component for package in view.desired}
+        left = [found.name for component, found in view.report.packages.items() if component not in wanted] if view.report else []
+        removals: dict[str, Effect] = {}
+        for name in left:
+            with contextlib.suppress(KokError):
+                removals[name] = self._meta.package(name).spec.effect.removal
+        return replace(view, rules=replace(view.rules, removals=removals)) if removals else view
 
     def _desired(self, names: tuple[str, ...], host: Host, *, leaving: bool) -> tuple[DesiredPackage, ...]:
         cluster = self._meta.cluster()

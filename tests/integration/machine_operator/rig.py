@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from operators.adapters.catalogue_files import FileCatalogue
 from operators.adapters.grants_kube import KubeGrants
 from operators.adapters.kopf_watch import KopfWatch
 from operators.adapters.kube import KubeClient
@@ -146,7 +147,7 @@ class Rig:
         process = Process(config, ProcessServers({"meta": meta, "business": business}, watches, self.lease))
         process.watch(*meta_kinds, *business_kinds)
         grants = KubeGrants(meta)
-        outside = Outside(SimSsh(self.fleet), self.ansible, grants, KubeDanger(business, grants))
+        outside = Outside(SimSsh(self.fleet), self.ansible, grants, KubeDanger(business, grants), FileCatalogue())
         self.assembly = assemble(process, identity, Servers(meta, business), outside=outside, settings=settings)
         self._tasks = [
             asyncio.create_task(self.assembly.jobs.serve()),

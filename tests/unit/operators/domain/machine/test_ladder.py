@@ -71,7 +71,7 @@ TABLE: list[tuple[str, MachineView, type[steps.Step], str]] = [
     ("leftover grant", b.right(grants=(b.grant(Operation.ApplyPackage, "update"),)), steps.SettleGrants, "reports the end"),
     ("unanswered grant", b.right(grants=(b.grant(Operation.ApplyPackage, "update", ago=None),)), steps.Done, "match"),
     ("maintenance", b.right(machine=b.machine(desiredState="Maintenance"), pods=(b.pod(),)), steps.DrainNode, "drains m1"),
-    ("in maintenance", b.right(machine=b.machine(desiredState="Maintenance"), pods=(), node=b.node(unschedulable=True, annotations={"kok.dev/cordon-claims": "maintenance"})), steps.Done, "in maintenance"),
+    ("in maintenance", b.right(machine=b.machine(desiredState="Maintenance"), pods=(), node=b.node(closed=True, unschedulable=True, annotations={"kok.dev/cordon-claims": "maintenance"})), steps.Done, "in maintenance"),
     ("leaving, pools unclear", b.leaving(wish=Wish(problem="MachinePool x: bad")), steps.Wait, "is kept as it is"),
     ("leaving, pods", b.leaving(pods=(b.pod(),)), steps.DrainNode, "drains m1"),
     ("leaving, pods unread", b.leaving(pods=None), steps.Wait, "have not been read"),
