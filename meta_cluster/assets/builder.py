@@ -1,19 +1,23 @@
 """Makes sure that assets are there: what is in the folder is used, the rest is made, dependencies first. Declares no asset itself.
 
-The order of ways is: already in the folder -> built. (A download of official files would stand between the two, in `_obtain`.)
+The order of ways is: already in the folder -> official download, where upstream publishes it and its sha256 is pinned -> built.
 Called by `kok assets`, the lab and the test fixtures, also in several processes at once: each asset is made by one of them.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from meta_cluster.assets.download import Downloads
 from meta_cluster.assets.folder import AssetsFolder, IndexEntry
+from meta_cluster.assets.official import Way, read_pins, way_of
 from meta_cluster.assets.progress import say
 from meta_cluster.assets.recipe import Asset, Inputs, Lane
 from meta_cluster.assets.toolchain import Go, find_go
@@ -36,15 +40,23 @@ def closure(table: Mapping[str, Asset], wanted: Iterable[str]) -> dict[str, Asse
 class Builder:
     """One run over one folder. Not to be shared between runs: it remembers what it has verified."""
 
-    def __init__(self, folder: AssetsFolder, table: Mapping[str, Asset]) -> None:
+    def __init__(self, folder: AssetsFolder, table: Mapping[str, Asset], *, way: Way | None = None) -> None:
         self.folder = folder
         self.table = table
+        self.downloads = Downloads(folder, way or way_of(), read_pins(folder.root))
+        self.used: Counter[str] = Counter()
+        """How many assets were found, downloaded, built."""
         self._ready: dict[str, IndexEntry] = {}
+        self._go_lock = threading.Lock()
 
     @cached_property
     def go(self) -> Go:
-        """The toolchain, looked for once, and only when something is asked for."""
+        """The toolchain, looked for once, and only when something must be built."""
         return find_go(self.folder)
+
+    def _toolchain(self) -> Go:
+        with self._go_lock:
+            return self.go
 
     def ensure(self, wanted: Iterable[str]) -> dict[str, Path]:
         """Bring all wanted assets and their dependencies into the folder; asset name -> file. The first failure ends the run."""
@@ -52,11 +64,12 @@ class Builder:
         cold = sum(asset.cold_seconds for name, asset in assets.items() if name not in self.folder.index())
         if cold > 60:
             say(f"assets: {len(assets)} wanted in {self.folder.root}; what is missing takes about {cold // 60} min here, once")
-        _ = self.go
         order = TopologicalSorter({name: list(asset.depends) for name, asset in assets.items()})
         order.prepare()
         with ThreadPoolExecutor(1) as compile_lane, ThreadPoolExecutor(1) as pack_lane:
             self._drive(assets, order, {Lane.COMPILE: compile_lane, Lane.PACK: pack_lane})
+        if self.used["downloaded"] or self.used["built"]:
+            say("assets: " + ", ".join(f"{count} {how}" for how, count in sorted(self.used.items())))
         return {name: self.folder.root / self._ready[name].path for name in assets}
 
     def _drive(self, assets: Mapping[str, Asset], order: TopologicalSorter[str], lanes: Mapping[Lane, ThreadPoolExecutor]) -> None:
@@ -76,21 +89,42 @@ class Builder:
 
     def _obtain(self, asset: Asset) -> IndexEntry:
         """From the folder if it is there and whole; else made, under the asset's lock, by whoever comes first."""
-        inputs = Inputs(self.folder, self.go, {name: self._ready[name] for name in asset.depends})
-        key = asset.recipe.key(inputs)
-        if not self.folder.find(asset.name, key=key):
+        inputs = Inputs(self.folder, self._toolchain, {name: self._ready[name] for name in asset.depends})
+        how = "in the folder"
+        if not self._is_there(asset, inputs):
             with self.folder.making(asset.name) as work:
-                if not self.folder.find(asset.name, key=key):
-                    self._make(asset, inputs, work=work, key=key)
+                if not self._is_there(asset, inputs):
+                    how = self._make(asset, inputs, work=work)
+        self.used[how] += 1
         if asset.for_hosts:
             self.folder.offer_to_hosts(asset.name)
         return self.folder.index()[asset.name]
 
-    def _make(self, asset: Asset, inputs: Inputs, *, work: Path, key: str) -> None:
+    def _is_there(self, asset: Asset, inputs: Inputs) -> bool:
+        """Whether the folder has it: the pinned official file, or what the recipe would make now. `way` says how to get things, not what is good."""
+        entry = self.folder.index().get(asset.name)
+        if entry is None:
+            return False
+        if entry.how == "downloaded" and asset.official and entry.key == official_key(self.downloads.pins.get(asset.official.path, "")):
+            return self.folder.find(asset.name, key=entry.key) is not None
+        return self.folder.find(asset.name, key=asset.recipe.key(inputs)) is not None
+
+    def _make(self, asset: Asset, inputs: Inputs, *, work: Path) -> str:
+        pin, official = self.downloads.pin_of(asset.official), asset.official
+        if official and (pin or self.downloads.way is Way.Download) and (made := self.downloads.fetch(asset.name, official, work)):
+            entry = {"how": "downloaded", "version": asset.version, "key": official_key(pin)}
+            self.folder.publish(asset.name, made, relative=asset.path, entry=entry)
+            return "downloaded"
         say(f"  {asset.name}: building (about {asset.cold_seconds}s cold)")
         began = time.monotonic()
         made = asset.recipe.make(inputs, work)
-        entry = {"how": "built", "version": asset.version, "key": key}
+        entry = {"how": "built", "version": asset.version, "key": asset.recipe.key(inputs)}
         done = self.folder.publish(asset.name, made, relative=asset.path, entry=entry)
         size = (self.folder.root / done.path).stat().st_size / 1e6
         say(f"  {asset.name}: built in {time.monotonic() - began:.1f}s, {size:.0f} MB")
+        return "built"
+
+
+def official_key(pin: str) -> str:
+    """The key of a downloaded asset: another pin means another file."""
+    return f"official:{pin}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from meta_cluster.assets.folder import AssetsFolder, IndexEntry
+from meta_cluster.assets.official import OfficialFile
 from meta_cluster.assets.toolchain import Go
 
 
@@ -26,8 +27,13 @@ class Inputs:
     """What a recipe may read: the folder, the Go toolchain, and the index entries of what it depends on."""
 
     folder: AssetsFolder
-    go: Go
+    toolchain: Callable[[], Go]
     entries: Mapping[str, IndexEntry]
+
+    @property
+    def go(self) -> Go:
+        """The Go toolchain; looked for, or installed, by the first recipe that asks."""
+        return self.toolchain()
 
     def path(self, name: str) -> Path:
         """The file of a dependency, which the builder has verified."""
@@ -67,6 +73,8 @@ class Asset:
     cold_seconds: int = 1
     on_demand: bool = False
     for_hosts: bool = False
+    official: OfficialFile | None = None
+    """What upstream publishes as the same program, if it does."""
 
 
 def key_from(inputs: Inputs, *parts: object) -> str:

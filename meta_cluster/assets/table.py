@@ -11,6 +11,7 @@ from meta_cluster.assets import images
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.debian import Deb, ProgramOfDeb, RootFilesystem
 from meta_cluster.assets.gobuild import FromGo, GoBinary, kubernetes_stamps
+from meta_cluster.assets.official import OfficialFile, etcd_file, kind_file, kubernetes_file
 from meta_cluster.assets.operator_image import BASE, DEPENDENCIES, IMAGE, OperatorBase, OperatorDependencies, OperatorImage
 from meta_cluster.assets.operator_image import ROOTFS as OPERATOR_ROOTFS
 from meta_cluster.assets.recipe import Asset, Recipe
@@ -47,10 +48,21 @@ MACHINE_PACKAGES = (
 OPERATOR_PACKAGES = ("python3", "openssh-client", "ca-certificates")
 
 
+def _official(name: str, version: str) -> OfficialFile | None:
+    """What upstream publishes of what is built here."""
+    if name in v.KUBE_BINARIES[v.DEFAULT_KUBERNETES]:
+        return kubernetes_file(name, version)
+    if name in ("etcd", "etcdctl", "etcdutl"):
+        return etcd_file(name, version)
+    return kind_file(version) if name == "kind" else None
+
+
 def _go(name: str, version: str, binary: GoBinary, seconds: int) -> Asset:
-    full = f"{name}-{version}"
+    full, official = f"{name}-{version}", _official(name, version)
     rare = version in v.KUBERNETES_ON_DEMAND
-    return Asset(full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, on_demand=rare, for_hosts=name == "kubelet")
+    return Asset(
+        full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, on_demand=rare, for_hosts=name == "kubelet", official=official
+    )
 
 
 def _kubernetes(version: str) -> Iterator[Asset]:

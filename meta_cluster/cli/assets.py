@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from meta_cluster.assets.recipe import Asset
 
-app = typer.Typer(no_args_is_help=True, help="Binaries, images and host packages: found in the assets folder, or built.")
+app = typer.Typer(no_args_is_help=True, help="Binaries, images and host packages: found in the assets folder, downloaded, or built.")
 
 
 def _table() -> dict[str, Asset]:
@@ -23,23 +23,56 @@ def _table() -> dict[str, Asset]:
 @app.command()
 def ensure(
     names: Annotated[list[str] | None, typer.Argument(help="Assets to make sure of; none means all but those on demand.")] = None,
+    way: Annotated[
+        str, typer.Option("--way", help="auto, download or build; default $KOK_ASSETS_WAY, else auto.", show_default=False)
+    ] = "",
 ) -> None:
-    """Build what is missing. Safe to interrupt, and to run twice at once.
+    """Download (where upstream publishes a file whose sha256 is pinned) or build what is missing. Safe to interrupt, and to run twice at once.
 
-    Example: kok assets ensure kube-apiserver-1.35.4 etcd-3.6.8
+    Examples:
+
+      kok assets ensure kube-apiserver-1.35.4 etcd-3.6.8
+
+      kok assets ensure --way build
     """
     from meta_cluster.assets.builder import Builder
     from meta_cluster.assets.folder import AssetsFolder
+    from meta_cluster.assets.official import way_of
 
-    assets = _table()
+    assets, asked = _table(), way_of(way)
     wanted = names or [name for name, asset in assets.items() if not asset.on_demand]
-    for name, path in Builder(AssetsFolder(), assets).ensure(wanted).items():
+    for name, path in Builder(AssetsFolder(), assets, way=asked).ensure(wanted).items():
         print(f"{name}\t{path}")
+
+
+@app.command()
+def pin(
+    output: Annotated[str, typer.Option("--file", help="Where to write; default pins.json in the assets folder.", show_default=False)] = "",
+) -> None:
+    """Ask the release servers for the sha256 of every official file, and write them down: from then on these files may be downloaded.
+
+    Compare them with a second source before you commit them: a digest from the server of the file proves nothing about that server.
+
+    Example: kok assets pin --file meta_cluster/assets/pins.json
+    """
+    import json
+    from pathlib import Path
+
+    from meta_cluster.assets.download import published_pins
+    from meta_cluster.assets.folder import AssetsFolder
+
+    path = Path(output) if output else AssetsFolder().root / "pins.json"
+    pins = published_pins(asset.official for asset in _table().values() if asset.official)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(pins, indent=1, sort_keys=True) + "\n")
+    print(f"{len(pins)} files are pinned in {path}")
 
 
 @app.command("list")
 def list_assets(output: Annotated[str, typer.Option("--output", "-o", help="wide, json, yaml or name.")] = "wide") -> None:
-    """List all assets with the way each came, `-` for those that are not there yet.
+    """List all assets and how each came.
+
+    `-` stands for those that are not there yet.
 
     Example: kok assets list -o json
     """
@@ -53,15 +86,17 @@ def list_assets(output: Annotated[str, typer.Option("--output", "-o", help="wide
     elif wanted is Output.Name:
         print("\n".join(assets))
     else:
-        print(f"{'NAME':<34}{'VERSION':<10}{'HOW':<8}PATH")
+        print(f"{'NAME':<34}{'VERSION':<10}{'HOW':<12}PATH")
         for name, asset in assets.items():
             entry = index.get(name)
-            print(f"{name:<34}{asset.version:<10}{entry.how if entry else '-':<8}{entry.path if entry else asset.path}")
+            print(f"{name:<34}{asset.version:<10}{entry.how if entry else '-':<12}{entry.path if entry else asset.path}")
 
 
 @app.command()
 def verify() -> None:
-    """Check the content of every asset that is there against its sha256; exit code 1 if one is damaged."""
+    """Check assets against their sha256.
+
+    The exit code is 1 if one is damaged."""
     from meta_cluster.assets.folder import AssetsFolder
 
     folder = AssetsFolder()

@@ -1,0 +1,165 @@
+"""Downloads official release files: verified against a pinned sha256, resumed where a run was cut, tried again where trying helps. Builds nothing.
+
+What was fetched of a file stays as `downloads/<sha256>.part` until it is whole; only a file with the right digest gets its name. A lock per
+file lets several processes want the same one. A server that cannot be reached is not asked again in the same run.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import tarfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from meta_cluster.assets.folder import AssetsFolder, sha256_of
+from meta_cluster.assets.official import OfficialFile, Release, Way, digest_in
+from meta_cluster.assets.progress import say
+from operators.errors import ErrorCode, KokError
+
+TIMEOUT_SECONDS = 20.0
+PAUSES = (0.5, 2.0)
+"""Between attempts; one attempt more than pauses."""
+CHUNK = 1 << 20
+
+
+class Unavailable(Exception):
+    """The file cannot be had from there; the words say why. Building may help."""
+
+
+class NoServer(Unavailable):
+    """Nobody answers there."""
+
+
+@dataclass(slots=True)
+class Downloads:
+    """One run's way to official files. `pins` is by path of the release file."""
+
+    folder: AssetsFolder
+    way: Way
+    pins: Mapping[str, str]
+    pause: Callable[[float], None] = time.sleep
+    _deaf: dict[Release, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def pin_of(self, file: OfficialFile | None) -> str:
+        """The sha256 that a file must have if it may be downloaded at all; empty if it may not."""
+        return "" if file is None or self.way is Way.Build else self.pins.get(file.path, "")
+
+    def fetch(self, name: str, file: OfficialFile, work: Path) -> Path | None:
+        """The program of that asset in `work`; None where it must be built. Raises KokError AssetUnavailable where building is forbidden."""
+        digest, began = self.pin_of(file), time.monotonic()
+        try:
+            whole = self._whole(name, file, digest)
+            made = _program(file, whole, work / "official")
+        except Unavailable as why:
+            if self.way is Way.Download:
+                hint = "try again later, point the release's variable at a mirror, or allow building: --way auto"
+                raise KokError(ErrorCode.AssetUnavailable, f"{name}: not downloaded: {why}", hint) from why
+            say(f"  {name}: not downloaded: {why}; it is built instead")
+            return None
+        say(f"  {name}: downloaded in {time.monotonic() - began:.1f}s, {made.stat().st_size / 1e6:.0f} MB")
+        return made
+
+    def _whole(self, name: str, file: OfficialFile, digest: str) -> Path:
+        if not digest:
+            raise Unavailable(f"no sha256 is pinned for {file.path} (kok assets pin)")
+        places = self.folder.root / "downloads"
+        places.mkdir(parents=True, exist_ok=True)
+        with FileLock(places / f"{digest}.lock"):
+            whole = places / digest
+            if whole.is_file() and sha256_of(whole) == digest:
+                return whole
+            with self._lock:
+                if words := self._deaf.get(file.release):
+                    raise NoServer(words)
+            say(f"  {name}: downloading {file.url}")
+            part = places / f"{digest}.part"
+            self._try(file, part)
+            if (found := sha256_of(part)) != digest:
+                part.unlink()
+                raise Unavailable(f"{file.url} has the sha256 {found}, pinned is {digest}: what came is thrown away")
+            os.replace(part, whole)
+            return whole
+
+    def _try(self, file: OfficialFile, part: Path) -> None:
+        """Until it is complete; what trying again cannot help (the server says that it has none) ends it at once."""
+        for pause in (*PAUSES, None):
+            try:
+                _receive(file.url, part)
+                return
+            except urllib.error.HTTPError as error:
+                if error.code < 500 and error.code not in (408, 429):
+                    raise Unavailable(f"{file.url} answers HTTP {error.code}") from error
+                words, gone = f"{file.url} answers HTTP {error.code}", False
+            except (OSError, http.client.HTTPException, EOFError) as error:
+                words, gone = f"{file.url}: {getattr(error, 'reason', None) or error or type(error).__name__}", not part.exists()
+            if pause is None:
+                if gone:
+                    with self._lock:
+                        self._deaf[file.release] = words
+                raise (NoServer if gone else Unavailable)(words)
+            self.pause(pause)
+
+
+def _receive(url: str, part: Path) -> None:
+    """Append what is missing to `part`. Raises OSError or EOFError where the connection ended before the end."""
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - base_of allows http(s) only
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # it is longer than the server's: begin anew next time
+            part.unlink()
+            raise EOFError("what was there already is longer than the file") from error
+        raise
+    with answer, part.open("ab" if have and answer.status == 206 else "wb") as output:
+        wanted = output.tell() + int(answer.headers["Content-Length"]) if answer.headers["Content-Length"] else None
+        shutil.copyfileobj(answer, output, CHUNK)
+        if wanted is not None and output.tell() < wanted:
+            raise EOFError(f"cut after {output.tell()} of {wanted} bytes")
+
+
+def _program(file: OfficialFile, whole: Path, target: Path) -> Path:
+    """The program itself, executable: the file, or the one member of an archive."""
+    if not file.member:
+        shutil.copyfile(whole, target)
+    else:
+        with tarfile.open(whole) as archive:
+            source = archive.extractfile(file.member) if file.member in archive.getnames() else None
+            if source is None:
+                raise Unavailable(f"{file.path} holds no {file.member}")
+            with target.open("wb") as output:
+                shutil.copyfileobj(source, output, CHUNK)
+    target.chmod(0o755)
+    return target
+
+
+def published_pins(wanted: Iterable[OfficialFile]) -> dict[str, str]:
+    """Path -> sha256 as upstream publishes it now, for pinning; never called when files are fetched. Raises KokError AssetUnavailable."""
+    listings: dict[str, str] = {}
+    pins: dict[str, str] = {}
+    for file in wanted:
+        if file.sums_url not in listings:
+            listings[file.sums_url] = _listing(file.sums_url)
+        digest = digest_in(listings[file.sums_url], file.path.rsplit("/", 1)[-1])
+        if digest is None:
+            raise KokError(ErrorCode.AssetUnavailable, f"{file.sums_url} names no sha256 of {file.path}", "look at it with a browser")
+        pins[file.path] = digest
+    return pins
+
+
+def _listing(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - base_of allows http(s) only
+            return str(answer.read(CHUNK).decode(errors="replace"))
+    except (OSError, http.client.HTTPException) as error:
+        raise KokError(ErrorCode.AssetUnavailable, f"{url}: {error}", "look at the address; a mirror's goes into its variable") from error

@@ -1,0 +1,133 @@
+"""Which upstream release file an asset is, where upstream publishes it, and which sha256 it must have. Fetches nothing; data and two small readers.
+
+A file without a pinned sha256 is never downloaded: a checksum that comes from the same server as the file proves nothing about the server.
+Pins are in `pins.json` beside this module, and those that `kok assets pin` wrote in `$KOK_ASSETS/pins.json`; the committed one wins.
+Called by the table (which file), the builder (which way) and `kok assets`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from meta_cluster.assets.oci import architecture
+from operators.errors import ErrorCode, KokError
+
+PINS = Path(str(files("meta_cluster.assets") / "pins.json"))
+SHA256 = re.compile(r"[0-9a-f]{64}")
+WAY_VARIABLE = "KOK_ASSETS_WAY"
+
+
+class Way(StrEnum):
+    """How what is not in the folder may be had."""
+
+    Auto = "auto"
+    """Official download where it is pinned and answers; else built."""
+    Download = "download"
+    """Official download only, for what upstream publishes; a failure is an error."""
+    Build = "build"
+    """Built from modules; nothing is asked of release servers."""
+
+
+class Release(StrEnum):
+    """Upstream projects that publish release files; the value names the variable that points elsewhere, for a mirror."""
+
+    Kubernetes = "KOK_KUBERNETES_RELEASES"
+    Etcd = "KOK_ETCD_RELEASES"
+    Kind = "KOK_KIND_RELEASES"
+
+
+UPSTREAM: Mapping[Release, str] = {
+    Release.Kubernetes: "https://dl.k8s.io",
+    Release.Etcd: "https://github.com/etcd-io/etcd/releases/download",
+    Release.Kind: "https://kind.sigs.k8s.io/dl",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialFile:
+    """One file of a release. `member` is the program inside it if it is an archive; `sums` is where upstream publishes its sha256."""
+
+    release: Release
+    path: str
+    sums: str
+    member: str = ""
+
+    @property
+    def url(self) -> str:
+        """Where it is published, or where the release's variable says."""
+        return f"{base_of(self.release)}/{self.path}"
+
+    @property
+    def sums_url(self) -> str:
+        """Where its sha256 is published."""
+        return f"{base_of(self.release)}/{self.sums}"
+
+
+def base_of(release: Release) -> str:
+    """The address of a release server. Raises KokError Usage for a variable that holds no http(s) address."""
+    base = os.environ.get(release.value) or UPSTREAM[release]
+    if urlsplit(base).scheme not in ("https", "http") or not urlsplit(base).hostname:
+        raise KokError(ErrorCode.Usage, f"{release.value}: {base!r} is no address", "set it to https://HOST/PATH, or unset it")
+    return base.rstrip("/")
+
+
+def kubernetes_file(name: str, version: str) -> OfficialFile:
+    """A Kubernetes program: /release/v1.35.4/bin/linux/amd64/kubelet, with kubelet.sha256 beside it."""
+    path = f"release/v{version}/bin/linux/{architecture()}/{name}"
+    return OfficialFile(Release.Kubernetes, path, f"{path}.sha256")
+
+
+def etcd_file(name: str, version: str) -> OfficialFile:
+    """A program of etcd's release archive."""
+    folder = f"etcd-v{version}-linux-{architecture()}"
+    return OfficialFile(Release.Etcd, f"v{version}/{folder}.tar.gz", f"v{version}/SHA256SUMS", f"{folder}/{name}")
+
+
+def kind_file(version: str) -> OfficialFile:
+    """kind itself."""
+    path = f"v{version}/kind-linux-{architecture()}"
+    return OfficialFile(Release.Kind, path, f"{path}.sha256sum")
+
+
+def way_of(word: str = "") -> Way:
+    """The way that was asked for: `word`, else KOK_ASSETS_WAY, else Auto. Raises KokError Usage for another word."""
+    asked = word or os.environ.get(WAY_VARIABLE) or Way.Auto.value
+    try:
+        return Way(asked)
+    except ValueError:
+        where = "--way" if word else WAY_VARIABLE
+        raise KokError(ErrorCode.Usage, f"{where}: {asked!r} is no way to get assets", f"one of {', '.join(Way)}") from None
+
+
+def read_pins(root: Path) -> dict[str, str]:
+    """Path of a release file -> sha256. Raises KokError Usage for a file that is no table of digests: a broken pin must not pass as none."""
+    pins: dict[str, str] = {}
+    for path in (root / "pins.json", PINS):
+        try:
+            found = json.loads(path.read_text())
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            raise KokError(ErrorCode.Usage, f"{path} is no JSON: {error}", "kok assets pin writes it anew") from error
+        for name, digest in found.items():
+            if not isinstance(digest, str) or not SHA256.fullmatch(digest):
+                raise KokError(ErrorCode.Usage, f"{path}: {name}: {digest!r} is no sha256", "kok assets pin writes it anew")
+        pins |= found
+    return pins
+
+
+def digest_in(listing: str, file_name: str) -> str | None:
+    """The sha256 of a file in what upstream publishes: a bare digest, or lines of digest and name."""
+    for line in listing.splitlines():
+        words = line.split()
+        if words and SHA256.fullmatch(words[0]) and (len(words) == 1 or words[-1].lstrip("*").rsplit("/", 1)[-1] == file_name):
+            return words[0]
+    return None
