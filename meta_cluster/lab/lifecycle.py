@@ -20,7 +20,7 @@ from meta_cluster.assets.progress import say, timed
 from meta_cluster.assets.table import table
 from meta_cluster.bootstrap.install import Installer, InstallReport
 from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
-from meta_cluster.lab import engine, hosts, layout, meta
+from meta_cluster.lab import engine, hosts, isolation, layout, meta
 from meta_cluster.lab.catalogue import AssetFacts, lab_packages
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
@@ -40,6 +40,7 @@ class LabStatus:
     engine: str
     network: str = ""
     fence: str = ""
+    isolation: str = ""
     meta: str = ""
     node: str = ""
     kubeconfig: str = ""
@@ -81,6 +82,7 @@ def up(wanted: Wanted) -> None:
         say(f"  {ground.sentence}")
         hosts.ensure_ssh_key()
         _ensure_meta(wanted, ground, folder)
+        isolation.ensure_isolation()
         import_archives([f"images-meta-{wanted.version}", BASE, IMAGE], folder)
         install(folder, dev=wanted.dev)
 
@@ -180,6 +182,7 @@ def status() -> LabStatus:
         engine="running",
         network=f"{layout.NETWORK} {layout.SUBNET}" if network else "",
         fence="closed" if network and engine.fence_is_up() else "",
+        isolation="closed" if running and all(map(isolation.is_isolated, isolation.meta_nodes())) else "",
         meta=f"{layout.META_CONTEXT} {known['State']['Status']}" if known else "",
         node=str(layout.META_ADDRESS),
         kubeconfig=str(layout.kubeconfig_path()) if running else "",
