@@ -49,6 +49,14 @@ def _first(group: BaseExceptionGroup[Any]) -> BaseException:
 
 
 def meta_credentials(access: Access) -> Credentials:
+    """Who we are to the meta cluster, or act as (--as). KokError Usage for groups without a user, which the API server refuses, too."""
+    if access.groups and not access.user:
+        raise KokError(ErrorCode.Usage, "--as-group needs --as", "--as NAME --as-group GROUP")
+    found = _own_credentials(access)
+    return replace(found, as_user=access.user, as_groups=access.groups) if access.user else found
+
+
+def _own_credentials(access: Access) -> Credentials:
     """Those of --kubeconfig, $KUBECONFIG (the first file of it that exists), ~/.kube/config, or the pod we run in; KokError Usage for none."""
     if access.kubeconfig:
         return kubeconfig_file_credentials(access.kubeconfig, context=access.context)
@@ -68,17 +76,10 @@ def meta_credentials(access: Access) -> Credentials:
         ) from None
 
 
-def acting_as(credentials: Credentials, access: Access) -> Credentials:
-    """The same, with --as and --as-group; KokError Usage for groups without a user, which the API server refuses, too."""
-    if access.groups and not access.user:
-        raise KokError(ErrorCode.Usage, "--as-group needs --as", "--as NAME --as-group GROUP")
-    return replace(credentials, as_user=access.user, as_groups=access.groups) if access.user else credentials
-
-
 @asynccontextmanager
 async def open_meta(access: Access, *, field_manager: str = FIELD_MANAGER, dry_run: bool = False) -> AsyncIterator[Meta]:
     """The meta cluster, closed at the end."""
-    credentials = acting_as(meta_credentials(access), access)
+    credentials = meta_credentials(access)
     client = KubeClient(credentials, field_manager=field_manager, dry_run=dry_run)
     try:
         yield Meta(client, access.namespace or credentials.namespace or "default", credentials.server)

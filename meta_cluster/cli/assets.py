@@ -20,7 +20,7 @@ def _table() -> dict[str, Asset]:
     return table() | lab_assets()
 
 
-@app.command()
+@app.command(short_help="Download or build what is missing.")
 def ensure(
     names: Annotated[list[str] | None, typer.Argument(help="Assets to make sure of; none means all but those on demand.")] = None,
     way: Annotated[
@@ -45,7 +45,7 @@ def ensure(
         print(f"{name}\t{path}")
 
 
-@app.command()
+@app.command(short_help="Write down the sha256 of every official file.")
 def pin(
     output: Annotated[str, typer.Option("--file", help="Where to write; default pins.json in the assets folder.", show_default=False)] = "",
 ) -> None:

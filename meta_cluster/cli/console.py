@@ -99,7 +99,7 @@ def error_text(error: KokError, *, coloured: bool = False) -> str:
     from meta_cluster.cli.errors_reference import REFERENCE
 
     entry = REFERENCE.get(error.code)
-    lines = [f"{painted('error:', Paint.Bad, coloured=coloured)} {error.message}"]
+    lines = [f"{painted('error:', Paint.Bad, coloured=coloured)} {' '.join(error.message.split())}"]
     if entry and entry.meaning:
         lines.append(f"  why   {entry.meaning}")
     if remedy := error.hint or (entry.remedy if entry else ""):

@@ -106,7 +106,7 @@ def kubeconfig() -> None:
 
 @host_app.command("list")
 def list_hosts(output: OutputOption = "wide") -> None:
-    """List hosts with what a MachinePool wants to know: name, address, host key.
+    """List hosts: name, address, state, host key.
 
     Example: kok lab host list -o json
     """

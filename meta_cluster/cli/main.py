@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from typing import Annotated
 
 import typer
 import typer.core
@@ -25,9 +26,11 @@ VERBS = {
     "completion": "a script for the shell",
 }
 """Verb -> what it does; the verb's module is named like it and holds `app` (a group) or a function of that name."""
-HELP = """One Kubernetes cluster that runs many: their masters, their machines, their life.
+HELP = """Run many Kubernetes clusters from one: it holds their masters as pods and turns hosts into their nodes.
 
 Start with `kok get kok -A`; ask `kok why cluster NAME -n NAMESPACE` when something is not Ready.
+
+Exit codes are kubectl's: 0, 1 for any error (also a command line that was not understood), 130 when interrupted.
 """
 typer.core.HAS_RICH = False
 """Help is plain text: with rich at hand typer escapes its own brackets, and loading it takes time."""
@@ -46,7 +49,8 @@ def app_for(words: list[str]) -> typer.Typer:
     app.callback()(_root)
     verb = next((word for word in words if not word.startswith("-")), "")
     alone = verb in VERBS and words[0] == verb and COMPLETE not in os.environ
-    for name in [verb] if alone else VERBS:
+    only = ["version", "completion"] if words == ["--version"] else [verb] if alone else VERBS
+    for name in only:
         module = import_module(f"meta_cluster.cli.{name}")
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name, help=VERBS[name])
@@ -55,8 +59,19 @@ def app_for(words: list[str]) -> typer.Typer:
     return app
 
 
-def _root() -> None:
-    """Takes no options of its own."""
+def _show_version(asked: bool) -> None:
+    if asked:
+        from meta_cluster.cli.console import say
+        from meta_cluster.cli.version import client_version
+
+        say(f"kok {client_version()}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Show this client's version.", callback=_show_version, is_eager=True)] = False,
+) -> None:
+    """Everything else belongs to a verb."""
 
 
 def main() -> None:

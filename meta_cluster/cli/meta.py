@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from meta_cluster.bootstrap.uninstall import Removal
 
 app = typer.Typer(no_args_is_help=True, help="The meta cluster: install kok into it, see how it stands, take it out.")
-app.command("rebuild-ledger")(rebuild_ledger)
 FIELD_MANAGER = "kok-install"
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would change; the server checks it and stores nothing.")]
 
 
-@app.command()
+@app.command(short_help="Install kok; run again, it changes only what differs.")
 def install(
     kubeconfig: KubeconfigOption = "",
     context: ContextOption = "",
@@ -93,7 +92,7 @@ def _print(report: InstallReport, *, dry_run: bool) -> None:
     say(f"{len(report.written)} changes, {len(report.changes) - len(report.written)} objects as they were{would}")
 
 
-@app.command()
+@app.command(short_help="Remove what install brought; refused while it is used.")
 def uninstall(kubeconfig: KubeconfigOption = "", context: ContextOption = "", yes: YesOption = False, dry_run: DryRun = False) -> None:
     """Remove everything that install brought; refused while Clusters, pools or claimed hosts exist.
 
@@ -153,3 +152,6 @@ async def _look(access: Access) -> dict[str, list[dict[str, object]]]:
 
     async with open_meta(access) as meta:
         return await look(meta.kube)
+
+
+app.command("rebuild-ledger", short_help="Make a lost Ledger anew from the stored OperationGrants.")(rebuild_ledger)

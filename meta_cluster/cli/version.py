@@ -14,7 +14,7 @@ def version(
     kubeconfig: KubeconfigOption = "",
     context: ContextOption = "",
 ) -> None:
-    """Show versions: client, operators, meta cluster.
+    """Show versions: client, operators, meta cluster. The exit code is 1 if the meta cluster cannot be asked, as kubectl's.
 
     Examples:
 
@@ -28,13 +28,8 @@ def version(
     if client:
         return
     from meta_cluster.cli.access import run
-    from operators.errors import KokError
 
-    try:
-        operators, server = run(_ask(Access(kubeconfig, context)))
-    except KokError as error:
-        say(f"meta cluster   not asked: {error.message}")
-        return
+    operators, server = run(_ask(Access(kubeconfig, context)))
     say(f"operators      {operators}\nmeta cluster   {server}")
 
 

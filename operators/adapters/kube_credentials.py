@@ -28,6 +28,7 @@ from operators.ports.kube import Unauthorized
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE_SECONDS = 60.0
 PLUGIN_SECONDS = 60.0
+CONTEXTS_SHOWN = 10
 PLUGIN_HINT = "run `kubectl get ns` to see it fail"
 
 
@@ -171,10 +172,10 @@ def kubeconfig_credentials(text: str, *, context: str = "", base: Path = Path(),
     try:
         config = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise _broken(origin, f"it is no YAML: {error}") from error
+        raise _broken(origin, f"it is no YAML: {_yaml_fault(error)}") from error
     if not isinstance(config, dict):
-        raise _broken(origin, "it is no mapping")
-    chosen = _named(config, "contexts", "context", context or str(config.get("current-context") or ""), origin)
+        raise _broken(origin, "it is empty" if config is None else "it is no kubeconfig (a YAML mapping with clusters, users and contexts)")
+    chosen = _context(config, context, origin)
     cluster = _named(config, "clusters", "cluster", str(chosen.get("cluster") or ""), origin)
     user = _named(config, "users", "user", str(chosen["user"]), origin) if chosen.get("user") else {}
     if "auth-provider" in user:
@@ -212,8 +213,31 @@ def kubeconfig_file_credentials(path: Path | str, *, context: str = "") -> Crede
     try:
         text = path.read_text()
     except OSError as error:
-        raise KokError(ErrorCode.Usage, f"kubeconfig {path}: {error.strerror}", "pass --kubeconfig FILE or set KUBECONFIG") from error
+        why = f"there is no kubeconfig {path}" if isinstance(error, FileNotFoundError) else f"kubeconfig {path} cannot be read: {error.strerror}"
+        raise KokError(ErrorCode.Usage, why, "pass --kubeconfig FILE or set KUBECONFIG") from error
+    except UnicodeDecodeError as error:
+        raise _broken(str(path), "it is no text") from error
     return kubeconfig_credentials(text, context=context, base=path.parent, origin=str(path))
+
+
+def _context(config: Mapping[str, Any], wanted: str, origin: str) -> Mapping[str, Any]:
+    """The context of that name, or the current one. Raises KokError Usage that lists the contexts there are."""
+    items = [item for item in config.get("contexts") or () if isinstance(item, dict)]
+    names = [str(item["name"]) for item in items if item.get("name") and isinstance(item.get("context"), dict)]
+    name = wanted or str(config.get("current-context") or "")
+    if name in names:
+        return _named(config, "contexts", "context", name, origin)
+    if not names:
+        raise _broken(origin, "it has no contexts")
+    missing = f"has no context named {name!r}" if name else "names no current context"
+    shown = ", ".join(names[:CONTEXTS_SHOWN]) + (f" and {len(names) - CONTEXTS_SHOWN} more" if len(names) > CONTEXTS_SHOWN else "")
+    raise KokError(ErrorCode.Usage, f"{origin} {missing}; it has: {shown}", "pass --context NAME")
+
+
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """One line of what PyYAML says on many."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "it cannot be parsed"
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else " ".join(str(problem).split())
 
 
 def _named(config: Mapping[str, Any], plural: str, singular: str, name: str, origin: str) -> Mapping[str, Any]:

@@ -132,7 +132,7 @@ def test_should_say_what_to_give_outside_a_pod(monkeypatch):
 
 
 def test_should_say_that_the_file_is_not_there(tmp_path):
-    with pytest.raises(KokError, match="No such file"):
+    with pytest.raises(KokError, match="there is no kubeconfig"):
         kubeconfig_file_credentials(tmp_path / "missing")
 
 

@@ -10,6 +10,7 @@ from meta_cluster.cli.console import Progress, error_text
 from meta_cluster.cli.errors_reference import PAGE, REFERENCE, page
 from meta_cluster.cli.host import best_keys, fingerprint
 from meta_cluster.cli.main import VERBS, run
+from meta_cluster.cli.version import client_version
 from operators.errors import ErrorCode, KokError
 
 HEAVY = ("pydantic", "aiohttp", "kopf", "kubernetes", "cryptography", "asyncssh", "rich", "yaml", "jinja2", "asyncio")
@@ -50,6 +51,40 @@ def test_should_exit_with_1_and_say_what_and_what_to_do(words: list[str], says: 
     assert told.err.startswith("error: ")
     assert "\n  do    " in told.err
     assert "\n  code  Usage" in told.err
+
+
+def test_should_say_its_version_as_other_commands_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"kok {client_version()}\n"
+
+
+@pytest.mark.parametrize("group", ["", "meta", "lab", "lab host", "assets", "host"])
+def test_should_not_cut_what_its_verbs_do(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*group.split(), "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "..." not in told.replace("[ARGS]...", "")
+    assert max(map(len, told.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: b: c\n  d", "it is no YAML: line 1, column 5: mapping values are not allowed here"),
+        ("", "it is empty"),
+        ("- a", "it is no kubeconfig"),
+        ("contexts: []", "it has no contexts"),
+        ("contexts: [{name: one, context: {}}, {name: two, context: {}}]", "names no current context; it has: one, two"),
+        ("current-context: one\ncontexts: [{name: one, context: {cluster: lost}}]", "it has no cluster named 'lost'"),
+    ],
+)
+def test_should_tell_on_one_line_what_is_wrong_with_a_kubeconfig(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config").write_text(text)
+    assert run(["get", "clusters", "--kubeconfig", str(tmp_path / "config")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert says in lines[0]
+    assert [line.split()[0] for line in lines] in (["error:", "why", "do", "code"], ["error:", "do", "code"])
 
 
 def test_should_show_help_for_a_verb_that_lacks_words(capsys: pytest.CaptureFixture[str]) -> None:
