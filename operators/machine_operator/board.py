@@ -5,7 +5,7 @@ Written by the machine controller, read by the pool controller, which is woken b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from operators.domain.machine.release import Verdict
 
@@ -27,6 +27,11 @@ class Board:
             self._verdicts[host] = verdict
             if pool:
                 self._wake(pool)
+
+    def withdraw(self, hosts: Iterable[str]) -> None:
+        """What was seen of these hosts was of what they are no longer authorised for."""
+        for host in hosts:
+            self._verdicts.pop(host, None)
 
     def forget(self, host: str) -> None:
         """The machine is gone."""

@@ -36,12 +36,19 @@ class NodeDanger(Protocol):
         """Label them kok.dev/to-migrate, so that a platform can move them itself first. Pods that are gone are no error."""
         ...
 
+    async def unmark_pods(self, pods: tuple[PodFacts, ...]) -> None:
+        """Take that label off again: the drain was cancelled."""
+        ...
+
     async def cordon(self, node: str, grant: Grant, *, owner: str) -> None:
         """Make unschedulable and record `owner`'s claim in the annotation kok.dev/cordon-claims. Idempotent."""
         ...
 
     async def evict_pods(self, node: str, grant: Grant) -> DrainProgress:
-        """Ask eviction once for every pod that a drain moves (not DaemonSet, not mirror); budgets are honoured. Returns what is left."""
+        """Ask eviction once for every pod that a drain moves (not DaemonSet, not mirror); budgets are honoured. Returns what is left.
+
+        Raises KokError Conflict when the node takes pods: somebody uncordoned it.
+        """
         ...
 
     async def delete_node(self, node: str, grant: Grant) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 
+from pydantic import ValidationError
+
 from operators.api.base import LABEL_CLUSTER
 from operators.api.cluster import Cluster
+from operators.api.pending import PendingChanges
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane.view import Pool
@@ -48,7 +51,16 @@ def pools_of(manifests: Iterable[Manifest], cluster: str) -> Iterator[Pool]:
                 machines=int(status.get("machines") or 0),
                 ready=int(status.get("ready") or 0),
                 message=str(status.get("message") or ""),
+                pending=_pending(status),
             )
+
+
+def _pending(status: Manifest) -> tuple[PendingChanges, ...]:
+    """As the pool shows them; what cannot be read is not shown again."""
+    try:
+        return tuple(PendingChanges.model_validate(each) for each in status.get("pending") or ())
+    except ValidationError:
+        return ()
 
 
 async def claims_of(world: World, cluster: Cluster) -> tuple[str, ...]:

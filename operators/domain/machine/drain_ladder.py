@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operators.api.risk import Operation
+from operators.domain.machine.cancelled import cancelled
 from operators.domain.machine.drain import PodFacts
 from operators.domain.machine.steps import DrainNode, Rung, Step, Wait, Workflow
 from operators.domain.machine.view import MachineView
@@ -15,6 +16,8 @@ def drain_for(view: MachineView, workflow: Workflow, *, operation: Operation = O
     node, pods, rung = view.node, view.business.pods, _RUNGS[workflow]
     if node is None:
         return None
+    if step := cancelled(view, workflow, rung):
+        return step
     if pods is None:
         return Wait(reason="the pods of the node have not been read yet", after=1.0, rung=rung)
     cordoned = node.unschedulable and workflow.value in node.cordon_claims

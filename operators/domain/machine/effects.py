@@ -89,3 +89,55 @@ def _with_minor(component: str, versions: tuple[str, str], effect: Effect, rules
 
 def _minor(version: str) -> tuple[str, ...]:
     return tuple(version.lstrip("v").split(".")[:2]) if version else ()
+
+
+@dataclass(frozen=True, slots=True)
+class PackageChange:
+    """One component going from one MachinePackageVersion to another; an empty name: it is not there."""
+
+    component: str
+    before: str
+    after: str
+    effect: Effect
+
+    def __str__(self) -> str:
+        return f"{self.before or 'nothing'} -> {self.after or 'nothing'}"
+
+
+def changes_between(
+    before: Iterable[str], after: Iterable[str], catalogue: Mapping[str, MachinePackageVersion], rules: EffectRules
+) -> tuple[PackageChange, ...]:
+    """What differs between two lists of package names: installations and changes in their order, then removals in reverse order.
+
+    A package of `before` that is not in the catalogue any more may be any component: what comes is then taken for another version of it.
+    """
+    names = tuple(before)
+    old, new = _by_component(names, catalogue), _by_component(after, catalogue)
+    is_all_known = all(name in catalogue for name in names)
+    found = []
+    for component, package in sorted(new.items(), key=lambda item: item[1].spec.order):
+        had = old.get(component)
+        effect = effect_between(had, package, rules)
+        if had is None and not is_all_known:
+            effect = worst((effect, package.spec.effect.version))
+        if had is None or had.metadata.name != package.metadata.name:
+            found.append(PackageChange(component, had.metadata.name if had else "", package.metadata.name, effect))
+    gone = sorted((old[component] for component in old.keys() - new.keys()), key=lambda each: -each.spec.order)
+    return (*found, *(PackageChange(each.spec.component, each.metadata.name, "", effect_between(each, None, rules)) for each in gone))
+
+
+def _by_component(names: Iterable[str], catalogue: Mapping[str, MachinePackageVersion]) -> dict[str, MachinePackageVersion]:
+    return {catalogue[name].spec.component: catalogue[name] for name in names if name in catalogue}
+
+
+def refusal_of(changes: Iterable[PackageChange], most: Effect) -> str:
+    """Why the pool's policy does not allow these changes; empty if it does."""
+    for change in changes:
+        if not is_at_least(most, change.effect):
+            return refused_words(str(change), change.effect, most)
+    return ""
+
+
+def refused_words(what: str, effect: Effect, most: Effect) -> str:
+    """The one sentence of a forbidden effect."""
+    return f"{what} needs {effect.value}, update.maxEffect allows {most.value}; raise it, or wish something else"

@@ -13,8 +13,9 @@ from operators.api.pending import Effect
 from operators.api.risk import Operation
 from operators.domain.machine.difference import PackageDifference
 from operators.domain.machine.drain_ladder import drain_for
-from operators.domain.machine.effects import is_at_least, worst
+from operators.domain.machine.effects import is_at_least, refused_words, worst
 from operators.domain.machine.host import DesiredPackage, HostReport
+from operators.domain.machine.repairs import drifts
 from operators.domain.machine.steps import ApplyPackages, DeleteToken, IssueToken, Rung, Step, Wait, Workflow
 from operators.domain.machine.view import KUBELET, MachineView
 from operators.errors import ErrorCode
@@ -27,6 +28,17 @@ TOKEN_RESERVE = timedelta(seconds=60)
 def packages_hold(view: MachineView, *, least: Effect) -> str:
     """Why packages do not hold, counting differences whose effect is at least `least`; empty if they do, or if nothing is known of the host."""
     return next((difference.words for difference in view.differences if is_at_least(difference.effect, least)), "")
+
+
+def packages_broken(view: MachineView) -> str:
+    """Why the node must take no new pods: something is wrong that a restart or worse mends. Not: another version that waits for its drain."""
+    installed = view.report.packages if view.report else {}
+    for each in view.differences:
+        found = installed.get(each.component)
+        is_whole_other = found is not None and bool(found.name) and found.name != each.package
+        if is_at_least(each.effect, Effect.Restart) and not (is_whole_other and is_at_least(each.effect, Effect.Drain)):
+            return each.words
+    return ""
 
 
 def packages_rung(view: MachineView) -> Step | None:
@@ -42,6 +54,8 @@ def packages_rung(view: MachineView) -> Step | None:
 
 def _obstacle(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | None:
     effect = worst(each.effect for each in found)
+    if words := _forbidden(view, found):
+        return Wait(reason=words, after=view.times.probe, rung=_rung(view), stalled=ErrorCode.EffectRefused)
     if is_at_least(effect, Effect.Reboot) and view.node is not None:
         words = f"{found[0].words}; making it right needs {effect.value}, which this release does not do by itself"
         return Wait(reason=words, after=view.times.probe, rung=_rung(view), stalled=ErrorCode.EffectRefused)
@@ -51,6 +65,15 @@ def _obstacle(view: MachineView, found: tuple[PackageDifference, ...]) -> Step |
         words = f"{found[0].words}, but only {free} MiB of {total} MiB are free on /var; free at least {DISK_RESERVE_BYTES // 2**20} MiB"
         return Wait(reason=words, after=view.times.probe / 2, rung=_rung(view), stalled=ErrorCode.HostDiskFull)
     return None
+
+
+def _forbidden(view: MachineView, found: tuple[PackageDifference, ...]) -> str:
+    """Why the pool's policy does not let the host be made right now; a host without a node has no pods to hurt."""
+    if view.node is None or view.wish.pool is None:
+        return ""
+    most = view.wish.pool.spec.update.max_effect
+    painful = next((each for each in found if not is_at_least(most, each.effect)), None)
+    return refused_words(f"{painful.words}; {painful.package or 'its removal'}", painful.effect, most) if painful else ""
 
 
 def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | None:
@@ -66,7 +89,7 @@ def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | No
     if bootstrap and not has_live_token(view):
         return issue_token(view)
     return ApplyPackages(
-        reason=f"applies {', '.join([p.name for p in packages] + [f'removal of {name}' for name in remove])}: {found[0].words}",
+        reason=f"{_verb(view, found)} {', '.join([p.name for p in packages] + [f'removal of {name}' for name in remove])}: {found[0].words}",
         after=None,
         rung=_rung(view),
         packages=packages,
@@ -76,6 +99,10 @@ def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | No
         bootstrap=bootstrap,
         needs_grant=hurts,
     )
+
+
+def _verb(view: MachineView, found: tuple[PackageDifference, ...]) -> str:
+    return "puts back" if drifts(view) == found else "applies"
 
 
 def _differing(desired: tuple[DesiredPackage, ...], found: tuple[PackageDifference, ...]) -> tuple[DesiredPackage, ...]:

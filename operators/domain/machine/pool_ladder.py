@@ -81,8 +81,7 @@ def _authorise(view: PoolView) -> Step:
     """Write the next release, then make the Machines show it, then say what is still in hand."""
     batch = batch_of(view)
     if batch.hosts != tuple(sorted(view.released, key=lambda entry: entry.name)):
-        names = sorted({e.name for e in batch.hosts if e not in view.released} | {e.name for e in view.released if e not in batch.hosts})
-        return WriteRelease(reason=f"authorises packages: {_some(names)}", hosts=batch.hosts)
+        return WriteRelease(reason=_change_words(view, batch), hosts=batch.hosts)
     if missing := tuple(entry for entry in batch.hosts if _wants_machine(view, entry)):
         words = f"makes Machines show what is authorised: {_some([e.name for e in missing])}"
         return ApplyMachines(reason=words, after=2.0, machines=missing)
@@ -94,10 +93,22 @@ def _authorise(view: PoolView) -> Step:
     return _in_hand(view, batch)
 
 
+def _change_words(view: PoolView, batch: Batch) -> str:
+    before = {entry.name: entry.packages for entry in view.released}
+    after = {entry.name: entry.packages for entry in batch.hosts}
+    if authorised := sorted(name for name in after if after[name] != before.get(name)):
+        return f"authorises packages: {_some(authorised)}"
+    if gone := sorted(before.keys() - after.keys()):
+        return f"{_some(gone)} left: nothing is authorised for it any more"
+    noted = sorted(e.name for e in batch.hosts if e not in view.released)
+    return f"notes that {_some(noted)} came into service with what is authorised"
+
+
 def batch_of(view: PoolView) -> Batch:
     """What shall be authorised now."""
     packages = wished_packages(view.pool, view.cluster_packages or (), view.catalogue)
-    hosts = PoolHosts(view.pool.spec.hosts, packages, view.released, view.verdicts, frozenset(view.own_claims))
+    claimed = frozenset(view.own_claims)
+    hosts = PoolHosts(view.pool.spec.hosts, packages, view.released, view.verdicts, claimed, view.catalogue)
     return next_release(hosts, view.pool.spec.update, now=view.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
@@ -127,6 +138,8 @@ def _in_hand(view: PoolView, batch: Batch) -> Step:
     open_now = [name for name in names if name in view.verdicts and view.verdicts[name].is_open]
     stalled = [name for name in names if name in view.verdicts and view.verdicts[name].is_stalled]
     leaving = sorted(set(view.own_claims) - set(names))
+    if batch.stalled:
+        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {batch.waiting}", after=None, stalled=batch.stalled)
     if stalled:
         words = f"{len(open_now)} of {len(names)} hosts are open; {stalled[0]}: {view.verdicts[stalled[0]].message}"
         return Wait(reason=words, after=None)

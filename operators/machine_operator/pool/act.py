@@ -30,6 +30,8 @@ class PoolActor:
                 await self._world.servers.meta.delete(_release_ref(pool))
                 await self._set_finalizers(pool, tuple(name for name in pool.metadata.finalizers if name != MACHINES_FINALIZER))
             case steps.WriteRelease(hosts=hosts):
+                before = {entry.name: entry.packages for entry in view.released}
+                self._world.board.withdraw(entry.name for entry in hosts if entry.packages != before.get(entry.name))
                 await self._write_release(pool, hosts)
             case steps.ApplyMachines(machines=machines):
                 for entry in machines:

@@ -22,7 +22,7 @@ from operators.domain.machine.node import NodeFacts, node_of
 from operators.domain.machine.release import GateVerdict, Verdict
 from operators.domain.machine.reports import GateReport
 from operators.domain.machine.status import machine_status_of, verdict_of
-from operators.domain.machine.view import Mates, MachineView, Probe
+from operators.domain.machine.view import MachineView, Mates, Probe
 from tests.unit.operators.domain.machine import builders as b
 from tests.unit.operators.domain.machine.test_gates import BOOTED, BY_MAP, report
 from tests.unit.operators.domain.machine.test_pool_ladder import view as pool_view

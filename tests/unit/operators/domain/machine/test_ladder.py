@@ -12,6 +12,7 @@ from operators.adapters.sim_ssh import report_as_wanted
 from operators.api.pending import Effect
 from operators.api.risk import Operation
 from operators.domain.machine import steps
+from operators.domain.machine.effects import EffectRules
 from operators.domain.machine.host import Owner, PackageReport, UnitReport
 from operators.domain.machine.ladder import next_step
 from operators.domain.machine.packages import signature_of
@@ -112,9 +113,12 @@ def test_should_apply_only_what_differs_and_everything_of_it_in_one_job() -> Non
 def test_should_remove_what_the_host_has_and_nobody_wants() -> None:
     extra = PackageReport("sysctl", name="sysctl-1")
     view = b.right(probe=b.probe(b.report(report_as_wanted(b.CONTAINERD), report_as_wanted(b.KUBELET), extra)), node=b.node(closed=True))
-    step = next_step(view)
+    step = next_step(replace(view, rules=EffectRules(removals={"sysctl-1": Effect.Restart})))
     assert isinstance(step, steps.ApplyPackages)
     assert (step.packages, step.remove) == ((), ("sysctl",))
+    assert isinstance(next_step(replace(view, business=replace(view.business, pods=(b.pod(),)))), steps.DrainNode), (
+        "nobody knows what it does"
+    )
 
 
 def test_should_need_leave_for_a_change_that_drains_and_drain_before_it() -> None:

@@ -55,7 +55,7 @@ def test_should_correct_the_value_of_a_taint() -> None:
 
 @pytest.mark.parametrize(
     ("before", "cordoned", "claims"),
-    [("", False, "update"), ("", True, "somebody,update"), ("maintenance", True, "maintenance,update"), ("update", False, "update")],
+    [("", False, "update"), ("", True, "somebody,update"), ("maintenance", True, "maintenance,update")],
 )
 def test_should_claim_a_cordon(before: str, cordoned: bool, claims: str) -> None:
     found = node(annotations={"kok.dev/cordon-claims": before} if before else {}, cordoned=cordoned)
@@ -73,6 +73,10 @@ def test_should_uncordon_only_when_its_claim_was_the_last(before: str, rest: str
     patch = uncordon_patch(node(annotations={"kok.dev/cordon-claims": before}, cordoned=True), frozenset({"update"}))
     assert patch["metadata"]["annotations"]["kok.dev/cordon-claims"] == rest
     assert ("spec" in patch) is opens
+
+
+def test_should_not_put_a_cordon_on_again_that_a_person_lifted() -> None:
+    assert cordon_patch(node(annotations={"kok.dev/cordon-claims": "update"}, cordoned=False), "update") == {}
 
 
 def test_should_leave_a_persons_cordon_alone() -> None:

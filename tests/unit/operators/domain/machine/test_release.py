@@ -7,7 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.api.machines import Host, HostRelease, MaxUnavailable, UpdateStrategy
+from operators.api.packages import MachinePackageVersion
+from operators.api.pending import Effect
 from operators.domain.machine.release import PoolHosts, Verdict, is_in_service, limit_of, next_release
+from operators.errors import ErrorCode
 
 OLD, NEW = ("kubelet-1",), ("kubelet-2",)
 AT = "2026-03-01T12:00:00Z"
@@ -17,8 +20,9 @@ def hosts(count: int, zones: int = 0) -> tuple[Host, ...]:
     return tuple(Host(name=f"h{n:03}", address=f"10.0.0.{n}", zone=f"z{n % zones}" if zones else "") for n in range(count))
 
 
-def entry(name: str, packages: tuple[str, ...] = OLD) -> HostRelease:
-    return HostRelease(name=name, packages=packages, at="2026-01-01T00:00:00Z", reason="new host")
+def entry(name: str, packages: tuple[str, ...] = OLD, *, before: tuple[str, ...] = (), opened: bool = False) -> HostRelease:
+    at = "2026-01-01T00:00:00Z"
+    return HostRelease(name=name, packages=packages, at=at, reason="new host", before=before, opened_at=at if opened else None)
 
 
 def fine(packages: tuple[str, ...] = OLD) -> Verdict:
@@ -40,7 +44,7 @@ def test_should_authorise_new_hosts_at_once() -> None:
 
 
 def test_should_not_touch_a_release_that_is_right() -> None:
-    released = tuple(entry(host.name) for host in hosts(3))
+    released = tuple(entry(host.name, opened=True) for host in hosts(3))
     assert next_release(PoolHosts(hosts(3), OLD, released, {}, frozenset()), strategy(), now=AT).hosts == released
 
 
@@ -99,6 +103,61 @@ def test_should_round_down_with_a_floor(count: int, percent: int, floor: int, to
     assert limit_of(strategy(count, percent, floor), total) == limit
 
 
+def test_should_wait_until_the_whole_batch_was_in_service() -> None:
+    released = (entry("h000", NEW, before=OLD, opened=True), entry("h001", NEW, before=OLD), *(entry(f"h00{n}") for n in range(2, 6)))
+    verdicts = {f"h00{n}": fine(NEW if n < 1 else OLD) for n in range(6) if n != 1}
+    waits = next_release(PoolHosts(hosts(6), NEW, released, verdicts, frozenset()), strategy(count=2), now=AT)
+    assert authorised_for(waits.hosts, NEW) == ["h000", "h001"]
+    assert waits.waiting == "4 hosts wait until h001 is in service with these packages"
+    goes_on = next_release(PoolHosts(hosts(6), NEW, released, {**verdicts, "h001": fine(NEW)}, frozenset()), strategy(count=2), now=AT)
+    assert authorised_for(goes_on.hosts, NEW) == ["h000", "h001", "h002", "h003"]
+    assert [e.opened_at for e in goes_on.hosts if e.name == "h001"] == [AT]
+
+
+def test_should_remember_a_failure_over_a_restart_that_forgot_every_verdict() -> None:
+    """Before the failed host was looked at again, nothing says that it failed: it is no success either."""
+    released = (entry("h000", NEW, before=OLD), *(entry(f"h00{n}") for n in range(1, 5)))
+    batch = next_release(PoolHosts(hosts(5), NEW, released, {f"h00{n}": fine() for n in range(1, 5)}, frozenset()), strategy(3), now=AT)
+    assert authorised_for(batch.hosts, NEW) == ["h000"]
+
+
+def test_should_not_blame_the_packages_for_a_host_that_died_after_it_was_in_service() -> None:
+    released = (entry("h000", NEW, before=OLD, opened=True), *(entry(f"h00{n}") for n in range(1, 4)))
+    verdicts = {"h000": Verdict(NEW, False, True, "does not answer"), **{f"h00{n}": fine() for n in range(1, 4)}}
+    batch = next_release(PoolHosts(hosts(4), NEW, released, verdicts, frozenset()), strategy(2), now=AT)
+    assert authorised_for(batch.hosts, NEW) == ["h000", "h001"], "it counts as out of service, no more"
+
+
+def test_should_go_back_first_where_it_failed() -> None:
+    released = (entry("h000", opened=True), entry("h001", NEW, before=OLD), entry("h002", opened=True))
+    verdicts = {"h000": fine(), "h001": Verdict(NEW, False, True, "no space"), "h002": fine()}
+    batch = next_release(PoolHosts(hosts(3), OLD, released, verdicts, frozenset()), strategy(), now=AT)
+    assert authorised_for(batch.hosts, OLD) == ["h000", "h001", "h002"]
+    assert batch.stalled is None
+
+
+@pytest.mark.parametrize(
+    ("most", "changed", "stalled"), [(Effect.Drain, 1, None), (Effect.Restart, 0, ErrorCode.EffectRefused), (Effect.Reboot, 1, None)]
+)
+def test_should_not_authorise_what_the_pool_forbids(most: Effect, changed: int, stalled: ErrorCode | None) -> None:
+    catalogue = {name: kubelet(name, version) for name, version in (("kubelet-1", "1.34.4"), ("kubelet-2", "1.35.4"))}
+    released = tuple(entry(host.name) for host in hosts(3))
+    pool = PoolHosts(hosts(3), NEW, released, {h.name: fine() for h in hosts(3)}, frozenset(), catalogue)
+    batch = next_release(pool, strategy(max_effect=most), now=AT)
+    assert len(authorised_for(batch.hosts, NEW)) == changed
+    assert batch.stalled is stalled
+    if stalled:
+        assert batch.waiting == (
+            "3 hosts wait: kubelet-1 -> kubelet-2 needs Drain, update.maxEffect allows Restart; raise it, or wish something else"
+        )
+
+
+def kubelet(name: str, version: str) -> MachinePackageVersion:
+    spec = {"component": "kubelet", "version": version}
+    head = {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePackageVersion", "metadata": {"name": name}}
+    return MachinePackageVersion.parse({**head, "spec": spec})
+
+
 SETS = st.sampled_from([OLD, NEW])
 VERDICTS = st.one_of(st.none(), st.builds(Verdict, SETS, st.booleans(), st.booleans(), st.just("x")))
 
@@ -117,7 +176,8 @@ def test_should_never_take_more_out_of_service_than_allowed(
     )
     batch = next_release(PoolHosts(made, NEW, released, verdicts, frozenset()), limits, now=AT)
     out = {e.name for e in released if not is_in_service(e, verdicts)}
-    chosen = {e.name for e in batch.hosts} - {e.name for e in batch.hosts if e in released}
+    before = {e.name: e.packages for e in released}
+    chosen = {e.name for e in batch.hosts if e.packages != before[e.name]}
     assert [e.name for e in batch.hosts] == [host.name for host in made], "nobody is lost or added"
     if chosen:
         assert len(out | chosen) <= limit_of(limits, len(made))
@@ -125,5 +185,6 @@ def test_should_never_take_more_out_of_service_than_allowed(
         assert all(sum(zones[o] == zones[name] for o in out | chosen) <= per_zone for name in chosen)
         assert not any(v.is_stalled and v.packages == NEW == p for (p, v) in states if v), "nothing starts after a failure"
         assert not chosen & {host.name for host in made[:partition]}
-    again = next_release(PoolHosts(made, NEW, batch.hosts, verdicts, frozenset()), limits, now="2027-01-01T00:00:00Z")
-    assert not chosen or {e.name for e in again.hosts if e not in batch.hosts} == set(), "the chosen count as out until seen in service"
+    left = {name: verdict for name, verdict in verdicts.items() if name not in chosen}
+    again = next_release(PoolHosts(made, NEW, batch.hosts, left, frozenset()), limits, now="2027-01-01T00:00:00Z")
+    assert not chosen or again.hosts == batch.hosts, "the chosen count as out until seen in service"
