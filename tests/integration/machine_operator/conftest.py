@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from operators.adapters.catalogue_files import FileCatalogue
+from operators.domain.machine.reporting_rules import TEMPLATE, wanted_rules
 from tests.integration.api_server import ApiServer
 from tests.integration.machine_operator.rig import Rig
 
@@ -25,9 +28,17 @@ def business_server() -> Iterator[ApiServer]:
         server.kubectl(
             "create", "clusterrolebinding", "bootstrap", "--clusterrole=system:node-bootstrapper", "--group=system:bootstrappers"
         )
+        server.kubectl("create", "namespace", "kok-conditions")
+        bind_reports(server)
         yield server
     finally:
         server.close()
+
+
+def bind_reports(server: ApiServer) -> None:
+    """Put the admission rules there, as a plane does."""
+    rules = wanted_rules(FileCatalogue().plane_templates("r1")[TEMPLATE])
+    server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(rules))
 
 
 @pytest.fixture
