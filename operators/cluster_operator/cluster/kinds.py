@@ -27,6 +27,8 @@ POD = Kind("v1", "Pod")
 VOLUME_CLAIM = Kind("v1", "PersistentVolumeClaim")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet")
 DEPLOYMENT = Kind("apps/v1", "Deployment")
+DAEMON_SET = Kind("apps/v1", "DaemonSet")
+JOB = Kind("batch/v1", "Job")
 
 CHILDREN = (
     SECRET,
@@ -36,6 +38,8 @@ CHILDREN = (
     VOLUME_CLAIM,
     STATEFUL_SET,
     DEPLOYMENT,
+    DAEMON_SET,
+    JOB,
     Kind("policy/v1", "PodDisruptionBudget"),
     Kind("networking.k8s.io/v1", "NetworkPolicy"),
     Kind("rbac.authorization.k8s.io/v1", "Role"),

@@ -14,9 +14,9 @@ from operators.domain.plane.steps import DeleteObjects, Release, Stall, Step, Wa
 from operators.domain.plane.view import PlaneView
 from operators.errors import ErrorCode
 
-STAGES = (("machine-operator",), ("controller-manager", "scheduler"), ("apiserver",), ("etcd", "etcd-events"))
+STAGES = (("machine-operator", "prepull", "snapshot"), ("controller-manager", "scheduler"), ("apiserver",), ("etcd", "etcd-events"))
 """Each stage's pods are gone before the next one's are touched."""
-RUNNING = ("Deployment", "StatefulSet", "Pod")
+RUNNING = ("Deployment", "StatefulSet", "DaemonSet", "Job", "Pod")
 OUTSIDE = "kok-system"
 
 

@@ -24,6 +24,8 @@ from operators.errors import ErrorCode, KokError
 
 SECRETS_ANNOTATION = "kok.dev/secrets"
 """On pod templates: `<secret>=<digest>` of every Secret that the pod mounts, so that a changed one rolls it."""
+EMULATING = ("apiserver", "controllerManager", "scheduler")
+EMULATION_FLAGS = ("emulated-version", "emulation-forward-compatible", "min-compatibility-version")
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -95,6 +97,10 @@ class Renderer:
         return ",".join(f"{name}={digests[name]}" for name in sorted(names))
 
     def _arguments(self, component: str, **given: Any) -> list[str]:
+        if component in EMULATING:  # a hop to another minor sets these, and nobody else
+            emulated = {"emulated-version": self.inputs.emulated} if self.inputs.emulated else {}
+            given["owned"] = {**given["owned"], **emulated}
+            given["refused"] = (*given.get("refused", ()), *EMULATION_FLAGS)
         return flags.arguments(flags.overrides_of(component, self.inputs.package, self.inputs.cluster), component=component, **given)
 
     def _settings(self, component: str, **given: Any) -> dict[str, object]:

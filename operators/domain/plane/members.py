@@ -64,7 +64,8 @@ def waits_for(etcd: EtcdView) -> str:
     if etcd.silent:
         return f"{etcd.etcd}: its members cannot be asked: {etcd.silent}" if len(etcd.record.members) != etcd.wanted else ""
     if not changing:
-        return ""
+        left = sorted(each for each in {*etcd.pods, *etcd.volumes} if each >= etcd.replicas and each not in etcd.by_ordinal)
+        return f"{etcd.pod_name(left[0])} is no member of {etcd.etcd} any more, and is ending" if left else ""
     if etcd.learner is not None:
         return f"{etcd.pod_name(etcd.ordinal(etcd.learner))} is joining {etcd.etcd}, {_learning(etcd, etcd.learner)}"
     if etcd.wanted == 1 and not etcd.single_confirmed:

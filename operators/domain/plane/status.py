@@ -10,7 +10,9 @@ from typing import Any
 
 from operators.api.base import Condition, ConditionStatus
 from operators.api.cluster import ClusterStatus, ComponentStatus
+from operators.domain.machine.pending import sum_of
 from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.release_words import hop_phase, release_verdict
 from operators.domain.plane.steps import Done, Paused, Stall, Step, Wait
 from operators.domain.plane.tunnel import tunnel_verdict
 from operators.domain.plane.view import Plan, PlaneView, Unknown, Workload
@@ -39,6 +41,7 @@ def status_of(view: PlaneView, step: Step, error: KokError | None) -> Manifest:
         components=tuple(_line(workload) for workload in view.workloads.values()),
         machines=sum(pool.machines for pool in view.pools),
         machines_ready=sum(pool.ready for pool in view.pools),
+        pending=sum_of(change for pool in view.pools for change in pool.pending),
         conditions=tuple(_conditions(view, step, error, words)),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -54,6 +57,8 @@ def _phase(view: PlaneView, step: Step) -> str:
         return "Stalled"
     if isinstance(step, Done):
         return "Ready"
+    if hop := hop_phase(view):
+        return hop
     was_ready = any(each.get("type") == "Ready" and each.get("reason") != "Creating" for each in view.shown.get("conditions", ()))
     return "Repairing" if was_ready and not view.unrecorded else "Creating"
 
@@ -77,7 +82,7 @@ def _conditions(view: PlaneView, step: Step, error: KokError | None, words: str)
         "InsideReady": _inside(view),
         "TunnelReady": tunnel_verdict(view),
         "MachineOperatorReady": _machine_operator(view),
-        "ReleaseMatchesWish": _release(view),
+        "ReleaseMatchesWish": release_verdict(view, step),
     }
     shown = {each["type"]: each for each in view.shown.get("conditions", ())}
     stamp = view.now.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -152,20 +157,6 @@ def _machine_operator(view: PlaneView) -> Verdict:
     if view.ssh_secret:
         return FALSE, str(ErrorCode.SecretMissing), view.ssh_secret
     return _up(view, "machine-operator")
-
-
-def _release(view: PlaneView) -> Verdict:
-    wish = view.cluster.spec.package_version
-    if view.release is None or isinstance(view.release, Unknown):
-        return UNKNOWN, "NotAuthorised", f"{wish} is not authorised yet"
-    current = view.release.spec.current
-    if current.package_version == wish:
-        return TRUE, "Same", f"{wish} is authorised: {current.reason}"
-    return (
-        FALSE,
-        "Differs",
-        f"the spec wishes {wish}, authorised is {current.package_version} ({current.reason}); this release of kok does not change the version of a running cluster",
-    )
 
 
 def stage_of(step: Step) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from operators.adapters.catalogue_files import FileCatalogue
+from operators.api.risk import Operation, Outcome
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.controller import ClusterController
 from operators.cluster_operator.cluster.world import World
@@ -29,22 +30,26 @@ from operators.engine.reconcile import GONE, LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
 from operators.engine.sweep import Sweeper
 from operators.errors import KokError
-from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource
+from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
+from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource, Watched
 
 PACKAGE = "kubernetes-1.35.4-test"
 SYSTEM = "kok-system"
 PATIENCE = 30.0
 
 
-def package_manifest(name: str = PACKAGE) -> Manifest:
+def package_manifest(name: str = PACKAGE, version: str = "1.35.4") -> Manifest:
     """A ClusterPackageVersion of the catalogue's templates."""
-    image = "registry.k8s.io/{}:v1.35.4".format
+
+    def image(component: str) -> str:
+        return f"registry.k8s.io/{component}:v{version}"
+
     return {
         "apiVersion": "kok.dev/v1alpha1",
         "kind": "ClusterPackageVersion",
         "metadata": {"name": name},
         "spec": {
-            "kubernetesVersion": "1.35.4",
+            "kubernetesVersion": version,
             "planeRevision": "r1",
             "components": {
                 "etcd": {"version": "3.6.8", "image": "registry.k8s.io/etcd:3.6.8-0"},
@@ -95,6 +100,23 @@ class OneBusinessServer:
         self.connected.discard(name)
 
 
+class GenerousGrants:
+    """GrantsPort that says yes and keeps a list; tests of the risk centre itself stand in tests/integration/risk."""
+
+    def __init__(self) -> None:
+        self.asked: list[GrantRequest] = []
+
+    async def ask(self, request: GrantRequest) -> Grant | Waiting:
+        self.asked.append(request)
+        return Grant(OpId(f"{request.workflow}-{request.step}"), request.namespace, "uid", request.operation, request.target)
+
+    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
+        assert (grant.operation, grant.target.name) == (operation, target)
+
+    async def settle(self, grant: Grant, outcome: Outcome) -> None:
+        return None
+
+
 class Operator:
     """One process of the Cluster-Operator, with nothing in its memory: its cache is filled by sweeps, one key is passed again and again."""
 
@@ -102,10 +124,12 @@ class Operator:
         self.kube = kube
         metrics = Metrics()
         self.cache = ObjectCache(lambda key: None)
-        for watched in kinds.watched_kinds(lambda name: ()):
+        for watched in (*kinds.watched_kinds(lambda name: ()), Watched(kinds.GRANT, lambda manifest: ())):
             self.cache.follow(watched)
         self._sweeper = Sweeper(self.cache, {"meta": kube}, metrics)
-        self.controller = ClusterController(World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM))
+        self.controller = ClusterController(
+            World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM, grants=GenerousGrants())
+        )
         tools = LoopTools(kube, EventRecorder(kube, "kok-cluster-operator", "test"), metrics)
         self._loop = ReconcileLoop(self.controller, WorkQueue("cluster"), tools)
         self.steps: list[Step] = []
@@ -144,12 +168,16 @@ class Pods:
     def __init__(self, kube: KubePort, namespace: str) -> None:
         self._kube, self._namespace = kube, namespace
         self.broken: dict[str, Manifest] = {}
+        self.of_image: dict[str, Manifest] = {}
+        """Image of the first container -> what its pods come to."""
 
     async def tick(self) -> None:
         """Everything that is there now."""
         for pod in (await self._kube.list(kinds.POD, namespace=self._namespace)).items:
-            wanted = self.broken.get(pod["metadata"]["labels"].get("app.kubernetes.io/component", ""), READY)
+            component = pod["metadata"]["labels"].get("app.kubernetes.io/component", "")
+            wanted = self.broken.get(component, SUCCEEDED if component == "snapshot" else READY)
             status = pod.get("status") or {}
+            wanted = self.of_image.get(_image_of(pod), wanted)
             if status.get("conditions") == wanted["conditions"] or pod["metadata"].get("deletionTimestamp"):
                 continue
             ref = kinds.POD.ref(pod["metadata"]["name"], self._namespace)
@@ -159,12 +187,20 @@ class Pods:
                 continue
 
 
+def _image_of(pod: Manifest) -> str:
+    return str(pod["spec"]["containers"][0]["image"])
+
+
 READY: Manifest = {
     "phase": "Running",
     "conditions": [
         {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
         {"type": "ContainersReady", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"},
     ],
+}
+SUCCEEDED: Manifest = {
+    "phase": "Succeeded",
+    "conditions": [{"type": "Ready", "status": "False", "reason": "PodCompleted", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
 }
 PULLING: Manifest = {
     "phase": "Pending",
@@ -283,6 +319,8 @@ def _timeless(manifest: Manifest, namespace: str, uid: str) -> Manifest:
         result["data"] = {key: len(base64.b64decode(value)) > 0 for key, value in (manifest.get("data") or {}).items()}
     if manifest.get("kind") == "ClusterRelease":
         result["spec"]["current"].pop("at")
+        for each in result["spec"].get("history", ()):
+            each.pop("at")
     return _without_digests(result, {namespace: "NS", uid: "UID"})
 
 

@@ -1,0 +1,109 @@
+"""Whether a new wish is authorised: at once with changePolicy Direct and an allowed path, never here with RolloutOnly. Pure; rungs of the ladder.
+
+The wish is `spec.packageVersion`, what is authorised stands in the ClusterRelease. A refused wish changes nothing: the plane is kept where it is.
+"""
+
+from __future__ import annotations
+
+from operators.api.cluster import Authorisation, AuthorisedBy, ChangePolicy, ClusterRelease, ClusterReleaseSpec, Hop
+from operators.domain.plane.hops import wanted_direction
+from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.paths import Package, Path, Refused, plan_path
+from operators.domain.plane.release_steps import AuthoriseVersion
+from operators.domain.plane.soak import why_not_emulated
+from operators.domain.plane.steps import Stall, Step, Wait
+from operators.domain.plane.upgrade_view import UpgradeFacts
+from operators.domain.plane.view import PlaneView
+from operators.domain.risk.identity import stamp
+from operators.errors import ErrorCode
+
+KEPT = 20
+"""Authorisations that are remembered."""
+
+
+def authorised_wish(view: PlaneView) -> Step | None:
+    """Authorise an edited wish, also in the middle of a hop; what is refused is said at the end of the ladder."""
+    release = differing_release(view)
+    if release is None or view.cluster.spec.change_policy is not ChangePolicy.Direct:
+        return None
+    path = path_to(view, release, view.cluster.spec.package_version)
+    if not isinstance(path, Path):
+        return None
+    wish, before = view.cluster.spec.package_version, release.current.package_version
+    way = f", by way of {' and '.join(path.packages[:-1])}" if len(path.packages) > 1 else ""
+    why = "the spec asks for it and changePolicy is Direct"
+    current = Authorisation(package_version=wish, from_version=before, by=AuthorisedBy.Spec, at=stamp(view.now), reason=f"{why}{way}")
+    spec = release.model_copy(
+        update={"current": current, "history": (release.current, *release.history)[:KEPT], "reached": release.plane_package}
+    )
+    return AuthoriseVersion(spec, f"{before} to {wish}{way} is authorised: {why}")
+
+
+def refused_wish(view: PlaneView) -> Step | None:
+    """The wish cannot be followed: say why and what can be wished instead. The plane as it is was looked after before."""
+    release = differing_release(view)
+    if release is None or view.cluster.spec.change_policy is not ChangePolicy.Direct:
+        return None
+    path = path_to(view, release, view.cluster.spec.package_version)
+    return as_step(path)
+
+
+def as_step(path: Path | Refused | Wait | None) -> Stall | Wait | None:
+    """What a path that is none is to the ladder."""
+    if isinstance(path, Refused):
+        return Stall(path.code, path.reason)
+    return path if isinstance(path, Wait) else None
+
+
+def differing_release(view: PlaneView) -> ClusterReleaseSpec | None:
+    """The release, if the spec wishes another version than it authorises and enough is known to judge that."""
+    if not isinstance(view.release, ClusterRelease) or view.upgrade is None:
+        return None
+    return view.release.spec if view.release.spec.current.package_version != view.cluster.spec.package_version else None
+
+
+def path_to(view: PlaneView, release: ClusterReleaseSpec, goal: str) -> Path | Refused | Wait | None:
+    """The chain of packages from where the plane is to that one; from the middle of a hop, from the end that lies towards it."""
+    facts = view.upgrade
+    if facts is None:
+        return None
+    target = facts.package(goal)
+    if target is None:
+        words = f"spec.packageVersion: ClusterPackageVersion {goal} does not exist; kubectl get clusterpackageversions.kok.dev lists those that do"
+        return Refused(ErrorCode.PackageMissing, words)
+    start = _start(release, release.hop, facts, target)
+    if start is None:
+        return Refused(
+            ErrorCode.PackageMissing, f"ClusterPackageVersion {release.plane_package}, which this plane is at, does not exist any more"
+        )
+    if facts.kubelets_unknown and target.minor > start.minor:
+        return Wait("Release", f"whether {goal} fits the nodes is not known: {facts.kubelets_unknown}", after=5.0)
+    path = plan_path(start, target, facts.known, facts.kubelets)
+    return _emulable(view, facts, start, path) if isinstance(path, Path) else path
+
+
+def _start(release: ClusterReleaseSpec, hop: Hop | None, facts: UpgradeFacts, target: Package) -> Package | None:
+    if hop is None:
+        return facts.package(release.plane_package)
+    lower, upper = facts.package(hop.lower), facts.package(hop.upper)
+    if lower is None or upper is None:
+        return None
+    return upper if wanted_direction(hop, lower, upper, target).value == "Up" else lower
+
+
+def _emulable(view: PlaneView, facts: UpgradeFacts, start: Package, path: Path) -> Path | Refused:
+    """A minor up is soaked under emulation, so its masters must be able to emulate."""
+    minor = start.minor
+    for name in path.packages:
+        package = facts.packages[name]
+        after = Package.of(package).minor
+        if after > minor and (words := why_not_emulated(package, view.cluster)):
+            return Refused(ErrorCode.UpgradeRefused, f"spec.packageVersion: {name} cannot be reached: {words}; remove it, then wish again")
+        minor = after
+    return path
+
+
+def release_manifest(spec: ClusterReleaseSpec) -> Manifest:
+    """The spec as it is written: an ended hop is said to be null, so that it goes."""
+    dumped = spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**dumped, "hop": dumped.get("hop")}

@@ -1,0 +1,50 @@
+"""How long a new minor is watched while it emulates the old one, and which flags forbid to emulate at all. Pure; called by `upgrading`.
+
+During the soak the old binaries can take over directly (KEP-4330): nothing is stored that they could not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from operators.api.cluster import Cluster, ClusterSpec, Hop, HopStage
+from operators.api.packages import ClusterPackageVersion
+from operators.domain.plane.flags import overrides_of
+from operators.domain.risk.identity import at
+
+EMULATING = ("apiserver", "controllerManager", "scheduler")
+ALPHA_API = re.compile(r"(^|[,/])(api/alpha|[a-z0-9.-]*/?v[0-9]+alpha[0-9]+)(=true)?(,|$)")
+
+
+def soak_left(hop: Hop, spec: ClusterSpec, now: datetime) -> timedelta:
+    """What is left of the soak; zero or less when it is over, or where there is none."""
+    if hop.stage is not HopStage.Soak:
+        return timedelta(0)
+    return at(hop.stage_since) + timedelta(seconds=spec.upgrade.soak_seconds) - now
+
+
+def words_of_left(left: timedelta) -> str:
+    """Rough words for a wait, so that they change seldom: `about 9 min`, `less than a minute`."""
+    minutes = int(left.total_seconds() // 60)
+    if minutes < 1:
+        return "less than a minute"
+    return f"about {minutes} min" if minutes < 120 else f"about {minutes // 60} h"
+
+
+def alpha_in(flags: Mapping[str, str]) -> str:
+    """The flag that asks for alpha features, which do not exist in an emulated version; empty if there is none."""
+    if re.search(r"(^|[,:])AllAlpha=true", flags.get("feature-gates", "")):
+        return f"feature-gates={flags['feature-gates']}"
+    if ALPHA_API.search(flags.get("runtime-config", "")) and "alpha=false" not in flags["runtime-config"]:
+        return f"runtime-config={flags['runtime-config']}"
+    return ""
+
+
+def why_not_emulated(package: ClusterPackageVersion, cluster: Cluster) -> str:
+    """Why the masters of this package cannot emulate an older minor with the flags that are set; empty if they can."""
+    for component in EMULATING:
+        if flag := alpha_in(overrides_of(component, package, cluster)):
+            return f"spec.flags.{component}: {flag} asks for alpha features, and a version that emulates an older one refuses them"
+    return ""

@@ -1,0 +1,37 @@
+"""What only a change of version needs to know, read only while there is one. Data; made by cluster_operator.cluster.release_look, part of PlaneView."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from operators.api.packages import ClusterPackageVersion
+from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.paths import Kubelet, Package
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeFacts:
+    """The catalogue, the nodes, and how far a hop is prepared."""
+
+    packages: Mapping[str, ClusterPackageVersion] = field(default_factory=dict)
+    """Every ClusterPackageVersion there is."""
+    kubelets: tuple[Kubelet, ...] = ()
+    kubelets_unknown: str = ""
+    """Why the nodes' kubelets are not known; empty if they are."""
+    preparation: tuple[Manifest, ...] = ()
+    """What the hop needs before it leaves the end it is at; empty anywhere else."""
+    unprepared: str = ""
+    """What of it is not ready, in words."""
+    unserved: tuple[str, ...] | None = None
+    """What is stored that the lower minor does not serve; None while that is not known."""
+
+    def package(self, name: str) -> Package | None:
+        """For planning; None if there is none of that name."""
+        found = self.packages.get(name)
+        return Package.of(found) if found else None
+
+    @property
+    def known(self) -> tuple[Package, ...]:
+        """All of them, for planning."""
+        return tuple(Package.of(each) for each in self.packages.values())
