@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from meta_cluster.cli.words_reference import PHASES, REASONS, Word
 from operators.errors import ErrorCode
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
@@ -255,16 +257,23 @@ REFERENCE: dict[ErrorCode, Entry] = {
 def page() -> str:
     """docs/reference/errors.md."""
     head = (
-        "# Error codes\n\n"
-        "<!-- Generated from meta_cluster/cli/errors_reference.py by `make crds`; edit the table there. -->\n\n"
-        "A code is the reason of a condition, the reason of an event and the last line of the CLI's errors. `kok explain CODE` prints the same.\n"
+        "# Error codes, phases and reasons\n\n"
+        "<!-- Generated from meta_cluster/cli/errors_reference.py and words_reference.py by `make crds`; edit the tables there. -->\n\n"
+        "A code is the reason of a condition, the reason of an event and the last line of the CLI's errors. `kok explain WORD` prints the same, also for phases and reasons, which follow below.\n"
     )
     usage = Entry("the command line was not understood", "the message says what; --help shows examples")
     entries = {**REFERENCE, E.Usage: usage}
-    return head + "".join(
-        f"\n## {code}\n\n{entry.meaning[0].upper()}{entry.meaning[1:]}.\n\n**Do:** {entry.remedy}.\n"
-        for code, entry in sorted(entries.items())
-    )
+    codes = "".join(f"\n## {code}\n\n{_sentence(entry.meaning)}\n\n**Do:** {entry.remedy}.\n" for code, entry in sorted(entries.items()))
+    return head + codes + _words("Phases", PHASES) + _words("Reasons", REASONS)
+
+
+def _words(title: str, words: Mapping[str, Word]) -> str:
+    rows = "".join(f"| `{name}` | {word.where} | {word.meaning} | {word.remedy} |\n" for name, word in sorted(words.items()))
+    return f"\n# {title}\n\n| word | shown as | means | do |\n|---|---|---|---|\n{rows}"
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def main(arguments: list[str]) -> int:

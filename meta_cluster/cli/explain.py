@@ -1,4 +1,4 @@
-"""`kok explain`: what an error code means and what to do. Needs no cluster."""
+"""`kok explain`: what an error code, a phase or a reason means and what to do. Needs no cluster."""
 
 from __future__ import annotations
 
@@ -9,28 +9,44 @@ import typer
 
 
 def explain(
-    code: Annotated[str, typer.Argument(help="A code, as conditions, events and errors show it; none lists all.", show_default=False)] = "",
+    word: Annotated[
+        str, typer.Argument(help="A word as conditions, phases, events and errors show it; none lists all.", show_default=False)
+    ] = "",
 ) -> None:
-    """Explain an error code.
+    """Explain an error code, a phase or a reason.
 
     Examples:
 
       kok explain HostKeyChanged
 
+      kok explain Gates
+
       kok explain
     """
     from meta_cluster.cli.console import say
-    from meta_cluster.cli.errors_reference import REFERENCE
     from operators.errors import ErrorCode, KokError
 
-    if not code:
-        size = max(map(len, REFERENCE))
-        say("\n".join(f"{name:<{size}}  {entry.meaning}" for name, entry in sorted(REFERENCE.items()) if entry.meaning))
+    texts = explanations()
+    if not word:
+        size = max(map(len, texts))
+        say("\n".join(f"{name:<{size}}  {text.splitlines()[1].split('  means  ')[-1]}" for name, text in sorted(texts.items())))
         return
-    known = {str(name).lower(): name for name in REFERENCE if REFERENCE[name].meaning}
-    found = known.get(code.lower())
+    known = {name.lower(): name for name in texts}
+    found = known.get(word.lower())
     if found is None:
-        close = difflib.get_close_matches(code.lower(), known, n=1)
-        hint = f"did you mean {known[close[0]]}?" if close else "kok explain lists all codes"
-        raise KokError(ErrorCode.Usage, f"there is no error code {code}", hint)
-    say(f"{found}\n  means  {REFERENCE[found].meaning}\n  do     {REFERENCE[found].remedy}")
+        close = difflib.get_close_matches(word.lower(), known, n=1)
+        hint = f"did you mean {known[close[0]]}?" if close else "kok explain lists all words"
+        raise KokError(ErrorCode.Usage, f"there is no error code, phase or reason {word}", hint)
+    say(texts[found])
+
+
+def explanations() -> dict[str, str]:
+    """Word -> what is printed for it; a word that is an error code and a phase has both."""
+    from meta_cluster.cli.errors_reference import REFERENCE
+    from meta_cluster.cli.words_reference import WORDS
+
+    texts = {str(code): f"{code}\n  means  {entry.meaning}\n  do     {entry.remedy}" for code, entry in REFERENCE.items() if entry.meaning}
+    for name, word in WORDS.items():
+        lines = f"  means  {word.meaning}\n  do     {word.remedy}\n  shown  as {word.where}"
+        texts[name] = f"{texts[name]}\n{lines}" if name in texts else f"{name}\n{lines}"
+    return texts

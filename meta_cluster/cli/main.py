@@ -17,7 +17,7 @@ VERBS = {
     "describe": "one object as a tree that shows what is not fine",
     "why": "the reasons for what is not as wished, and what to do next",
     "kubeconfig": "print a kubeconfig for a business cluster",
-    "explain": "what an error code means and what to do",
+    "explain": "what an error code, phase or reason means and what to do",
     "host": "host keys, before a host is a machine",
     "meta": "install kok into a cluster, see how it stands, take it out",
     "lab": "a whole fleet on this machine",
