@@ -5,13 +5,14 @@ The wanted form of the admission policies comes with the catalogue, by the plane
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
 from operators.api.base import LABEL_MACHINE
 from operators.domain.machine.gate_ladder import listed_gates
 from operators.domain.machine.gates import GateResult
-from operators.domain.machine.node import NOT_READY
+from operators.domain.machine.node import node_of
 from operators.domain.machine.reporting_rules import TEMPLATE, Rule, rules_problem, wanted_rules
 from operators.domain.machine.reports import CONDITIONS_NAMESPACE, GateReport, gate_report_of, renewals
 from operators.domain.machine.view import MachineView, Mates
@@ -30,6 +31,7 @@ class Gatekeeper:
     def __init__(self, world: World, meta: Meta) -> None:
         self._world, self._meta = world, meta
         self._wanted: dict[str, tuple[Rule, ...]] = {}
+        self.cordoning = asyncio.Lock()
 
     def reports(self, machine: str) -> tuple[GateReport, ...]:
         """From the cache."""
@@ -73,18 +75,31 @@ class Gatekeeper:
         node = view.node
         if node is None or node.is_closed or all(gate.is_open for gate in listed_gates(view)):
             return Mates()
-        names = [host.name for host in view.wish.pool.spec.hosts if host.name != view.name] if view.wish.pool else []
-        verdicts = self._world.board.verdicts
+        names, verdicts = _mates_of(view), self._world.board.verdicts
         asking = sum(1 for name in names if name < view.name and name in verdicts and verdicts[name].asks)
         return Mates(sum(self._takes_pods(name) for name in names), asking)
 
     def _takes_pods(self, name: str) -> bool:
-        node = self._world.cache.get(kinds.NODE.ref(name), server=kinds.BUSINESS)
-        if node is None:
-            return False
-        spec, conditions = node.get("spec") or {}, (node.get("status") or {}).get("conditions") or ()
-        closed = spec.get("unschedulable") or any(taint.get("key") == NOT_READY.key for taint in spec.get("taints") or ())
-        return not closed and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        return _is_open(self._world.cache.get(kinds.NODE.ref(name), server=kinds.BUSINESS))
+
+    async def is_last_open(self, view: MachineView) -> bool:
+        """Whether no other node of the pool takes pods at this moment, by the API server itself. Raises KokError.
+
+        Ask it with `cordoning` held until the cordon is done: several machines of a pool lose a gate at the same moment.
+        """
+        for name in sorted(_mates_of(view), key=lambda name: not self._takes_pods(name)):
+            if _is_open(await self._world.servers.business.get(kinds.NODE.ref(name))):
+                return False
+        return True
+
+
+def _mates_of(view: MachineView) -> list[str]:
+    return [host.name for host in view.wish.pool.spec.hosts if host.name != view.name] if view.wish.pool else []
+
+
+def _is_open(node: Manifest | None) -> bool:
+    facts = node_of(node) if node else None
+    return facts is not None and facts.is_ready and not facts.is_closed and not facts.unschedulable
 
 
 def _reports(maps: Iterable[Manifest], leases: Iterable[Manifest]) -> tuple[GateReport, ...]:

@@ -213,8 +213,12 @@ class Actor:
         leave = await self._leave(view, Operation.Cordon, Workflow.gate, ttl=LONGEST_LEAVE)
         if isinstance(leave, str):
             return f"is open, but {step.gate}; {leave}"
-        await self._world.hands.danger.cordon(view.name, leave, owner=Workflow.gate.value)
-        return ""
+        async with self._gatekeeper.cordoning:
+            if not await self._gatekeeper.is_last_open(view):
+                await self._world.hands.danger.cordon(view.name, leave, owner=Workflow.gate.value)
+                return ""
+        await self._world.hands.grants.settle(leave, Outcome.Cancelled)
+        return f"stays open, as the last open node of its pool, although {step.gate}"
 
     async def _drain(self, view: MachineView, step: steps.DrainNode) -> str:
         leave = await self._leave(view, step.operation, step.workflow)

@@ -229,7 +229,7 @@ async def test_should_cordon_with_leave_what_lost_its_gate_but_never_the_whole_p
     await rig.until(lambda: _would_close(rig, 1))
     await asyncio.sleep(3)
     assert await _cordoned(rig, hosts, 2), "one stays open, whatever the budget says"
-    assert await outcomes(rig) == ["Cordon held", "Cordon held"], "held for as long as it lasts, so that it counts"
+    assert (await outcomes(rig)).count("Cordon held") == 2, "held for as long as it lasts, so that it counts"
     for host in hosts:
         await agent.tell(host, "True", boot=rig.sim(host).boot_id)
     await rig.until(lambda: rig.is_open(*hosts))
@@ -239,7 +239,8 @@ async def test_should_cordon_with_leave_what_lost_its_gate_but_never_the_whole_p
 
 
 async def _settled(rig: Rig) -> bool:
-    return await outcomes(rig) == ["Cordon Succeeded", "Cordon Succeeded"]
+    ended = await outcomes(rig)
+    return ended.count("Cordon Succeeded") == 2 and "Cordon held" not in ended
 
 
 async def _message(rig: Rig, host: dict[str, Any], part: str) -> str:
