@@ -5,6 +5,7 @@ A chain never says the same twice: a sentence that is already part of an earlier
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,11 +37,21 @@ class Chain:
     next: str = ""
     well: bool = False
 
-    def text(self) -> str:
-        """As it is printed."""
-        lines = [self.head, *(f"  because {reason}" for reason in self.because)]
-        lines += [f"  last event: {self.last_event}"] if self.last_event else []
-        return "\n".join(lines + ([f"Next: {self.next}"] if self.next else []))
+    def text(self, width: int = 0) -> str:
+        """As it is printed, in lines of at most `width` columns where words allow it (0: as long as they are)."""
+        parts = [("", self.head), *(("  because ", reason) for reason in self.because)]
+        parts += [("  last event: ", self.last_event)] if self.last_event else []
+        parts += [("Next: ", self.next)] if self.next else []
+        return "\n".join(_wrapped(label, words, width) for label, words in parts)
+
+
+def _wrapped(label: str, words: str, width: int) -> str:
+    """`label words`, continued under the words; a word (a path, a command's option) is never broken."""
+    if not width:
+        return label + words
+    indent = " " * len(label)
+    lines = textwrap.wrap(words, width, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines) or label
 
 
 def cluster_chain(picture: ClusterPicture, now: datetime) -> Chain:

@@ -33,12 +33,12 @@ def why(
     from dataclasses import asdict
 
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.console import say
+    from meta_cluster.cli.console import say, width
     from meta_cluster.cli.output import Output, output_named, structured
 
     wanted = output_named(output, Output.Json, Output.Yaml)
     chain = run(_chain(Access(kubeconfig, context, namespace), kind, name, cluster))
-    say(structured({**asdict(chain), "because": list(chain.because)}, wanted) if wanted else chain.text())
+    say(structured({**asdict(chain), "because": list(chain.because)}, wanted) if wanted else chain.text(width()))
 
 
 async def _chain(access: Access, word: str, name: str, cluster: str) -> Chain:

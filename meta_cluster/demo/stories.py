@@ -260,7 +260,7 @@ def _edit_file(demo: Demo) -> Breakage:
     before = on_host(host, "sha256sum", path)
     on_host(host, "sh", "-c", f"echo '# edited by hand' >> {path}")
     return _timed(
-        f"{path} edited on {host}",
+        f"{path.removeprefix('/etc/')} edited on {host}",
         noticed=lambda: not _machine_ready(demo.business, host) or on_host(host, "sha256sum", path) == before,
         healed=lambda: on_host(host, "sha256sum", path) == before and _machine_ready(demo.business, host) and is_open(demo.business, host),
         timeout=180,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COLUMNS, WHAT = 100, 46
+"""Nothing is wider; and the columns for what was broken, unless something longer was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -38,9 +41,13 @@ def stage_line(stage: Stage) -> str:
 
 def breakage_lines(breakages: list[Breakage]) -> list[str]:
     """The lower table."""
-    head = f"  {'Broke':<46} {'noticed':>8} {'healed':>8}"
-    rows = [f"  {one.what:<46} {duration(one.noticed):>8} {duration(one.healed):>8}   {one.remark}".rstrip() for one in breakages]
-    return [head, *rows]
+    wide = max([WHAT, *(len(one.what) for one in breakages)])
+    lines = [f"  {'Broke':<{wide}} {'noticed':>8} {'healed':>8}"]
+    for one in breakages:
+        times = f"  {one.what:<{wide}} {duration(one.noticed):>8} {duration(one.healed):>8}"
+        beside = f"{times}   {one.remark}".rstrip()
+        lines += [beside] if len(beside) <= COLUMNS else [times, f"{one.remark:>{COLUMNS}}"]
+    return lines
 
 
 def try_next(kubeconfig_command: str) -> list[str]:

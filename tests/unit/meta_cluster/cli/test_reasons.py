@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from meta_cluster.cli.picture import Business
-from meta_cluster.cli.reasons import cluster_chain, machine_chain, missing_machine_chain, object_chain
+from meta_cluster.cli.reasons import Chain, cluster_chain, machine_chain, missing_machine_chain, object_chain
 from tests.unit.meta_cluster.cli import pictures as p
 
 NODE_NOT_READY = {
@@ -136,3 +136,13 @@ def test_should_explain_a_pool() -> None:
     chain = object_chain(pool, p.NOW)
     assert chain.because == ("host demo-2 is claimed by pool x/y",)
     assert "kok explain HostClaimed" in chain.next
+
+
+def test_should_wrap_long_reasons_under_their_words() -> None:
+    chain = Chain("head", ("word " * 40 + "x" * 120,), "event", "kubectl -n demo describe pod p")
+    lines = chain.text(100).splitlines()
+    assert lines[0] == "head"
+    assert [line for line in lines if len(line) > 100] == [" " * 10 + "x" * 120], "a word is never broken"
+    assert all(line.startswith(" " * 10) for line in lines[2:-2])
+    assert " ".join(" ".join(lines).split()) == " ".join(chain.text().split())
+    assert lines[-1] == "Next: kubectl -n demo describe pod p"

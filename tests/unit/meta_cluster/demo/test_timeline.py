@@ -10,8 +10,12 @@ def test_should_print_durations_as_people_say_them(seconds: float, text: str) ->
     assert duration(seconds) == text
 
 
-def test_should_keep_every_line_within_100_columns() -> None:
+@pytest.mark.parametrize("what", ["apiserver pod deleted", "/etc/sysctl.d/90-kok-kubelet.conf edited on demo-2", "x" * 78])
+def test_should_keep_columns_aligned_and_within_100(what: str) -> None:
     stage = stage_line(Stage("cluster demo", "namespace demo, kubeconfig kok-demo-demo.kubeconfig: first write", 8.1))
-    rows = breakage_lines([Breakage("/etc/sysctl.d/90-kok-kubelet.conf edited on demo-2", 8.0, 112.4, "(pods kept running)")])
+    remark = "(issued anew, apiserver rolled)"
+    rows = breakage_lines([Breakage(what, 8.0, 112.4, remark), Breakage("short", 1.0, 2.0)])
     assert max(len(line) for line in [stage, *rows]) <= 100
-    assert rows[1].split()[-3:] == ["(pods", "kept", "running)"]
+    assert remark in " ".join(rows)
+    ends = [row.index(time) + len(time) for row, time in ((rows[0], "healed"), (rows[1], "1m 52s"), (rows[-1], "2.0s"))]
+    assert len(set(ends)) == 1, rows
