@@ -30,6 +30,22 @@ def resolved(packages: Iterable[Manifest], digests: Mapping[str, str], deb_versi
     return machine + cluster
 
 
+def installable(packages: Iterable[Manifest], digests: Mapping[str, str]) -> list[Manifest]:
+    """Those package versions whose assets are all there, and the cluster packages that name only such; all of them if no cluster package is.
+
+    A release knows more versions than anybody has assets of: what is not there is not offered, and what nobody has is an error of `resolved`.
+    """
+    found = [manifest for manifest in packages if manifest["kind"] in PACKAGE_KINDS]
+    lacking = {m["metadata"]["name"] for m in found if m["kind"] == "MachinePackageVersion" and _lacks(m, digests)}
+    kept = [m for m in found if m["metadata"]["name"] not in lacking and not lacking.intersection(m["spec"].get("machinePackages") or ())]
+    return kept if any(m["kind"] == "ClusterPackageVersion" for m in kept) else found
+
+
+def _lacks(package: Manifest, digests: Mapping[str, str]) -> bool:
+    artifacts = package["spec"].get("artifacts") or ()
+    return any(not each.get("sha256") and each.get("asset") not in digests for each in artifacts)
+
+
 def _with_facts(manifest: Manifest, digests: Mapping[str, str], deb_versions: Mapping[str, str]) -> Manifest:
     result = copy.deepcopy(manifest)
     for artifact in result["spec"].get("artifacts") or ():

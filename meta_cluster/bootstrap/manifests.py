@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from meta_cluster.bootstrap.catalogue import NONE, resolved
+from meta_cluster.bootstrap.catalogue import NONE, installable, resolved
 from meta_cluster.bootstrap.overlay import rendered
 from operators.adapters.catalogue_files import FileCatalogue, data_root
 from operators.api import KINDS
@@ -21,6 +21,7 @@ IMAGE_REPOSITORY = "registry.kok.dev/kok"
 DEFAULT_CLAIM = "kok-artifacts"
 PACKAGE_FOLDERS = ("packages/machine", "packages/cluster")
 _WORKLOADS = ("Deployment",)
+_BUDGETS = ("OperationBudget",)
 
 
 class Overlay(StrEnum):
@@ -54,11 +55,13 @@ class InstallManifests:
     catalogue: tuple[Manifest, ...]
     """Package versions: immutable, so never overwritten."""
     workloads: tuple[Manifest, ...]
+    budgets: tuple[Manifest, ...] = ()
+    """Limits to begin with: made where they are missing, never overwritten."""
 
     @property
     def count(self) -> int:
         """How many objects."""
-        return len(self.crds) + len(self.base) + len(self.catalogue) + len(self.workloads)
+        return len(self.crds) + len(self.base) + len(self.catalogue) + len(self.workloads) + len(self.budgets)
 
 
 def install_manifests(
@@ -78,9 +81,10 @@ def install_manifests(
         packages = [manifest for folder in PACKAGE_FOLDERS for manifest in files.manifests(folder)]
     return InstallManifests(
         crds=tuple(crd_of(kind) for kind in KINDS if kind.INFO.home == "meta"),
-        base=tuple(m for m in operators if m["kind"] not in _WORKLOADS),
-        catalogue=tuple(resolved(packages, digests, deb_versions)),
+        base=tuple(m for m in operators if m["kind"] not in (*_WORKLOADS, *_BUDGETS)),
+        catalogue=tuple(resolved(installable(packages, digests), digests, deb_versions)),
         workloads=tuple(m for m in operators if m["kind"] in _WORKLOADS),
+        budgets=tuple(m for m in operators if m["kind"] in _BUDGETS),
     )
 
 

@@ -38,14 +38,17 @@ StatusOutputOption = Annotated[str, typer.Option("--output", "-o", help="wide, j
 def up(
     dev: Annotated[bool, typer.Option("--dev", help="Run the operators from this work tree (mounted at /kok-src).")] = False,
     node_image: Annotated[str | None, typer.Option(envvar="KOK_NODE_IMAGE", help="A kind node image instead of our own.")] = None,
+    planes: Annotated[
+        list[str] | None, typer.Option("--with", metavar="VERSION", help="A further Kubernetes version for planes, e.g. 1.34.4; repeatable.")
+    ] = None,
 ) -> None:
     """Bring the lab up; what is up already is left alone.
 
-    Example: kok lab up
+    Example: kok lab up --with 1.34.4
     """
     from meta_cluster.lab import layout, lifecycle
 
-    lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image))
+    lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image, planes=tuple(planes or ())))
     print(layout.kubeconfig_path())
 
 

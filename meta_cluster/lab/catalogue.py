@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -43,6 +43,15 @@ def lab_packages(packages: Iterable[Manifest], *, assets: Mapping[str, AssetFact
     names = {original: variant["metadata"]["name"] for original, variant in machine.items()}
     cluster = [_cluster_variant(m, names, operator_image) for m in found if m["kind"] == "ClusterPackageVersion"]
     return [*machine.values(), *cluster]
+
+
+def of_versions(packages: Iterable[Manifest], versions: Sequence[str]) -> list[Manifest]:
+    """The packages without the cluster packages and kubelets of other Kubernetes versions; cluster packages in the order of `versions`."""
+    found = list(packages)
+    cluster = [m for m in found if m["kind"] == "ClusterPackageVersion" and m["spec"]["kubernetesVersion"] in versions]
+    others = [m for m in found if m["kind"] != "ClusterPackageVersion"]
+    kept = [m for m in others if m["spec"].get("component") != "kubelet" or m["spec"]["version"] in versions]
+    return [*kept, *sorted(cluster, key=lambda m: versions.index(m["spec"]["kubernetesVersion"]))]
 
 
 def _machine_variant(package: Manifest, assets: Mapping[str, AssetFacts]) -> Manifest:

@@ -21,13 +21,14 @@ from meta_cluster.assets.table import table
 from meta_cluster.bootstrap.install import Installer, InstallReport
 from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
 from meta_cluster.lab import engine, hosts, isolation, layout, meta
-from meta_cluster.lab.catalogue import AssetFacts, lab_packages
+from meta_cluster.lab.catalogue import AssetFacts, lab_packages, of_versions
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
 from meta_cluster.lab.machine_images import HOST_IMAGE, docker_name, lab_assets, node_image
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_file_credentials
+from operators.errors import ErrorCode, KokError
 
 KIND = f"kind-{v.KIND}"
 PACKAGE_ASSETS = (f"containerd-{v.CONTAINERD}", f"runc-{v.RUNC}", f"cni-plugins-{v.CNI_PLUGINS}")
@@ -58,18 +59,31 @@ def exclusive() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What `up` is asked for. `dev`: operators run from the work tree; `node_image`: another image for kind than our own."""
+    """What `up` is asked for. `dev`: operators run from the work tree; `node_image`: another image for kind than our own.
+
+    `planes`: further Kubernetes versions that planes may have; their images are brought in and their packages installed.
+    """
 
     dev: bool = False
     node_image: str | None = None
     version: str = v.DEFAULT_KUBERNETES
+    planes: tuple[str, ...] = ()
 
     @property
     def assets(self) -> list[str]:
         """What is needed before anything can be started; our own node image only where no other is given."""
         archives = [f"images-meta-{self.version}", f"images-node-{self.version}", BASE, IMAGE]
         node = [] if self.node_image else [node_image(self.version)]
-        return [KIND, f"kubectl-{self.version}", HOST_IMAGE, *archives, *node, *PACKAGE_ASSETS, f"kubelet-{self.version}"]
+        more = [name for version in self.planes for name in _assets_of_plane(version)]
+        return [KIND, f"kubectl-{self.version}", HOST_IMAGE, *archives, *node, *PACKAGE_ASSETS, f"kubelet-{self.version}", *more]
+
+
+def _assets_of_plane(version: str) -> list[str]:
+    """What a plane of a further version, and hosts that follow it, need."""
+    if version not in v.KUBE_BINARIES:
+        raise KokError(ErrorCode.NotFound, f"no Kubernetes {version} is known", f"one of {', '.join(v.KUBE_BINARIES)}")
+    proxy = [f"images-proxy-{version}"] if "kube-proxy" in v.KUBE_BINARIES[version] else []
+    return [f"images-plane-{version}", f"kubelet-{version}", *proxy]
 
 
 def up(wanted: Wanted) -> None:
@@ -83,8 +97,18 @@ def up(wanted: Wanted) -> None:
         hosts.ensure_ssh_key()
         _ensure_meta(wanted, ground, folder)
         isolation.ensure_isolation()
-        import_archives([f"images-meta-{wanted.version}", BASE, IMAGE], folder)
-        install(folder, dev=wanted.dev)
+        planes = _remember_planes(wanted)
+        import_archives([f"images-meta-{wanted.version}", *(f"images-plane-{version}" for version in planes), BASE, IMAGE], folder)
+        install(folder, dev=wanted.dev, versions=(*planes, wanted.version))
+
+
+def _remember_planes(wanted: Wanted) -> list[str]:
+    """The further versions that were ever asked for in this lab: a second `up` does not take them away."""
+    path = layout.state_folder() / "planes"
+    before = path.read_text().split() if path.exists() else []
+    planes = sorted({*before, *wanted.planes} - {wanted.version})
+    path.write_text("\n".join(planes))
+    return planes
 
 
 def _ensure_surroundings() -> None:
@@ -102,12 +126,12 @@ def _ensure_meta(wanted: Wanted, ground: Ground, folder: AssetsFolder) -> None:
         meta.mark_imported(folder.index()[f"images-meta-{wanted.version}"].sha256)  # by the node itself, before its kubelet
 
 
-def install(folder: AssetsFolder, *, dev: bool) -> None:
-    """What `kok meta install` does, with the lab's variants of this release's packages."""
+def install(folder: AssetsFolder, *, dev: bool, versions: tuple[str, ...] = (v.DEFAULT_KUBERNETES,)) -> None:
+    """What `kok meta install` does, with the lab's variants of this release's packages for these Kubernetes versions, the default one last."""
     index = folder.index()
     digests = {name: entry.sha256 for name, entry in index.items()}
     files = FileCatalogue()
-    released = [manifest for place in PACKAGE_FOLDERS for manifest in files.manifests(place)]
+    released = of_versions([manifest for place in PACKAGE_FOLDERS for manifest in files.manifests(place)], versions)
     image = built_name(folder)
     facts = {name: AssetFacts(entry.sha256, deb_version(folder, entry)) for name, entry in index.items()}
     packages = lab_packages(released, assets=facts, operator_image=image)
@@ -164,7 +188,7 @@ def down() -> list[str]:
             engine.remove_fence()
             docker("network", "rm", name)
             removed.append(f"network {name}")
-        for name in ("kubeconfig", "meta-node-id", "kind.yaml", "package-version"):
+        for name in ("kubeconfig", "meta-node-id", "kind.yaml", "package-version", "planes"):
             (layout.state_folder() / name).unlink(missing_ok=True)
         if engine.stop_engine():
             removed.append("the docker engine that the lab had started")

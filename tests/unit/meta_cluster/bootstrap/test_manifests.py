@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
-from meta_cluster.bootstrap.catalogue import resolved
-from meta_cluster.bootstrap.manifests import Installation, InstallManifests, Overlay, install_manifests
+from meta_cluster.bootstrap.catalogue import installable, resolved
+from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
 from meta_cluster.bootstrap.overlay import rendered
 from meta_cluster.bootstrap.status import rows_of
 from meta_cluster.bootstrap.uninstall import removal
+from operators.adapters.catalogue_files import FileCatalogue
 from operators.errors import ErrorCode, KokError
 from tests.sample_manifests import sample_path
 
@@ -169,3 +170,13 @@ def test_should_say_what_an_operator_waits_for() -> None:
     deployment = {**manifests.workloads[0], "status": {"availableReplicas": 1, "updatedReplicas": 2, "replicas": 2}}
     row = next(row for row in rows_of({**EMPTY, "Deployment": [deployment]}) if row.part == "kok-cluster-operator")
     assert (row.state, row.detail) == ("waiting", "1 of 2 pods available, 2 of them new")
+
+
+def test_should_offer_no_package_version_whose_assets_are_not_there() -> None:
+    """Positive control: with nothing there at all everything stays, so that what is missing is said."""
+    released = [m for folder in PACKAGE_FOLDERS for m in FileCatalogue().manifests(folder)]
+    assets = {artifact["asset"]: "a" * 64 for m in released for artifact in m["spec"].get("artifacts") or ()}
+    without = {name: digest for name, digest in assets.items() if name != "kubelet-1.33.13"}
+    names = {m["metadata"]["name"] for m in installable(released, without)}
+    assert names == {m["metadata"]["name"] for m in released} - {"kubelet-1.33.13-r1", "kubernetes-1.33.13-r1"}
+    assert installable(released, {}) == released

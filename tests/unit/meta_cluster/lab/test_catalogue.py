@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from meta_cluster.lab.catalogue import AssetFacts, lab_packages
+from meta_cluster.lab.catalogue import AssetFacts, lab_packages, of_versions
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.api import ClusterPackageVersion, MachinePackageVersion
 from operators.errors import ErrorCode, KokError
 
-RELEASED = [m for folder in ("packages/machine", "packages/cluster") for m in FileCatalogue().manifests(folder)]
+EVERYTHING = [m for folder in ("packages/machine", "packages/cluster") for m in FileCatalogue().manifests(folder)]
+RELEASED = of_versions(EVERYTHING, ("1.35.4",))
 WANTED = {artifact["asset"] for m in RELEASED for artifact in m["spec"].get("artifacts") or () if artifact.get("asset")}
 ASSETS = {name: AssetFacts("a" * 64, "1.6.20~ds1-1" if name.startswith(("containerd", "runc")) else "") for name in WANTED}
 IMAGE = "registry.kok.dev/kok:0.1.0-abc"
@@ -94,6 +95,13 @@ def test_should_let_the_cluster_package_name_the_variants_and_our_image() -> Non
     assert cluster["spec"]["components"]["machineOperator"]["image"] == IMAGE
     assert cluster["spec"]["components"]["machineOperator"]["flags"]["probe-seconds"] == "10"
     assert cluster["metadata"]["name"].startswith("kubernetes-1.35.4-r1-lab-")
+
+
+def test_should_offer_only_the_versions_that_were_asked_for_the_default_last() -> None:
+    kept = of_versions(EVERYTHING, ("1.34.4", "1.35.4"))
+    assert [m["spec"]["kubernetesVersion"] for m in kept if m["kind"] == "ClusterPackageVersion"] == ["1.34.4", "1.35.4"]
+    assert {m["spec"]["version"] for m in kept if m["spec"].get("component") == "kubelet"} == {"1.34.4", "1.35.4"}
+    assert any(m["spec"].get("component") == "containerd" for m in kept)
 
 
 @pytest.mark.parametrize(
