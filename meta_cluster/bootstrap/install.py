@@ -1,6 +1,7 @@
 """`kok meta install`: the stages of an installation, in the order in which each needs the one before.
 
-CRDs (until Established) -> namespace, rights, admission -> catalogue -> ledger (made once, never overwritten) -> operators (until ready).
+CRDs (until Established) -> namespace, rights, admission -> catalogue -> budgets and ledger (made once, never overwritten) -> operators
+(until ready).
 Running it again writes only what differs. Called by the CLI and by the lab; touches nothing but what `InstallManifests` holds and the Ledger.
 """
 
@@ -63,6 +64,7 @@ class Installer:
         await self._wait(self._not_established, [Ref.of(m) for m in manifests.crds], "CustomResourceDefinitions to be established")
         await self._stage("namespace, rights, admission", manifests.base, apply_object)
         await self._stage("catalogue", manifests.catalogue, create_immutable)
+        await self._stage("budgets", manifests.budgets, create_object)
         await self._ledger()
         await self._stage("operators", manifests.workloads, apply_object)
         await self._wait(self._not_ready, [Ref.of(m) for m in manifests.workloads], "operators to be ready")

@@ -11,7 +11,7 @@ from operators.ports.kube import Kind, KubePort, Manifest, NotFound
 
 OPERATORS = ("kok-cluster-operator", "kok-artifacts")
 CRD, DEPLOYMENT = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition"), Kind("apps/v1", "Deployment")
-COUNTED = ("ClusterPackageVersion", "MachinePackageVersion", "Ledger", "Cluster", "MachinePool")
+COUNTED = ("ClusterPackageVersion", "MachinePackageVersion", "OperationBudget", "Ledger", "Cluster", "MachinePool")
 Look = dict[str, list[dict[str, Any]]]
 
 
@@ -40,10 +40,12 @@ def rows_of(found: Look) -> list[Row]:
     """CRDs, catalogue, ledger, operators, then what is looked after."""
     deployments = {d["metadata"]["name"]: d for d in found["Deployment"]}
     cluster, machine = len(found["ClusterPackageVersion"]), len(found["MachinePackageVersion"])
+    budgets = len(found["OperationBudget"])
     ledger = any((m["metadata"]["namespace"], m["metadata"]["name"]) == (SYSTEM_NAMESPACE, "ledger") for m in found["Ledger"])
     return [
         _crds(found["CustomResourceDefinition"]),
         Row("catalogue", "ok" if cluster else "missing", f"{cluster} cluster and {machine} machine package versions"),
+        Row("budgets", "ok" if budgets else "missing", str(budgets) if budgets else "every dangerous operation is denied"),
         Row("ledger", "ok" if ledger else "missing", "" if ledger else "every dangerous operation is denied"),
         *(_operator(name, deployments.get(name)) for name in OPERATORS),
         Row("looked after", "ok", f"{len(found['Cluster'])} clusters, {len(found['MachinePool'])} pools"),

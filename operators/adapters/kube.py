@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -52,6 +53,10 @@ class KubeClient:
 
     async def _fetch_discovery(self, path: str) -> bytes:
         return await self._transport.exchange(Request("get", "GET", path, repeatable=True), DEFAULT_DEADLINE)
+
+    def now(self) -> datetime:
+        """The time of the API server, by what it last answered; ours until it first did."""
+        return self._transport.clock.now()
 
     @property
     def is_open(self) -> bool:

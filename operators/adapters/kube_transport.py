@@ -25,6 +25,7 @@ from yarl import URL
 
 from operators.adapters.kube_credentials import Credentials, TokenSource
 from operators.adapters.no_answer import mistrust, why_no_answer
+from operators.adapters.server_clock import ServerClock
 from operators.ports.kube import (
     AlreadyExists,
     Conflict,
@@ -70,6 +71,7 @@ class Transport:
         self._tokens = TokenSource(credentials)
         self._user_agent = user_agent
         self._on_call = on_call or (lambda verb, code, seconds: None)
+        self.clock = ServerClock()
         self._session: aiohttp.ClientSession | None = None
         self._in_flight = 0
         self._idle: asyncio.TimerHandle | None = None
@@ -102,6 +104,7 @@ class Transport:
         try:
             async with self.open(request, aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)) as response:
                 code = response.status
+                self.clock.heard(response.headers.get("Date", ""))
                 body = await response.read()
                 if code >= HTTPStatus.MULTIPLE_CHOICES:
                     if code == HTTPStatus.UNAUTHORIZED:

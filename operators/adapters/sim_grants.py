@@ -5,15 +5,19 @@ Twin of grants_kube, under the same contract tests. Knows nothing of a cluster; 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from operators.adapters.grants_kube import grant_of, invalid, manifest_of, utc_now, why_not
+from operators.api.base import ObjectMeta
+from operators.api.budgets import BudgetScope, ClusterSelector, Concurrency, OperationBudget, OperationBudgetSpec, Per
 from operators.api.risk import Decision, LedgerSpec, Operation, OperationGrant, OperationGrantStatus, Outcome
 from operators.domain.risk.asking import POLL, Create, Held, next_ask
-from operators.domain.risk.identity import LABEL_ACT, EntryKey, key_of, stamp
+from operators.domain.risk.bookkeeping import without
+from operators.domain.risk.decide import Granted, ask_of, decide
+from operators.domain.risk.facts import Facts
+from operators.domain.risk.identity import LABEL_ACT, EntryKey, stamp
 from operators.domain.risk.ladder import Answer, GrantView, MarkUnknown, Settle, next_step
-from operators.domain.risk.limit import Granted, ask_of, decide
 from operators.domain.risk.sighting import Sighted, Sighting
 from operators.errors import ErrorCode, KokError
 from operators.ports.grants import Grant, GrantRequest, Waiting
@@ -21,13 +25,27 @@ from operators.ports.grants import Grant, GrantRequest, Waiting
 IMPAIRED = Sighted(Sighting.Impaired, "nothing was said of it")
 
 
+def _one(name: str, per: Per, operations: tuple[Operation, ...]) -> OperationBudget:
+    scope = BudgetScope(per=per, clusters=ClusterSelector(all=True))
+    spec = OperationBudgetSpec(operations=operations, scope=scope, concurrency=Concurrency(count=1))
+    return OperationBudget(metadata=ObjectMeta(name=name), spec=spec)
+
+
+MASTERS = (Operation.RestartMaster, Operation.RemoveEtcdMember, Operation.UpgradePlane)
+ONE_PER_POOL = _one("one-per-pool", Per.Pool, tuple(operation for operation in Operation if operation not in MASTERS))
+ONE_MASTER = _one("one-master", Per.Cluster, MASTERS)
+
+
 class SimGrants:
-    """GrantsPort. Set `centre_is_up` to False to see requests that nobody answers; `ledger` and `grants` may be looked at."""
+    """GrantsPort. Set `centre_is_up` to False to see requests that nobody answers; `ledger` and `grants` may be looked at, `facts` set: without, one target
+    per pool and one master per cluster.
+    """
 
     def __init__(self, *, now: Callable[[], datetime] = utc_now) -> None:
         self._now = now
         self.centre_is_up = True
         self.ledger: LedgerSpec | KokError = LedgerSpec()
+        self.facts = Facts((ONE_PER_POOL, ONE_MASTER))
         self.grants: dict[EntryKey, OperationGrant] = {}
         self.sightings: dict[str, Sighted] = {}
         self._made = 0
@@ -84,7 +102,8 @@ class SimGrants:
             case MarkUnknown(reason):
                 self._show(key, decision=Decision.Unknown, message=reason)
             case Settle(reason):
-                self._change_ledger(leaving=(key,))
+                outcome = grant.spec.outcome
+                self._free(key, {key: outcome} if outcome else {})
                 self._show(key, settled_at=stamp(self._now()), message=reason)
             case _:
                 return False
@@ -94,21 +113,20 @@ class SimGrants:
         if isinstance(self.ledger, KokError):
             self._show(key, decision=Decision.Denied, message=self.ledger.message, decided_at=stamp(self._now()), retry_after_seconds=10)
             return
-        verdict = decide(ask_of(grant), self.ledger, self._now())
+        verdict = decide(ask_of(grant), self.ledger, self.facts, self._now())
+        if verdict.ledger:
+            self.ledger = verdict.ledger
         if isinstance(verdict, Granted):
-            self._change_ledger(leaving=verdict.supersedes, joining=verdict)
             entry = verdict.entry
             self._show(key, decision=Decision.Granted, message=verdict.message, decided_at=entry.granted_at, expires_at=entry.expires_at)
         else:
             moment, after = stamp(self._now()), verdict.retry_after
             self._show(key, decision=Decision.Denied, message=verdict.message, decided_at=moment, retry_after_seconds=after)
 
-    def _change_ledger(self, *, leaving: tuple[EntryKey, ...], joining: Granted | None = None) -> None:
+    def _free(self, key: EntryKey, outcomes: Mapping[EntryKey, Outcome]) -> None:
         if isinstance(self.ledger, KokError):
             raise KokError(ErrorCode.Internal, "the ladder frees nothing without a Ledger")
-        kept = tuple(entry for entry in self.ledger.in_flight if key_of(entry) not in leaving)
-        joined = (joining.entry,) if joining and not joining.recorded else ()
-        self.ledger = self.ledger.model_copy(update={"in_flight": kept + joined})
+        self.ledger = without(self.ledger, [key], outcomes)
 
     def _show(self, key: EntryKey, **fields: object) -> None:
         grant = self.grants[key]

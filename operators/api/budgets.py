@@ -129,8 +129,8 @@ class Kept(Model):
 class Reserve(Model):
     """What forward operations can never use up."""
 
-    rollback: Kept = Kept()
-    repair: Kept = Kept()
+    rollback: Kept = Field(default_factory=Kept)
+    repair: Kept = Field(default_factory=Kept)
 
 
 class BreakerRule(Model):
@@ -187,8 +187,8 @@ class OperationBudgetSpec(Model):
     concurrency: Concurrency | None = None
     on_exceed: OnExceed = OnExceed.Deny
     """TripBreaker: an attempt to exceed stops everything forward in the scope."""
-    reserve: Reserve = Reserve()
-    breaker: BreakerRule = BreakerRule()
+    reserve: Reserve = Field(default_factory=Reserve)
+    breaker: BreakerRule = Field(default_factory=BreakerRule)
     hold: Hold | None = None
     """A person froze it, or disabled its breaker, until a given time (kok budget freeze)."""
     description: Text = ""

@@ -180,8 +180,10 @@ class Window(Model):
 
 
 class BreakerPhase(StrEnum):
-    """State of a breaker; Closed ones are not written down."""
+    """State of a breaker; one that was never open is not written down."""
 
+    Closed = "Closed"
+    """It was open lately: what ended before says nothing any more."""
     Open = "Open"
     """Forward operations are denied."""
     HalfOpen = "HalfOpen"
@@ -189,7 +191,7 @@ class BreakerPhase(StrEnum):
 
 
 class Breaker(Model):
-    """A breaker that is not closed, of one budget in one scope."""
+    """A breaker that is or was lately open, of one budget in one scope."""
 
     budget: DnsName
     scope: Annotated[str, Field(max_length=253)]
@@ -214,7 +216,7 @@ class LedgerSpec(Model):
     windows: Annotated[tuple[Window, ...], Field(max_length=2000, json_schema_extra=list_map("budget", "scope"))] = ()
     """Frozen denominators of percentages."""
     breakers: Annotated[tuple[Breaker, ...], Field(max_length=1000, json_schema_extra=list_map("budget", "scope"))] = ()
-    """Breakers that are not closed."""
+    """Breakers that are or were lately open."""
     releases: Annotated[int, Field(ge=0)] = 0
     """Rises with every slot that was freed: who looked at the targets before must look again."""
     time: Timestamp | None = None

@@ -65,7 +65,7 @@ def build(settings: Settings, logins: Logins) -> tuple[Assembly, AnsiblePort]:
     servers = ProcessServers({"meta": meta, kinds.BUSINESS: business}, watches, lease)
     process = Process(config, servers, metrics=metrics, kill=partial(end_descendants, os.getpid()))
     process.watch(*meta_kinds, *business_kinds)
-    catalogue, grants = FileCatalogue(), KubeGrants(meta)
+    catalogue, grants = FileCatalogue(), KubeGrants(meta, now=meta.now)
     ansible = AnsibleRunner(HttpArtifacts(settings.artifacts_url, settings.cache), catalogue.playbooks())
     outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(business, grants), catalogue)
     return assemble(process, identity, Servers(meta, business), outside=outside, settings=settings), ansible

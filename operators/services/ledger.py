@@ -1,22 +1,26 @@
-"""The Ledger, changed by compare-and-swap only: quorum read -> pure decision -> write with the resourceVersion that was read.
+"""The Ledger, changed by compare-and-swap only: quorum read -> pure decision over every budget -> write with the resourceVersion that was read.
 
-Every path that is not a clear yes is a no: no Ledger, one that cannot be read, one that moves faster than we decide, one that a later
-risk centre has taken over. It never makes the object itself: the installation does once, ledger_origin.py when a person asks for it.
-Called by cluster_operator/risk (reserve, release). What an older version does not know of an entry is kept.
+Every path that is not a clear yes is a no: no Ledger, one that cannot be read, budgets or targets that cannot be seen, one that moves
+faster than we decide, one that a later risk centre has taken over. It never makes the object itself: the installation does once,
+ledger_origin.py when a person asks for it. Called by cluster_operator/risk. What an older version does not know of an entry is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from operators.api.base import API_VERSION
-from operators.api.risk import Ledger, LedgerSpec
-from operators.domain.risk.identity import EntryKey, at
-from operators.domain.risk.limit import Ask, Granted, Verdict, decide, denied
+from operators.api.budgets import OperationBudget
+from operators.api.risk import Ledger, LedgerSpec, Outcome
+from operators.domain.risk.bookkeeping import without
+from operators.domain.risk.breaker_sweep import swept
+from operators.domain.risk.decide import Ask, Verdict, decide, denied
+from operators.domain.risk.facts import Facts
+from operators.domain.risk.identity import EntryKey, at, key_of
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, KubeError, KubePort, Manifest, Ref
 
@@ -26,14 +30,34 @@ TRIES = 5
 """Read-decide-write rounds before a request is denied: more would only make the storm longer that makes them fail."""
 DEADLINE = 5.0
 REBUILD_HINT = "look at its events and audit log; `kok meta install` makes the first one, a lost one is made anew from the stored OperationGrants by rebuilding it"
+NO_OUTCOMES: Mapping[EntryKey, Outcome] = {}
+LISTS: Mapping[str, tuple[str, ...]] = {
+    "inFlight": ("namespace", "opId"),
+    "log": ("namespace", "opId"),
+    "windows": ("budget", "scope"),
+    "breakers": ("budget", "scope"),
+}
+"""Lists of the Ledger, and what names their entries."""
+
+
+class FactsPort(Protocol):
+    """Where budgets and the state of targets come from: services/risk_facts.py, or a test's own."""
+
+    async def read(self, ask: Ask) -> Facts:
+        """What the evaluation of this request needs, read now. Raises KokError for whatever could not be seen."""
+        ...
+
+    async def budgets(self) -> tuple[OperationBudget, ...]:
+        """All of them. Raises KokError if one is not understood: it might be the strictest."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLedger:
-    """The Ledger as it was read: what it says, the text of each entry, and the version that a write compares."""
+    """The Ledger as it was read: what it says, the text of it, and the version that a write compares."""
 
     spec: LedgerSpec
-    entries: tuple[Manifest, ...]
+    raw: Manifest
     version: str
 
 
@@ -45,8 +69,10 @@ def ledger_ref(namespace: str = SYSTEM_NAMESPACE) -> Ref:
 class LedgerService:
     """One risk centre's hand on the Ledger. `epoch` is that of its leadership: it rises with every process that took office."""
 
-    def __init__(self, kube: KubePort, *, epoch: Callable[[], int], now: Callable[[], datetime], namespace: str = SYSTEM_NAMESPACE) -> None:
-        self._kube, self._epoch, self._now = kube, epoch, now
+    def __init__(
+        self, kube: KubePort, facts: FactsPort, *, epoch: Callable[[], int], now: Callable[[], datetime], namespace: str = SYSTEM_NAMESPACE
+    ) -> None:
+        self._kube, self._facts, self._epoch, self._now = kube, facts, epoch, now
         self._turn = asyncio.Lock()  # our own workers wait for each other; the compare-and-swap is for everybody else
         self.ref = ledger_ref(namespace)
 
@@ -63,18 +89,10 @@ class LedgerService:
 
     async def reserve(self, ask: Ask) -> Verdict:
         """The answer to a request; a yes stands in the Ledger when this returns. Raises nothing: what goes wrong is a denial."""
-        async with self._turn:
-            return await self._reserve(ask)
-
-    async def _reserve(self, ask: Ask) -> Verdict:
         trouble = "others write to it"
-        for _ in range(TRIES):
+        for round_ in range(1, TRIES + 1):
             try:
-                stored = await self.read()
-                self._refuse_if_overtaken(stored)
-                verdict = decide(ask, stored.spec, self._now())
-                if isinstance(verdict, Granted) and not verdict.recorded:
-                    await self._write(stored, leaving=verdict.supersedes, joining=verdict)
+                verdict = await self._reserve(ask, is_last=round_ == TRIES)
             except Conflict:
                 continue
             except KubeError as error:
@@ -82,28 +100,62 @@ class LedgerService:
                 continue
             except KokError as error:
                 return denied(ask, error.message, error.code)
-            return verdict
+            if verdict is not None:
+                return verdict
         return denied(ask, f"the Ledger could not be changed in {TRIES} tries: {trouble}", ErrorCode.Conflict)
 
-    async def release(self, keys: Collection[EntryKey]) -> bool:
-        """Free slots. False if none of them was taken (nothing is written then). Raises KokError if it cannot be done now."""
-        async with self._turn:
-            return await self._release(keys)
+    async def _reserve(self, ask: Ask, *, is_last: bool) -> Verdict | None:
+        """One round; None if a slot was freed while its target was not looked at yet.
 
-    async def _release(self, keys: Collection[EntryKey]) -> bool:
-        for _ in range(TRIES):
-            stored = await self.read()
-            self._refuse_if_overtaken(stored)
-            if not set(keys) & {_key_in(entry) for entry in stored.entries}:
-                return False
-            try:
-                await self._write(stored, leaving=keys)
-            except Conflict:
-                continue
-            return True
+        Facts are read after the Ledger, so that who gave up a slot is seen as it left its target, and outside of the turn, so that a
+        business cluster that answers slowly keeps nobody waiting; in the last round inside, where nothing of ours can be freed meanwhile.
+        """
+        if is_last:
+            async with self._turn:
+                seen = await self.read()
+                return await self._decide(ask, seen, await self._facts.read(ask))
+        seen = await self.read()
+        facts = await self._facts.read(ask)
+        async with self._turn:
+            return await self._decide(ask, seen, facts)
+
+    async def _decide(self, ask: Ask, seen: StoredLedger, facts: Facts) -> Verdict | None:
+        stored = await self.read()
+        self._refuse_if_overtaken(stored)
+        if stored.spec.releases != seen.spec.releases:
+            return None
+        verdict = decide(ask, stored.spec, facts, self._now())
+        if verdict.ledger is not None and verdict.ledger is not stored.spec:
+            await self._write(stored, verdict.ledger)
+        return verdict
+
+    async def release(self, keys: Collection[EntryKey], outcomes: Mapping[EntryKey, Outcome] = NO_OUTCOMES) -> bool:
+        """Free slots, and remember how they ended. False if none of them was taken (nothing is written then). Raises KokError if it cannot be done now."""
+        async with self._turn:
+            for _ in range(TRIES):
+                stored = await self.read()
+                self._refuse_if_overtaken(stored)
+                if not set(keys) & {key_of(entry) for entry in stored.spec.in_flight}:
+                    return False
+                try:
+                    await self._write(stored, without(stored.spec, keys, outcomes))
+                except Conflict:
+                    continue
+                return True
         raise KokError(
             ErrorCode.Conflict, f"slots could not be freed in {TRIES} tries: others write to the Ledger", "it is tried again by itself"
         )
+
+    async def sweep(self) -> tuple[LedgerSpec, LedgerSpec]:
+        """Move breakers by the time, drop what no window needs. Before and after, written only if they differ. Raises KokError."""
+        budgets = await self._facts.budgets()
+        async with self._turn:
+            stored = await self.read()
+            self._refuse_if_overtaken(stored)
+            after = swept(stored.spec, budgets, self._now())
+            if after != stored.spec:
+                await self._write(stored, after)
+            return stored.spec, after
 
     def _refuse_if_overtaken(self, stored: StoredLedger) -> None:
         if stored.spec.epoch > self._epoch():
@@ -113,13 +165,17 @@ class LedgerService:
                 REBUILD_HINT,
             )
 
-    async def _write(self, stored: StoredLedger, *, leaving: Collection[EntryKey], joining: Granted | None = None) -> None:
-        """One compare-and-swap of the whole list; entries that stay are written back as they were read."""
-        entries = [entry for entry in stored.entries if _key_in(entry) not in leaving]
-        if joining:
-            entries.append(joining.entry.model_dump(mode="json", by_alias=True))
-        spec: Manifest = {"inFlight": entries, "epoch": self._epoch()}
+    async def _write(self, stored: StoredLedger, after: LedgerSpec) -> None:
+        """One compare-and-swap of all lists."""
+        wanted = after.model_copy(update={"epoch": self._epoch()}).model_dump(mode="json", by_alias=True, exclude_none=True)
+        spec = wanted | {name: _kept(stored.raw.get(name) or [], wanted[name], naming) for name, naming in LISTS.items()}
         await self._kube.patch_json(self.ref, {"spec": spec}, resource_version=stored.version, deadline=DEADLINE)
+
+
+def _kept(raw: list[Manifest], wanted: list[Manifest], naming: tuple[str, ...]) -> list[Manifest]:
+    """Entries with the fields that this version does not know, as they were read."""
+    known = {tuple(entry[field] for field in naming): entry for entry in raw}
+    return [{**known.get(tuple(entry[field] for field in naming), {}), **entry} for entry in wanted]
 
 
 async def read_ledger(kube: KubePort, ref: Ref) -> StoredLedger:
@@ -136,17 +192,20 @@ async def read_ledger(kube: KubePort, ref: Ref) -> StoredLedger:
 def _understood(manifest: Manifest) -> StoredLedger:
     try:
         spec = Ledger.parse(manifest).spec
-        for entry in spec.in_flight:
-            at(entry.granted_at), at(entry.expires_at)
+        for stamp in _stamps(spec):
+            at(stamp)
     except (KokError, ValueError) as error:
         raise _unreadable(f"the Ledger is not understood ({error})") from error
-    raw: list[Any] = (manifest.get("spec") or {}).get("inFlight") or []
-    return StoredLedger(spec, tuple(raw), str(manifest["metadata"]["resourceVersion"]))
+    raw: dict[str, Any] = manifest.get("spec") or {}
+    return StoredLedger(spec, raw, str(manifest["metadata"]["resourceVersion"]))
+
+
+def _stamps(spec: LedgerSpec) -> list[str]:
+    """Every moment that it names: one that is none makes the whole useless."""
+    slots = [stamp for entry in spec.in_flight for stamp in (entry.granted_at, entry.expires_at)]
+    others = [entry.at for entry in spec.log] + [window.started_at for window in spec.windows] + [each.since for each in spec.breakers]
+    return slots + others + ([spec.time] if spec.time else [])
 
 
 def _unreadable(message: str) -> KokError:
     return KokError(ErrorCode.LedgerUnreadable, f"{message}: every dangerous operation is denied", REBUILD_HINT)
-
-
-def _key_in(entry: Manifest) -> EntryKey:
-    return EntryKey(entry["namespace"], entry["opId"])

@@ -1,4 +1,4 @@
-"""The risk centre as one thing to start: what it watches and the two controllers that it runs. Built by cluster_operator/main.py."""
+"""The risk centre as one thing to start: what it watches and the controllers that it runs. Built by cluster_operator/main.py."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar
 
+from operators.cluster_operator.risk.breakers import Teller
+from operators.cluster_operator.risk.budgets import BUDGET, BUDGETS, BudgetController
 from operators.cluster_operator.risk.grants import GRANTS, GrantController
 from operators.cluster_operator.risk.keeper import KEEPER, LedgerKeeper
 from operators.cluster_operator.risk.targets import Targets
@@ -14,6 +16,7 @@ from operators.engine.leadership import Leadership
 from operators.engine.reconcile import Controller, LoopTools
 from operators.ports.kube import Key, KubeConnector, Manifest, Watched
 from operators.services.ledger import SYSTEM_NAMESPACE, LedgerService, ledger_ref
+from operators.services.risk_facts import RiskFacts
 
 
 def keys_of_grant(manifest: Manifest) -> Iterable[Key]:
@@ -30,8 +33,13 @@ def keys_of_grant(manifest: Manifest) -> Iterable[Key]:
 
 
 def keys_of_ledger(manifest: Manifest) -> Iterable[Key]:
-    """The keeper's only key."""
-    return (KEEPER,) if manifest["metadata"]["name"] == ledger_ref().name else ()
+    """The keeper's only key, and that of what budgets show."""
+    return (KEEPER, BUDGETS) if manifest["metadata"]["name"] == ledger_ref().name else ()
+
+
+def keys_of_budget(manifest: Manifest) -> Iterable[Key]:
+    """What budgets show. Decisions read budgets live: who waits asks again by itself."""
+    return (BUDGETS,)
 
 
 class RiskCentre:
@@ -40,14 +48,16 @@ class RiskCentre:
     WATCHED: ClassVar[tuple[Watched, ...]] = (
         Watched(GRANTS, keys_of_grant),
         Watched(ledger_ref().type, keys_of_ledger, namespace=SYSTEM_NAMESPACE),
+        Watched(BUDGET, keys_of_budget),
     )
 
     def __init__(
         self, tools: LoopTools, connector: KubeConnector, leadership: Leadership, *, now: Callable[[], datetime] = utc_now
     ) -> None:
         """`leadership` says the epoch under which this process leads: the Ledger refuses older ones."""
-        self.ledger = LedgerService(tools.kube, epoch=lambda: leadership.epoch, now=now)
+        self.ledger = LedgerService(tools.kube, RiskFacts(tools.kube, connector), epoch=lambda: leadership.epoch, now=now)
         targets = Targets(tools.kube, connector)
         self.grants = GrantController(tools.kube, self.ledger, targets, recorder=tools.recorder, now=now)
         self.keeper = LedgerKeeper(tools.kube, self.ledger, targets, now=now)
-        self.controllers: tuple[Controller[Any, Any, Any], ...] = (self.grants, self.keeper)
+        self.budgets = BudgetController(tools.kube, self.ledger, Teller(tools), now=now)
+        self.controllers: tuple[Controller[Any, Any, Any], ...] = (self.grants, self.keeper, self.budgets)

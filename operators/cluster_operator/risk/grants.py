@@ -15,9 +15,9 @@ import structlog
 from operators.api.base import API_VERSION
 from operators.api.risk import Decision, OperationGrant
 from operators.cluster_operator.risk.targets import Targets
+from operators.domain.risk.decide import TEXT_LIMIT, Granted, Verdict, ask_of, denied
 from operators.domain.risk.identity import EntryKey, stamp
 from operators.domain.risk.ladder import Answer, GrantView, Hold, MarkUnknown, Settle, Step, next_step
-from operators.domain.risk.limit import TEXT_LIMIT, Granted, Verdict, ask_of, denied
 from operators.engine.reconcile import StatusWrite
 from operators.engine.recorder import EventRecorder, Occurrence
 from operators.errors import ErrorCode, KokError
@@ -127,7 +127,9 @@ class GrantController:
 
     async def _settle(self, observed: Observed, reason: str) -> None:
         """Free the slot, then say so. A denial keeps its own sentence."""
-        await self._ledger.release([EntryKey(observed.ref.namespace, observed.ref.name)])
+        key = EntryKey(observed.ref.namespace, observed.ref.name)
+        reported = observed.view.grant.spec.outcome if isinstance(observed.view, GrantView) else None
+        await self._ledger.release([key], {key: reported} if reported else {})
         if observed.decision != Decision.Denied:
             await self._show(observed, {"message": reason[:TEXT_LIMIT], "settledAt": stamp(self._now())}, reason)
 

@@ -1,9 +1,9 @@
-"""Names of things the risk centre counts: targets, scopes, entries of the Ledger, operations. Pure; used by both sides of a grant."""
+"""Names of things the risk centre counts: targets, entries of the Ledger, operations. Pure; used by both sides of a grant."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from operators.api.risk import InFlight, Operation, Target
@@ -28,23 +28,6 @@ class TargetKey:
     cluster: str
     kind: str
     name: str
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Scope:
-    """What the plain limit counts in: one pool, or the cluster itself for targets without one."""
-
-    namespace: str
-    cluster: str
-    pool: str
-
-    def __str__(self) -> str:
-        return f"pool {self.namespace}/{self.pool}" if self.pool else f"cluster {self.namespace}/{self.cluster}, outside its pools"
-
-
-def scope_of(namespace: str, target: Target) -> Scope:
-    """Where a target counts."""
-    return Scope(namespace, target.cluster, target.pool)
 
 
 def target_key_of(namespace: str, target: Target) -> TargetKey:
@@ -79,3 +62,8 @@ def at(stamp: str) -> datetime:
 def stamp(moment: datetime) -> str:
     """RFC 3339 in UTC with whole seconds, as the API server writes it."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def stamp_up(moment: datetime) -> str:
+    """As `stamp`, to the next whole second: what is counted from it ends not a moment too early."""
+    return stamp(moment + timedelta(microseconds=999_999))

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from operators.api.risk import Decision, InFlight, LedgerSpec, OperationGrant, OperationGrantStatus
+from operators.api.risk import Decision, InFlight, LedgerSpec, OperationGrant, OperationGrantStatus, Spent
+from operators.domain.risk.bookkeeping import LOG_ROOM
 from operators.domain.risk.identity import at
 
 KEPT_FOR = timedelta(hours=24)
@@ -44,8 +45,29 @@ def forgettable(grants: Iterable[OperationGrant], now: datetime) -> list[Operati
 
 
 def rebuilt_ledger(grants: Iterable[OperationGrant], epoch: int) -> LedgerSpec:
-    """The Ledger that the stored grants imply: every grant that somebody may be acting on. Grants that were deleted are not known to it."""
-    return LedgerSpec(in_flight=tuple(_entry_of(grant, status) for grant in grants if (status := _in_flight(grant))), epoch=epoch)
+    """The Ledger that the stored grants imply: every grant that somebody may be acting on, and a log of all that were granted.
+
+    Grants that were deleted are not known to it; breakers that were open are closed.
+    """
+    stored = list(grants)
+    log = sorted(filter(None, (_spent_of(grant) for grant in stored)), key=lambda spent: (at(spent.at), spent.op_id))[-LOG_ROOM:]
+    in_flight = tuple(_entry_of(grant, status) for grant in stored if (status := _in_flight(grant)))
+    return LedgerSpec(in_flight=in_flight, log=tuple(log), time=log[-1].at if log else None, epoch=epoch)
+
+
+def _spent_of(grant: OperationGrant) -> Spent | None:
+    status, spec = grant.status or OperationGrantStatus(), grant.spec
+    if status.decision not in (Decision.Granted, Decision.Unknown) or not status.decided_at:
+        return None
+    return Spent(
+        op_id=grant.metadata.name,
+        namespace=grant.metadata.namespace or "",
+        operation=spec.operation,
+        target=spec.target,
+        purpose=spec.purpose,
+        at=status.decided_at,
+        outcome=spec.outcome,
+    )
 
 
 def _in_flight(grant: OperationGrant) -> OperationGrantStatus | None:
@@ -62,6 +84,7 @@ def _entry_of(grant: OperationGrant, status: OperationGrantStatus) -> InFlight:
         operation=grant.spec.operation,
         target=grant.spec.target,
         requester=grant.spec.requester,
+        purpose=grant.spec.purpose,
         granted_at=status.decided_at or created,
         expires_at=status.expires_at or created,
     )

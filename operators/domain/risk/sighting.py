@@ -45,18 +45,21 @@ def sighted_machine(machine: Mapping[str, Any] | None, node: Mapping[str, Any] |
         if machine is None:
             return Sighted(Sighting.Gone, "neither Machine nor Node exists")
         return Sighted(Sighting.Impaired, "the Machine has no Node")
-    if (machine or node)["metadata"].get("deletionTimestamp") or node["metadata"].get("deletionTimestamp"):
+    if (machine or node)["metadata"].get("deletionTimestamp"):
         return Sighted(Sighting.Impaired, "it is being deleted")
-    return _sighted_node(node)
+    if trouble := node_trouble(node):
+        return Sighted(Sighting.Impaired, trouble)
+    return Sighted(Sighting.Healthy, "its Node is Ready and schedulable")
 
 
-def _sighted_node(node: Mapping[str, Any]) -> Sighted:
+def node_trouble(node: Mapping[str, Any]) -> str:
+    """Why a Node is out of service; empty if it is not."""
+    if node["metadata"].get("deletionTimestamp"):
+        return "it is being deleted"
     spec, conditions = node.get("spec") or {}, (node.get("status") or {}).get("conditions") or ()
     if spec.get("unschedulable"):
-        return Sighted(Sighting.Impaired, "its Node is cordoned")
+        return "its Node is cordoned"
     if any(taint.get("key") == TAINT_NOT_READY for taint in spec.get("taints") or ()):
-        return Sighted(Sighting.Impaired, f"its Node carries the taint {TAINT_NOT_READY}")
+        return f"its Node carries the taint {TAINT_NOT_READY}"
     ready = next((condition.get("status") for condition in conditions if condition.get("type") == "Ready"), "missing")
-    if ready != "True":
-        return Sighted(Sighting.Impaired, f"its Node's Ready condition is {ready}")
-    return Sighted(Sighting.Healthy, "its Node is Ready and schedulable")
+    return "" if ready == "True" else f"its Node's Ready condition is {ready}"

@@ -9,14 +9,19 @@ from operators.adapters.grants_kube import GRANTS, KubeGrants
 from operators.adapters.kube_connector import BusinessClusters
 from operators.api.base import API_VERSION
 from operators.api.risk import Operation, OperationGrant, Target
+from operators.cluster_operator.risk.breakers import Teller
+from operators.cluster_operator.risk.budgets import BUDGETS, BudgetController
 from operators.cluster_operator.risk.grants import GrantController
 from operators.cluster_operator.risk.keeper import LedgerKeeper
 from operators.cluster_operator.risk.targets import Targets
+from operators.engine.metrics import Metrics
+from operators.engine.reconcile import LoopTools
 from operators.engine.recorder import EventRecorder
 from operators.errors import KokError
 from operators.ports.grants import Grant, GrantRequest, Waiting
 from operators.ports.kube import Key, KubePort, Manifest
-from operators.services.ledger import LedgerService, StoredLedger, ledger_ref, read_ledger
+from operators.services.ledger import FactsPort, LedgerService, StoredLedger, ledger_ref, read_ledger
+from tests.unit.operators.domain.risk.builders import KnownFacts
 
 
 @dataclass
@@ -40,12 +45,15 @@ class Centre:
     namespace: str
     clock: Clock
     epoch: int = 1
+    facts: FactsPort = field(default_factory=KnownFacts)
     connector: BusinessClusters = field(default_factory=lambda: BusinessClusters(field_manager="test"))
 
     def __post_init__(self) -> None:
-        self.ledger = LedgerService(self.kube, epoch=lambda: self.epoch, now=self.clock.now, namespace=self.namespace)
+        self.ledger = LedgerService(self.kube, self.facts, epoch=lambda: self.epoch, now=self.clock.now, namespace=self.namespace)
         targets, recorder = Targets(self.kube, self.connector), EventRecorder(self.kube, "test", "test")
         self.grants = GrantController(self.kube, self.ledger, targets, recorder=recorder, now=self.clock.now)
+        tools = LoopTools(self.kube, recorder, Metrics())
+        self.budgets = BudgetController(self.kube, self.ledger, Teller(tools), now=self.clock.now, clock=self.clock.seconds)
         self.keeper = LedgerKeeper(self.kube, self.ledger, targets, now=self.clock.now, clock=self.clock.seconds)
 
     async def settle_down(self) -> None:
@@ -70,6 +78,11 @@ class Centre:
         kept = await self.keeper.observe(Key("ledger", self.namespace, "ledger"))
         assert kept is not None
         await self.keeper.act(kept, self.keeper.next_step(kept))
+
+    async def show_budgets(self) -> None:
+        shown = await self.budgets.observe(BUDGETS)
+        assert shown is not None
+        await self.budgets.act(shown, self.budgets.next_step(shown))
 
     async def stored(self) -> StoredLedger:
         return await read_ledger(self.kube, ledger_ref(self.namespace))

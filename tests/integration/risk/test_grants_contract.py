@@ -90,7 +90,10 @@ async def test_should_find_the_same_grant_again(world: World) -> None:
 async def test_should_deny_another_target_of_the_pool_and_say_who_holds_it(world: World) -> None:
     grant = await world.granted("a")
     answer = await world.denied("b")
-    assert f"in pool {world.namespace}/workers: Drain of Machine a by machine-operator/demo holds it since" in answer.message
+    assert (
+        f"in pool {world.namespace}/workers: 1 of at most 1 targets are out of service: Drain of Machine a by machine-operator/demo holds it"
+        in (answer.message)
+    )
     assert grant.op_id in answer.message
     assert 0 < answer.retry_after <= 10
     assert answer.attempt == 1

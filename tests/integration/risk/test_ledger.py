@@ -9,8 +9,8 @@ import pytest
 from operators.adapters.grants_kube import GRANTS, KubeGrants, manifest_of
 from operators.adapters.kube import KubeClient
 from operators.api.risk import Decision, OperationGrant, Outcome
+from operators.domain.risk.decide import Ask, Denied, Granted, ask_of
 from operators.domain.risk.identity import EntryKey
-from operators.domain.risk.limit import Ask, Denied, Granted, ask_of
 from operators.errors import ErrorCode, KokError
 from operators.ports.grants import Waiting
 from operators.ports.kube import Conflict, KubePort, Manifest, Ref
@@ -246,7 +246,7 @@ async def test_should_rebuild_a_lost_ledger_only_when_asked(centre: Centre, gran
 
 async def test_should_deny_and_be_rebuilt_when_the_ledger_is_not_understood(centre: Centre, grants: KubeGrants, clock: Clock) -> None:
     held = await granted(grants, centre, request(centre.namespace, "a"))
-    (entry,) = (await centre.stored()).entries
+    (entry,) = (await centre.stored()).raw["inFlight"]
     newer = _Unknown(centre.kube)
     verdict = await Centre(newer, centre.namespace, clock).ledger.reserve(ask(centre.namespace, "c", "gpu"))
     assert isinstance(verdict, Denied)
@@ -255,7 +255,7 @@ async def test_should_deny_and_be_rebuilt_when_the_ledger_is_not_understood(cent
     spec = await rebuild_ledger(newer, epoch=4, namespace=centre.namespace)
     assert held.op_id in {each.op_id for each in spec.in_flight}
     found = await centre.stored()
-    assert entry in found.entries
+    assert entry in found.raw["inFlight"]
     assert found.spec.epoch == 4
 
 

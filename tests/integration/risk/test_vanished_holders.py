@@ -31,6 +31,7 @@ from operators.ports.kube import AlreadyExists, Kind, Manifest, Subresource
 from operators.services.ledger import SYSTEM_NAMESPACE
 from tests.integration.api_server import ApiServer
 from tests.integration.risk.risk_centres import Centre, Clock, denied, empty_ledger, granted, request, stored_grant
+from tests.unit.operators.domain.risk.builders import budget
 
 pytestmark = pytest.mark.integration
 NODE = Kind("v1", "Node")
@@ -221,7 +222,15 @@ async def process(crds: None, api_server: ApiServer, kube: KubeClient, clock: Cl
     assert await task == 0
 
 
-async def test_should_answer_and_settle_as_a_process(process: Process, kube: KubeClient, namespace: str, grants: KubeGrants) -> None:
+async def test_should_answer_and_settle_as_a_process(
+    process: Process, kube: KubeClient, namespace: str, grants: KubeGrants, host: str
+) -> None:
+    """Everything real: the budget, the Cluster, the way into it; without a budget the answer is no."""
+    refused = await _answered(grants, namespace, "z")
+    assert isinstance(refused, Waiting)
+    assert "no OperationBudget is about Drain of Machine z" in refused.message
+    limit = budget(f"one.{namespace}", clusters={"names": [f"{namespace}/demo"]}).manifest()
+    await kube.create(limit)
     first = await _answered(grants, namespace, "a")
     assert isinstance(first, Grant)
     second = await _answered(grants, namespace, "b")

@@ -1,4 +1,5 @@
-"""Two risk centres, requesters and time in any order, cut anywhere: never two targets of one pool with leave to be acted on.
+"""Two risk centres, requesters and time in any order, cut anywhere: never two targets of one pool with leave to be acted on, and never more
+operations in any window than its budget says.
 
 The code under test is the shipped one (KubeGrants, GrantController, LedgerService, LedgerKeeper); only the API server is in memory,
 so that every call is a point where another may come first or the process may die.
@@ -26,14 +27,15 @@ from operators.api.risk import Ledger, Operation, OperationGrant, Outcome, Targe
 from operators.cluster_operator.risk.grants import GrantController
 from operators.cluster_operator.risk.keeper import KEEPER, LOOK_EVERY, LedgerKeeper
 from operators.domain.risk.asking import why_invalid
-from operators.domain.risk.identity import scope_of
+from operators.domain.risk.facts import Facts
+from operators.domain.risk.identity import at
 from operators.domain.risk.sighting import Sighted, Sighting
 from operators.errors import KokError
 from operators.ports.grants import Grant, GrantRequest
 from operators.ports.kube import Key, Manifest
 from operators.services.ledger import LedgerService, ledger_ref
 from tests.unit.operators.cluster_operator.risk.memory_kube import MemoryKube
-from tests.unit.operators.domain.risk.builders import NOON
+from tests.unit.operators.domain.risk.builders import NOON, KnownFacts, budget, facts
 
 HOSTS = {"a": "workers", "b": "workers", "c": "workers", "d": "gpu", "e": "gpu"}
 OPERATIONS = (Operation.Drain, Operation.DeleteMachine)
@@ -77,7 +79,7 @@ class Centre:
         return LedgerKeeper(self._kube, self._ledger(), self._world.sights, now=self.now, clock=lambda: self._world.seconds)  # type: ignore[arg-type]
 
     def _ledger(self) -> LedgerService:
-        return LedgerService(self._kube, epoch=lambda: self._epoch, now=self.now)  # type: ignore[arg-type]
+        return LedgerService(self._kube, self._world.facts, epoch=lambda: self._epoch, now=self.now)  # type: ignore[arg-type]
 
     def now(self) -> datetime:
         return self._world.now() + timedelta(seconds=self.skew)
@@ -98,11 +100,13 @@ class Interleavings(RuleBasedStateMachine):
 
     running = Bundle("running")
     kube_class: type[MemoryKube] = MemoryKube
+    limit = 1
 
     @initialize(epochs=st.sampled_from([(5, 5), (5, 6)]))
     def begin(self, epochs: tuple[int, int]) -> None:
         self.seconds = 0.0
-        self.kube, self.sights = self.kube_class(), Sights()
+        self.kube, self.sights, self.facts = self.kube_class(), Sights(), KnownFacts(known(self.limit))
+        self.spent: dict[str, datetime] = {}
         self.kube.put({"apiVersion": API_VERSION, "kind": "Ledger", "metadata": {"name": "ledger", "namespace": "kok-system"}, "spec": {}})
         self.kube.put({"apiVersion": API_VERSION, "kind": "Cluster", "metadata": {"name": "demo", "namespace": "demo"}, "spec": {}})
         self.centres = [Centre(self.kube, self, epoch) for epoch in epochs]
@@ -208,15 +212,32 @@ class Interleavings(RuleBasedStateMachine):
     @invariant()
     def one_target_in_a_pool(self) -> None:
         entries = Ledger.parse(self.kube.objects[ledger_ref()]).spec.in_flight
-        in_ledger = {(scope_of(entry.namespace, entry.target), entry.target.name) for entry in entries}
+        in_ledger = {(entry.target.pool, entry.target.name) for entry in entries}
         usable = defaultdict(set)
         for grant in self._stored():
             if not why_invalid(grant, self.now()):
-                scope = scope_of("demo", grant.spec.target)
+                scope = grant.spec.target.pool
                 usable[scope].add(grant.spec.target.name)
                 assert (scope, grant.spec.target.name) in in_ledger, f"{grant.metadata.name} may be used and takes no slot"
         assert all(len(targets) == 1 for targets in usable.values()), usable
         assert len(in_ledger) == len({scope for scope, _ in in_ledger}), in_ledger
+
+    @invariant()
+    def never_more_in_a_window(self) -> None:
+        """Over everything that was ever logged, in the time that the Ledger says."""
+        for each in Ledger.parse(self.kube.objects[ledger_ref()]).spec.log:
+            self.spent[each.op_id] = at(each.at)
+        moments = sorted(self.spent.values())
+        for first, beyond in zip(moments, moments[RATE:], strict=False):
+            assert (beyond - first).total_seconds() >= WINDOW, moments
+
+
+RATE, WINDOW = 5, 600
+
+
+def known(limit: int) -> Facts:
+    """So many targets per pool at a time, and in all of them together so many operations in ten minutes."""
+    return facts(budget("pools", concurrency={"count": limit}), budget("rate", "Cluster", rate={"count": RATE, "windowSeconds": WINDOW}))
 
 
 def move(process: Coroutine[Any, Any, None]) -> bool:
@@ -254,10 +275,28 @@ def test_should_find_two_targets_when_it_is_broken(
     machine: type[Interleavings], limit: int, finds: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The positive control: what the machine above is there to find, it finds."""
-    monkeypatch.setattr("operators.domain.risk.limit.PLAIN_LIMIT", limit)
+    monkeypatch.setattr(machine, "limit", limit)
     broken = machine()
     broken.begin(epochs=(5, 5))
     broken.race(hosts=["a", "b"], turns=[False, True] * 15)
     with pytest.raises(AssertionError) if finds else nullcontext():
         broken.one_target_in_a_pool()
     broken.teardown()
+
+
+def test_should_find_too_many_in_a_window_when_nothing_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control of the window: a log that forgets lets one more through."""
+    for forgets in (False, True):
+        broken = Interleavings()
+        broken.begin(epochs=(5, 5))
+        if forgets:
+            monkeypatch.setattr("operators.domain.risk.limits.rate_refusal", lambda weighed: None)
+            monkeypatch.setattr("operators.domain.risk.decide.rate_refusal", lambda weighed: None)
+        for _ in range(RATE + 1):
+            broken.ask_and_be_answered("a", Operation.Drain, 0)
+            for process in [broken.holder.settle(grant, Outcome.Succeeded) for grant in broken.held]:
+                broken.to_its_end(process)
+            broken.wait(1)
+        with pytest.raises(AssertionError) if forgets else nullcontext():
+            broken.never_more_in_a_window()
+        broken.teardown()

@@ -1,0 +1,36 @@
+"""The time of an API server, by the Date of its answers and the seconds since. Decides nothing; one per connection, used by kube_transport.
+
+Limits count by this time, so that an operator whose own clock jumps neither refills a window nor ends a grant. The header has whole
+seconds and the way back takes some more: the time is up to a second and a round trip late, never early.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from operators.engine.clock import boot_seconds, utc_now
+
+
+class ServerClock:
+    """Hears Dates, tells the time. `seconds` also passes while the process is stopped."""
+
+    def __init__(self, *, seconds: Callable[[], float] = boot_seconds, own: Callable[[], datetime] = utc_now) -> None:
+        self._seconds, self._own = seconds, own
+        self._heard: tuple[datetime, float] | None = None
+
+    def heard(self, date: str) -> None:
+        """Take the time of an answer; what is no date is not heard."""
+        try:
+            moment = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        self._heard = (moment.astimezone(UTC), self._seconds())
+
+    def now(self) -> datetime:
+        """The server's time; before its first answer our own."""
+        if self._heard is None:
+            return self._own()
+        moment, at = self._heard
+        return moment + timedelta(seconds=self._seconds() - at)

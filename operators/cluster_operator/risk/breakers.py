@@ -1,0 +1,42 @@
+"""Tells of breakers that changed: an event on the OperationBudget, a line in the log, counts for Prometheus. Decides nothing; used by the keeper."""
+
+from __future__ import annotations
+
+import structlog
+from prometheus_client import Counter, Gauge
+
+from operators.api.base import API_VERSION
+from operators.api.risk import BreakerPhase, LedgerSpec
+from operators.domain.risk.breaker_sweep import transitions
+from operators.engine.reconcile import LoopTools
+from operators.engine.recorder import Occurrence
+from operators.ports.kube import Kind
+
+log = structlog.get_logger(__name__)
+BUDGET = Kind(API_VERSION, "OperationBudget")
+
+
+class Teller:
+    """Remembers what was told, so that a change is told once per process."""
+
+    def __init__(self, tools: LoopTools) -> None:
+        self._recorder, registry = tools.recorder, tools.metrics.registry
+        self._told: LedgerSpec | None = None
+        self._changes = Counter("kok_breaker_transitions_total", "Changes of breakers.", ["budget", "phase"], registry=registry)
+        self._open = Gauge("kok_breakers_open", "Breakers that are not closed.", ["budget"], registry=registry)
+        self._log = Gauge("kok_ledger_log_entries", "Operations that the Ledger remembers for windows.", registry=registry)
+        self._in_flight = Gauge("kok_ledger_in_flight", "Slots that are taken.", registry=registry)
+
+    async def tell(self, ledger: LedgerSpec) -> None:
+        """What changed since the last time; a process that starts tells nothing of what was before it."""
+        before, self._told = self._told, ledger
+        self._log.set(len(ledger.log))
+        self._in_flight.set(len(ledger.in_flight))
+        for name in {each.budget for each in (*ledger.breakers, *(before.breakers if before else ()))}:
+            self._open.labels(name).set(sum(each.budget == name and each.phase is not BreakerPhase.Closed for each in ledger.breakers))
+        for breaker, words in transitions(before, ledger) if before else ():
+            self._changes.labels(breaker.budget, breaker.phase.value).inc()
+            log.info("breaker", budget=breaker.budget, scope=breaker.scope, phase=breaker.phase.value, reason=words)
+            warning = breaker.phase is BreakerPhase.Open
+            ref = BUDGET.ref(breaker.budget)
+            await self._recorder.record(Occurrence(ref, "", f"Breaker{breaker.phase}", words, action="Judge", warning=warning))

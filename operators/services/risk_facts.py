@@ -1,0 +1,171 @@
+"""What the evaluation of a request needs to know of the world: budgets, Clusters, the targets and which of them are out of service. Reads only.
+
+Read live, as one request needs it; what cannot be read is an error, and an error is a denial. Used by the risk centre and, with a
+person's own rights, by `kok budget explain`. Of a fleet's machines only those of the own cluster are looked at; others count by their grants.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+
+from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_COMPONENT
+from operators.api.budgets import OperationBudget, Per
+from operators.api.machines import HostClaim, MachinePool
+from operators.api.risk import Target
+from operators.domain.risk.decide import Ask
+from operators.domain.risk.facts import Facts, FleetCluster, Member
+from operators.domain.risk.identity import at
+from operators.domain.risk.scopes import MACHINE, ClusterId, budgets_about
+from operators.domain.risk.sighting import node_trouble
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import Kind, KubeConnector, KubePort, Manifest
+
+BUDGET, CLUSTER = Kind(API_VERSION, "OperationBudget"), Kind(API_VERSION, "Cluster")
+POOL, CLAIM = Kind(API_VERSION, "MachinePool"), Kind(API_VERSION, "HostClaim")
+NODE, POD, SECRET = Kind("v1", "Node"), Kind("v1", "Pod"), Kind("v1", "Secret")
+DEPLOYMENT, STATEFUL_SET = Kind("apps/v1", "Deployment"), Kind("apps/v1", "StatefulSet")
+DEADLINE = 5.0
+SETTLING = timedelta(seconds=60)
+"""A plane whose API server has been unavailable since it was made is being built, not sick."""
+
+
+class RiskFacts:
+    """FactsPort. `kube` is the meta cluster, `connector` the way into the business clusters."""
+
+    def __init__(self, kube: KubePort, connector: KubeConnector) -> None:
+        self._kube, self._connector = kube, connector
+
+    async def budgets(self) -> tuple[OperationBudget, ...]:
+        """See FactsPort."""
+        return tuple(OperationBudget.parse(each) for each in (await self._kube.list(BUDGET, deadline=DEADLINE)).items)
+
+    async def read(self, ask: Ask) -> Facts:
+        """See FactsPort."""
+        own = ask.place.cluster
+        budgets = await self.budgets()
+        cluster = await self._kube.get(CLUSTER.ref(own.name, own.namespace), deadline=DEADLINE)
+        if cluster is None:
+            raise KokError(ErrorCode.NotFound, f"Cluster {own} does not exist: nothing of it may be acted on")
+        labels = cluster["metadata"].get("labels") or {}
+        about = budgets_about(budgets, ask.place, labels)
+        counted = [each for each in about if each.spec.concurrency]
+        members = await self._members(own, ask.target) if counted else ()
+        of_fleet = [each for each in about if each.spec.scope.per is Per.Fleet and _needs_fleet(each, ask)]
+        fleet = await self._fleet(ask.target.kind) if of_fleet else {}
+        return Facts(budgets, labels, tuple(members), fleet)
+
+    async def _members(self, own: ClusterId, target: Target) -> Iterable[Member]:
+        match target.kind:
+            case "Machine":
+                return await self._machines(own)
+            case "Cluster":
+                return [Member(own, target)]
+        return await self._masters(own, target)
+
+    async def _machines(self, own: ClusterId) -> list[Member]:
+        """Hosts that a pool lists or a claim holds, by the facts of their Nodes. A host without a Node was never in service, or is in a grant's hands."""
+        business = await self._business(own)
+        nodes = {each["metadata"]["name"]: each for each in (await business.list(NODE, deadline=DEADLINE)).items}
+        targets = await self._hosts(own)
+        return [Member(own, target, node_trouble(nodes[name]) if name in nodes else "") for name, target in sorted(targets.items())]
+
+    async def _hosts(self, own: ClusterId) -> dict[str, Target]:
+        """By name. A claim outlives the pool's wish, so it decides where a host counts."""
+        pools = [MachinePool.parse(each) for each in (await self._kube.list(POOL, namespace=own.namespace, deadline=DEADLINE)).items]
+        claims = (await self._kube.list(CLAIM, selector=f"{LABEL_CLUSTER}={own.name}", deadline=DEADLINE)).items
+        found = {
+            host.name: Target(kind=MACHINE, name=host.name, cluster=own.name, pool=pool.metadata.name, zone=host.zone)
+            for pool in pools
+            if pool.spec.cluster_name == own.name
+            for host in pool.spec.hosts
+        }
+        for spec in (HostClaim.parse(each).spec for each in claims):
+            if spec.namespace == own.namespace:
+                zone = spec.connection.zone
+                found[spec.host] = Target(kind=MACHINE, name=spec.host, cluster=own.name, pool=spec.pool, zone=zone)
+        return found
+
+    async def _business(self, own: ClusterId) -> KubePort:
+        """The business cluster's API server, by the kubeconfig that the Cluster-Operator wrote for itself."""
+        name = f"{own.name}-operator-kubeconfig"
+        secret = await self._kube.get(SECRET.ref(name, own.namespace), deadline=DEADLINE)
+        encoded = ((secret or {}).get("data") or {}).get("kubeconfig")
+        if not encoded:
+            raise KokError(ErrorCode.SecretMissing, f"there is no way into {own}: Secret {name} is missing or empty")
+        return self._connector.connect(str(own), base64.b64decode(encoded).decode())
+
+    async def _masters(self, own: ClusterId, target: Target) -> list[Member]:
+        """Targets of the same component: the members of an etcd one by one, any other component as a whole. What is sick of another
+        component is no reason: one that stands on this one is sick because this one is.
+        """
+        component = component_of(own.name, target)
+        selector = f"{LABEL_CLUSTER}={own.name},{LABEL_COMPONENT}={component}"
+        sets = (await self._kube.list(STATEFUL_SET, namespace=own.namespace, selector=selector, deadline=DEADLINE)).items
+        if target.kind != "Pod" or not sets:
+            return [Member(own, target)]
+        pods = (await self._kube.list(POD, namespace=own.namespace, selector=selector, deadline=DEADLINE)).items
+        by_name = {each["metadata"]["name"]: each for each in pods}
+        wanted = {f"{each['metadata']['name']}-{ordinal}" for each in sets for ordinal in range(int(each["spec"].get("replicas", 1)))}
+        names = sorted(wanted | set(by_name))
+        return [Member(own, target.model_copy(update={"name": name}), pod_trouble(by_name.get(name))) for name in names]
+
+    async def _fleet(self, kind: str) -> dict[ClusterId, FleetCluster]:
+        clusters = (await self._kube.list(CLUSTER)).items
+        machines: Counter[ClusterId] = Counter()
+        sick: dict[ClusterId, str] = {}
+        if kind == MACHINE:
+            for pool in (MachinePool.parse(each) for each in (await self._kube.list(POOL)).items):
+                machines[ClusterId(pool.metadata.namespace or "", pool.spec.cluster_name)] += len(pool.spec.hosts)
+        if kind == "Cluster":
+            listing = await self._kube.list(DEPLOYMENT, selector=f"{LABEL_COMPONENT}=apiserver,{LABEL_CLUSTER}")
+            sick = {_owner(each): trouble for each in listing.items if (trouble := plane_trouble(each))}
+        found = {}
+        for each in clusters:
+            name = ClusterId(each["metadata"]["namespace"], each["metadata"]["name"])
+            found[name] = FleetCluster(name, each["metadata"].get("labels") or {}, machines[name], sick.get(name, ""))
+        return found
+
+
+def _needs_fleet(budget: OperationBudget, ask: Ask) -> bool:
+    """Other Clusters matter to a fleet's budget by their labels, their number, or their planes' health."""
+    concurrency = budget.spec.concurrency
+    by_labels = bool(budget.spec.scope.clusters.match_labels)
+    return by_labels or (concurrency is not None and (concurrency.percent is not None or ask.target.kind == "Cluster"))
+
+
+def component_of(cluster: str, target: Target) -> str:
+    """`etcd` of Pod demo-etcd-0, `apiserver` of Deployment demo-apiserver."""
+    name = target.name.removeprefix(f"{cluster}-")
+    head, _, ordinal = name.rpartition("-")
+    return head if target.kind == "Pod" and ordinal.isdigit() else name
+
+
+def pod_trouble(pod: Manifest | None) -> str:
+    """Why a pod is out of service; empty if it is not."""
+    if pod is None:
+        return "it does not exist"
+    if pod["metadata"].get("deletionTimestamp"):
+        return "it is being deleted"
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    ready = next((each.get("status") for each in conditions if each.get("type") == "Ready"), "missing")
+    return "" if ready == "True" else f"its Ready condition is {ready}"
+
+
+def plane_trouble(deployment: Manifest) -> str:
+    """Why a plane is out of service, by its API server's Deployment; empty if it is not, is being built, or is going."""
+    status, metadata = deployment.get("status") or {}, deployment["metadata"]
+    if metadata.get("deletionTimestamp") or not deployment["spec"].get("replicas", 1) or status.get("availableReplicas"):
+        return ""
+    available = next((each for each in status.get("conditions") or () if each.get("type") == "Available"), None)
+    since = (available or {}).get("lastTransitionTime")
+    if not since or at(since) - at(metadata["creationTimestamp"]) < SETTLING:
+        return ""
+    return f"its API server is unavailable since {since}"
+
+
+def _owner(manifest: Manifest) -> ClusterId:
+    metadata = manifest["metadata"]
+    return ClusterId(metadata["namespace"], metadata["labels"][LABEL_CLUSTER])
