@@ -6,17 +6,26 @@ seconds and the way back takes some more: the time is up to a second and a round
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from operators.engine.clock import boot_seconds, utc_now
+
+def boot_seconds() -> float:
+    """Seconds that also pass while the process is stopped."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def own_time() -> datetime:
+    """The wall clock of this machine."""
+    return datetime.now(UTC)
 
 
 class ServerClock:
-    """Hears Dates, tells the time. `seconds` also passes while the process is stopped."""
+    """Hears Dates, tells the time."""
 
-    def __init__(self, *, seconds: Callable[[], float] = boot_seconds, own: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, *, seconds: Callable[[], float] = boot_seconds, own: Callable[[], datetime] = own_time) -> None:
         self._seconds, self._own = seconds, own
         self._heard: tuple[datetime, float] | None = None
 
