@@ -50,6 +50,7 @@ class ErrorCode(StrEnum):
     InvalidObject = "InvalidObject"
     KeysLost = "KeysLost"
     LabFailed = "LabFailed"
+    LeaseLost = "LeaseLost"
     LedgerUnreadable = "LedgerUnreadable"
     NotFound = "NotFound"
     PackageMissing = "PackageMissing"

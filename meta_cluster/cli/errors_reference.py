@@ -183,6 +183,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "the lab on this machine could not be brought to where it should be",
         "the message holds the failing command's last words; kok lab down && kok lab up starts afresh",
     ),
+    E.LeaseLost: Entry(
+        "an operator process had lost its leadership when it was about to write: nothing was written",
+        "nothing: another replica goes on; if it is often so, look at the meta API server's latency and at the operator's CPU limit",
+    ),
     E.LedgerUnreadable: Entry(
         "the risk centre's Ledger is missing or cannot be read: every dangerous operation is denied until it can",
         "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one, `kok meta rebuild-ledger` a lost one (--as NAME --as-group kok:break-glass)",

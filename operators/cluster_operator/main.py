@@ -29,6 +29,7 @@ from operators.cluster_operator.metrics import expose
 from operators.cluster_operator.risk.centre import RiskCentre
 from operators.cluster_operator.settings import Settings
 from operators.engine.elector import ElectorConfig
+from operators.engine.fenced import FencedConnector, FencedKube
 from operators.engine.logs import set_up_logging
 from operators.engine.metrics import Metrics
 from operators.engine.process import Process, ProcessConfig, Servers
@@ -57,17 +58,18 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     watched = (*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED)
     apart = KubeClient(credentials, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "lease"))  # never behind other calls
     lease = KubeLease(apart, namespace=settings.own_namespace, name=LEASE)
-    elector = ElectorConfig(identity=settings.identity, lease_seconds=settings.lease_seconds, renew_deadline=settings.lease_seconds * 2 / 3)
+    elector = ElectorConfig.of(settings.identity, settings.lease_seconds)
     config = ProcessConfig(elector=elector, host=settings.host, port=settings.port, sweep_every=settings.sweep_seconds)
     process = Process(config, Servers({"meta": meta}, (KopfWatch(credentials, watched),), lease), metrics=metrics)
     process.watch(*watched)
     expose(metrics.registry, process.cache)
-    tools = LoopTools(meta, EventRecorder(meta, FIELD_MANAGER, settings.instance), metrics)
-    grants = KubeGrants(meta)
-    world = World(meta, process.cache, business, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach, grants=grants)
+    led, connector = FencedKube(meta, process.leadership), FencedConnector(business, process.leadership)
+    tools = LoopTools(led, EventRecorder(led, FIELD_MANAGER, settings.instance), metrics, keep=process.cache.put)
+    grants = KubeGrants(led, now=meta.now)
+    world = World(led, process.cache, connector, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach, grants=grants)
     world = replace(world, etcd=EtcdClusters(grants))
     process.add(ClusterController(world), tools, workers=settings.workers)
-    for controller in RiskCentre(tools, business, process.leadership).controllers:
+    for controller in RiskCentre(tools, connector, process.leadership, now=meta.now).controllers:
         process.add(controller, tools, workers=8)
     return process
 

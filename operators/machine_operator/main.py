@@ -28,6 +28,7 @@ from operators.adapters.kube_danger import KubeDanger
 from operators.adapters.lease_kube import KubeLease
 from operators.adapters.ssh import SshProbe
 from operators.engine.elector import ElectorConfig
+from operators.engine.fenced import FencedKube
 from operators.engine.logs import set_up_logging
 from operators.engine.metrics import Metrics
 from operators.engine.process import Process, ProcessConfig
@@ -55,20 +56,22 @@ def build(settings: Settings, logins: Logins) -> tuple[Assembly, AnsiblePort]:
     meta = KubeClient(logins.meta, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "meta"))
     business = KubeClient(logins.business, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, kinds.BUSINESS))
     identity = Identity(settings.namespace, settings.cluster, logins.business.ca_pem, settings.endpoint)
-    elector = ElectorConfig(identity=settings.identity, lease_seconds=settings.lease_seconds, renew_deadline=settings.lease_seconds * 2 / 3)
+    elector = ElectorConfig.of(settings.identity, settings.lease_seconds)
     config = ProcessConfig(elector=elector, host=settings.host, port=settings.health_port, sweep_every=settings.sweep_seconds)
     process: Process
     meta_kinds = kinds.meta_kinds(lambda: process.cache, settings.namespace, identity.requester)
     business_kinds = kinds.business_kinds(settings.namespace)
     watches = watches_of(settings, logins, (meta_kinds, business_kinds))
-    lease = KubeLease(meta, namespace=settings.namespace, name=f"{settings.cluster}-machine-operator")
+    apart = KubeClient(logins.meta, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "lease"))  # never behind other calls
+    lease = KubeLease(apart, namespace=settings.namespace, name=f"{settings.cluster}-machine-operator")
     servers = ProcessServers({"meta": meta, kinds.BUSINESS: business}, watches, lease)
     process = Process(config, servers, metrics=metrics, kill=partial(end_descendants, os.getpid()))
+    fenced = Servers(FencedKube(meta, process.leadership), FencedKube(business, process.leadership))
     process.watch(*meta_kinds, *business_kinds)
-    catalogue, grants = FileCatalogue(), KubeGrants(meta, now=meta.now)
+    catalogue, grants = FileCatalogue(), KubeGrants(fenced.meta, now=meta.now)
     ansible = AnsibleRunner(HttpArtifacts(settings.artifacts_url, settings.cache), catalogue.playbooks())
-    outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(business, grants), catalogue)
-    return assemble(process, identity, Servers(meta, business), outside=outside, settings=settings), ansible
+    outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(fenced.business, grants), catalogue)
+    return assemble(process, identity, fenced, outside=outside, settings=settings), ansible
 
 
 def watches_of(settings: Settings, logins: Logins, watched: tuple[Sequence[Watched], Sequence[Watched]]) -> tuple[KopfWatch, ...]:
