@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meta_cluster.cli.meta_init import init
 from meta_cluster.cli.options import Access, ContextOption, KubeconfigOption, YesOption
 from meta_cluster.cli.rebuild_ledger import rebuild_ledger
 
@@ -49,7 +50,7 @@ def install(
     from meta_cluster.cli.access import run
 
     overlay = Overlay.Dev if dev else Overlay.Lab if artifacts.startswith("/") else Overlay.Production
-    digests, deb_versions = _assets()
+    digests, deb_versions = asset_facts()
     manifests = install_manifests(Installation(overlay, image, artifacts), digests, deb_versions=deb_versions)
     report = run(_install(Access(kubeconfig, context), manifests, timeout, dry_run=dry_run))
     _print(report, dry_run=dry_run)
@@ -70,7 +71,7 @@ async def _install(access: Access, manifests: InstallManifests, patience: float,
             progress.end()
 
 
-def _assets() -> tuple[dict[str, str], dict[str, str]]:
+def asset_facts() -> tuple[dict[str, str], dict[str, str]]:
     """Of the assets folder, by asset name: the sha256 of each, and what dpkg calls the version of each .deb."""
     from meta_cluster.assets.folder import AssetsFolder
     from meta_cluster.lab.lifecycle import deb_version
@@ -154,4 +155,5 @@ async def _look(access: Access) -> dict[str, list[dict[str, object]]]:
         return await look(meta.kube)
 
 
+app.command("init", short_help="Make a meta cluster of 1 or 3 hosts.")(init)
 app.command("rebuild-ledger", short_help="Make a lost Ledger anew from the stored OperationGrants.")(rebuild_ledger)
