@@ -51,9 +51,8 @@ def effect_on_host(desired: DesiredPackage, report: PackageReport, rules: Effect
     if not is_present(report):
         return desired.effect.install
     whole = bool(report.name) and all(report.artifacts.get(artifact.name, False) for artifact in desired.artifacts)
-    if whole and (report.version == desired.version or not desired.observe):
-        same = report.version == desired.version or report.name == desired.name
-        return desired.effect.configuration if same else desired.effect.version
+    if whole and report.version == desired.version:
+        return desired.effect.configuration
     return _with_minor(desired.component, (report.version, desired.version), desired.effect.version, rules)
 
 

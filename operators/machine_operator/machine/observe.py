@@ -6,6 +6,7 @@ What cannot be read is part of the view. The host is looked at only under a clai
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 from operators.api.machines import Host, HostClaim, Machine
@@ -172,11 +173,20 @@ class Observer:
         if cluster is None:
             raise KokError(ErrorCode.NotFound, "the Cluster is not there")
         facts = HostFacts(NodeFacts(host.name, host.address), self._meta.facts(cluster))
-        packages = [desired_package(self._meta.package(name), facts) for name in names]
+        packages = list(self._filled(names, facts, leaving=leaving))
         if len({package.component for package in packages}) < len(packages) and not leaving:
             message = f"two packages of one component are authorised: {', '.join(names)}"
             raise KokError(ErrorCode.PackageConflict, message, "look at the MachinePoolRelease; nothing is done until it is right")
         return tuple(sorted(packages, key=lambda package: (package.order, package.name)))
+
+    def _filled(self, names: tuple[str, ...], facts: HostFacts, *, leaving: bool) -> Iterator[DesiredPackage]:
+        """A host is cleaned by its own records, so a package version that was deleted since is no obstacle to that."""
+        for name in names:
+            try:
+                yield desired_package(self._meta.package(name), facts)
+            except KokError:
+                if not leaving:
+                    raise
 
     async def _with_probe(self, view: MachineView) -> MachineView:
         claim = view.owned.mine
