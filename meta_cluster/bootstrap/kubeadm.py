@@ -69,7 +69,7 @@ def _registration(host: Host) -> dict[str, Any]:
         "name": host.name,
         "criSocket": SOCKET,
         "taints": [],
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": "Never",  # kubeadm's own pulls only; what runs came with the packages
         "kubeletExtraArgs": [{"name": "node-ip", "value": host.address}],
     }
 

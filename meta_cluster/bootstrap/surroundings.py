@@ -41,7 +41,7 @@ def pod_network(inventory: Inventory) -> list[Manifest]:
     cluster = Cluster.parse(
         {"apiVersion": "kok.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "meta", "namespace": "meta"}, "spec": spec}
     )
-    inputs = PlaneInputs(cluster, package, PlaneEndpoint(api.host, api.port, ()))
+    inputs = PlaneInputs(cluster, package, PlaneEndpoint(api.host, api.port, tuple(host.address for host in inventory.hosts)))
     found = inside(inputs, catalogue.plane_templates(package.spec.plane_revision))
     return [m for m in found if m["metadata"].get("labels", {}).get("app.kubernetes.io/component") == NETWORK_COMPONENT]
 
