@@ -24,9 +24,11 @@ from operators.adapters.kube_credentials import Credentials, in_cluster_credenti
 from operators.adapters.lease_kube import KubeLease
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.controller import ClusterController
-from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.cluster.world import Reach, World
 from operators.cluster_operator.metrics import expose
 from operators.cluster_operator.risk.centre import RiskCentre
+from operators.cluster_operator.rollout import kinds as rollout_kinds
+from operators.cluster_operator.rollout.controller import rollout_controllers
 from operators.cluster_operator.settings import Settings
 from operators.engine.elector import ElectorConfig
 from operators.engine.fenced import FencedConnector, FencedKube
@@ -55,7 +57,7 @@ def build(settings: Settings, credentials: Credentials) -> Process:
             if (cluster.get("spec") or {}).get("packageVersion") == name:
                 yield kinds.key_of(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
 
-    watched = (*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED)
+    watched = (*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED, *rollout_kinds.watched_kinds())
     apart = KubeClient(credentials, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "lease"))  # never behind other calls
     lease = KubeLease(apart, namespace=settings.own_namespace, name=LEASE)
     elector = ElectorConfig.of(settings.identity, settings.lease_seconds)
@@ -69,8 +71,12 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     world = World(led, process.cache, connector, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach, grants=grants)
     world = replace(world, etcd=EtcdClusters(grants))
     process.add(ClusterController(world), tools, workers=settings.workers)
-    for controller in RiskCentre(tools, connector, process.leadership, now=meta.now).controllers:
+    way_in = "operator-kubeconfig" if settings.reach is Reach.internal else "kubeconfig"
+    for controller in RiskCentre(tools, connector, process.leadership, now=meta.now, secret=way_in).controllers:
         process.add(controller, tools, workers=8)
+    rollouts, prober = rollout_controllers(world, lambda key: probing.add(key))
+    process.add(rollouts, tools, workers=4)
+    probing = process.add(prober, tools, workers=16)
     return process
 
 

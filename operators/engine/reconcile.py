@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from uuid import uuid4
@@ -86,11 +87,16 @@ class Controller(Protocol[View, StepT, Outcome]):
 
 @dataclass(frozen=True, slots=True)
 class LoopTools:
-    """What a loop writes with: statuses through `kube`, sentences through `recorder`."""
+    """What a loop writes with: statuses through `kube`, sentences through `recorder`.
+
+    `keep` takes in what a status write returned (the cache's `put`): a pass that follows at once would otherwise compare with the
+    status before it, and write it a second time with another time of transition.
+    """
 
     kube: KubePort
     recorder: EventRecorder
     metrics: Metrics
+    keep: Callable[[Manifest], object] = lambda _: None
 
 
 class ReconcileLoop(Generic[View, StepT, Outcome]):
@@ -180,6 +186,7 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
             shown = await self._tools.kube.patch_status(write.ref, write.wanted)
         except NotFound:
             return  # deleted since it was observed: there is nothing left to show it on
+        self._tools.keep(shown)
         words = outcome.message if isinstance(outcome, KokError) else step.reason
         if self._told.get(key) == words:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from operators.engine.clock import utc_now
 from operators.engine.process import Process
@@ -61,11 +62,13 @@ def assemble(process: Process, identity: Identity, servers: Servers, *, outside:
     hands = Hands(Probes(outside.ssh, now=utc_now), jobs, outside.grants, outside.danger, outside.catalogue)
     leadership = process.leadership
     world = World(identity, servers, process.cache, hands, Board(wake_pool), leadership, utc_now, settings.times)
-    for controller, kube, workers in (
-        (PoolController(world), servers.meta, POOL_WORKERS),
-        (MachineController(world), servers.business, settings.workers),
+    for controller, server, workers in (
+        (PoolController(world), "meta", POOL_WORKERS),
+        (MachineController(world), kinds.BUSINESS, settings.workers),
     ):
-        tools = LoopTools(kube, EventRecorder(kube, FIELD_MANAGER, settings.instance), process.metrics)
+        kube = servers.business if server == kinds.BUSINESS else servers.meta
+        recorder = EventRecorder(kube, FIELD_MANAGER, settings.instance)
+        tools = LoopTools(kube, recorder, process.metrics, keep=partial(process.cache.put, server=server))
         queues[controller.name] = process.add(controller, tools, workers=workers)
     expose(process.metrics.registry, world)
     return Assembly(process, jobs, world)

@@ -31,6 +31,7 @@ from operators.engine.recorder import EventRecorder
 from operators.engine.sweep import Sweeper
 from operators.errors import KokError
 from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
+from operators.ports.etcd import EtcdConnector
 from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource, Watched
 
 PACKAGE = "kubernetes-1.35.4-test"
@@ -120,7 +121,7 @@ class GenerousGrants:
 class Operator:
     """One process of the Cluster-Operator, with nothing in its memory: its cache is filled by sweeps, one key is passed again and again."""
 
-    def __init__(self, kube: KubePort, business: OneBusinessServer) -> None:
+    def __init__(self, kube: KubePort, business: OneBusinessServer, etcd: EtcdConnector | None = None) -> None:
         self.kube = kube
         metrics = Metrics()
         self.cache = ObjectCache(lambda key: None)
@@ -128,9 +129,9 @@ class Operator:
             self.cache.follow(watched)
         self._sweeper = Sweeper(self.cache, {"meta": kube}, metrics)
         self.controller = ClusterController(
-            World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM, grants=GenerousGrants())
+            World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM, grants=GenerousGrants(), etcd=etcd)
         )
-        tools = LoopTools(kube, EventRecorder(kube, "kok-cluster-operator", "test"), metrics)
+        tools = LoopTools(kube, EventRecorder(kube, "kok-cluster-operator", "test"), metrics, keep=self.cache.put)
         self._loop = ReconcileLoop(self.controller, WorkQueue("cluster"), tools)
         self.steps: list[Step] = []
         self.failed = ""
@@ -228,6 +229,7 @@ class Stage:
     business: OneBusinessServer
     namespace: str
     name: str = "demo"
+    etcd: EtcdConnector | None = None
     pods: Pods = field(init=False)
 
     def __post_init__(self) -> None:
@@ -239,7 +241,7 @@ class Stage:
 
     def operator(self, kube: KubePort | None = None) -> Operator:
         """A fresh process, through that port."""
-        return Operator(kube or self.admin, self.business)
+        return Operator(kube or self.admin, self.business, self.etcd)
 
     async def create(self, **spec: Any) -> None:
         await self.admin.create(cluster_manifest(self.namespace, self.name, **spec))

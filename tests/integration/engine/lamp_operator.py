@@ -19,7 +19,6 @@ from operators.engine.logs import set_up_logging
 from operators.engine.process import Process, ProcessConfig, Servers
 from operators.engine.reconcile import LoopTools, StatusWrite
 from operators.engine.recorder import EventRecorder
-from operators.engine.write_through import WriteThrough
 from operators.errors import KokError
 from operators.ports.kube import Key, Kind, KubePort, Manifest, Ref, Watched
 
@@ -89,7 +88,7 @@ def lamp_process(kube: KubePort, credentials: Credentials, *, namespace: str, id
     process.watch(watched)
     controller = LampController(process)
     recorder = EventRecorder(kube, "lamp-operator", identity)
-    process.add(controller, LoopTools(WriteThrough(kube, process.cache), recorder, process.metrics))
+    process.add(controller, LoopTools(kube, recorder, process.metrics, keep=process.cache.put))
     return process, controller
 
 

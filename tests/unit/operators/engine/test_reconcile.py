@@ -187,3 +187,26 @@ async def test_should_tell_again_when_the_words_change():
     asyncio.get_running_loop().call_later(2.5, lambda: setattr(lamp, "step", Wait("second", after=1)))
     await bench.run(6)
     assert [event["note"] for event in bench.kube.events] == ["first", "second"]
+
+
+@dataclass
+class CachedLamp(Lamp):
+    """Sees its status as the cache shows it, which no watch feeds here; the status says when it changed, as conditions do."""
+
+    seen: Manifest = field(default_factory=dict)
+
+    def status_of(self, view: str, step: Wait, outcome: object) -> StatusWrite:
+        changed = self.seen["since"] if self.seen.get("words") == step.reason else asyncio.get_running_loop().time()
+        return StatusWrite(REF, self.seen, {"words": step.reason, "since": changed})
+
+    def keep(self, manifest: Manifest) -> None:
+        self.seen = manifest["status"]
+
+
+@pytest.mark.parametrize(("keeps", "writes"), [(True, 1), (False, 3)])
+async def test_should_compare_the_next_pass_with_its_own_last_write(keeps, writes):
+    lamp = CachedLamp(step=Wait("the bulb is being changed", after=10))
+    bench = Bench(lamp)
+    bench.loop._tools = LoopTools(bench.kube, bench.loop._tools.recorder, bench.metrics, **({"keep": lamp.keep} if keeps else {}))
+    await bench.run(25)
+    assert len(bench.kube.statuses) == writes
