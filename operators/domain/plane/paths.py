@@ -175,10 +175,13 @@ def _nearest(start: Package, goal: Package, known: Mapping[str, Package]) -> str
     reachable = [each for each in known.values() if each.name != start.name and _shortest(start, each, known) is not None]
 
     def distance(each: Package) -> tuple[int, ...]:
-        pairs = zip((*each.kubernetes, *each.etcd), (*goal.kubernetes, *goal.etcd), strict=True)
-        return tuple(abs(mine - other) for mine, other in pairs)
+        """Minors first; a patch counts only within the goal's minor."""
+        patch = abs(each.kubernetes[2] - goal.kubernetes[2]) if each.minor == goal.minor else 0
+        major, minor = (abs(mine - other) for mine, other in zip(each.minor, goal.minor, strict=True))
+        return (major, minor, abs(each.etcd[0] - goal.etcd[0]), abs(each.etcd[1] - goal.etcd[1]), patch)
 
-    best = min(reachable, key=lambda each: (distance(each), each.name), default=None)
+    closest = sorted(reachable, key=lambda each: (each.kubernetes, each.etcd, each.made, each.name), reverse=True)
+    best = min(closest, key=distance, default=None)
     return best.name if best and distance(best) < distance(start) else ""
 
 

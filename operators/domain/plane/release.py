@@ -59,7 +59,9 @@ def differing_release(view: PlaneView) -> ClusterReleaseSpec | None:
     """The release, if the spec wishes another version than it authorises and enough is known to judge that."""
     if not isinstance(view.release, ClusterRelease) or view.upgrade is None:
         return None
-    return view.release.spec if view.release.spec.current.package_version != view.cluster.spec.package_version else None
+    current, wish = view.release.spec.current, view.cluster.spec.package_version
+    overruled = current.by is not AuthorisedBy.Spec and current.wish == wish  # a rollout went past this very wish; it is no new one
+    return None if current.package_version == wish or overruled else view.release.spec
 
 
 def path_to(view: PlaneView, release: ClusterReleaseSpec, goal: str) -> Path | Refused | Wait | None:

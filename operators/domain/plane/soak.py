@@ -15,7 +15,8 @@ from operators.domain.plane.flags import overrides_of
 from operators.domain.risk.identity import at
 
 EMULATING = ("apiserver", "controllerManager", "scheduler")
-ALPHA_API = re.compile(r"(^|[,/])(api/alpha|[a-z0-9.-]*/?v[0-9]+alpha[0-9]+)(=true)?(,|$)")
+ALPHA_API = re.compile(r"api/(all|alpha)|.*v[0-9]+alpha[0-9]+.*")
+"""What of a runtime-config names alpha versions."""
 
 
 def soak_left(hop: Hop, spec: ClusterSpec, now: datetime) -> timedelta:
@@ -37,7 +38,8 @@ def alpha_in(flags: Mapping[str, str]) -> str:
     """The flag that asks for alpha features, which do not exist in an emulated version; empty if there is none."""
     if re.search(r"(^|[,:])AllAlpha=true", flags.get("feature-gates", "")):
         return f"feature-gates={flags['feature-gates']}"
-    if ALPHA_API.search(flags.get("runtime-config", "")) and "alpha=false" not in flags["runtime-config"]:
+    entries = (entry.partition("=") for entry in flags.get("runtime-config", "").split(",") if entry)
+    if any(ALPHA_API.fullmatch(name) and value != "false" for name, _, value in entries):
         return f"runtime-config={flags['runtime-config']}"
     return ""
 
