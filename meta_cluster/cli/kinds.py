@@ -36,7 +36,12 @@ class NamedKind:
 
 ALL = "kok"
 """On the command line: every kind, as in `kubectl get kok`."""
-_EXTRA_ALIASES = {"MachinePool": ("pool", "pools"), "OperationGrant": ("grant", "grants"), "ClusterRelease": ("release", "releases")}
+_EXTRA_ALIASES = {
+    "MachinePool": ("pool", "pools"),
+    "OperationGrant": ("grant", "grants"),
+    "ClusterRelease": ("release", "releases"),
+    "OperationBudget": ("budget", "budgets"),
+}
 
 
 def _named(model: type[Resource]) -> NamedKind:

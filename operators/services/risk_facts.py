@@ -33,10 +33,10 @@ SETTLING = timedelta(seconds=60)
 
 
 class RiskFacts:
-    """FactsPort. `kube` is the meta cluster, `connector` the way into the business clusters."""
+    """FactsPort. `kube` is the meta cluster, `connector` the way into the business clusters; `secret` ends the name of the kubeconfig's Secret."""
 
-    def __init__(self, kube: KubePort, connector: KubeConnector) -> None:
-        self._kube, self._connector = kube, connector
+    def __init__(self, kube: KubePort, connector: KubeConnector, *, secret: str = "operator-kubeconfig") -> None:  # noqa: S107 - a name
+        self._kube, self._connector, self._secret = kube, connector, secret
 
     async def budgets(self) -> tuple[OperationBudget, ...]:
         """See FactsPort."""
@@ -69,10 +69,10 @@ class RiskFacts:
         """Hosts that a pool lists or a claim holds, by the facts of their Nodes. A host without a Node was never in service, or is in a grant's hands."""
         business = await self._business(own)
         nodes = {each["metadata"]["name"]: each for each in (await business.list(NODE, deadline=DEADLINE)).items}
-        targets = await self._hosts(own)
+        targets = await self.hosts(own)
         return [Member(own, target, node_trouble(nodes[name]) if name in nodes else "") for name, target in sorted(targets.items())]
 
-    async def _hosts(self, own: ClusterId) -> dict[str, Target]:
+    async def hosts(self, own: ClusterId) -> dict[str, Target]:
         """By name. A claim outlives the pool's wish, so it decides where a host counts."""
         pools = [MachinePool.parse(each) for each in (await self._kube.list(POOL, namespace=own.namespace, deadline=DEADLINE)).items]
         claims = (await self._kube.list(CLAIM, selector=f"{LABEL_CLUSTER}={own.name}", deadline=DEADLINE)).items
@@ -90,7 +90,7 @@ class RiskFacts:
 
     async def _business(self, own: ClusterId) -> KubePort:
         """The business cluster's API server, by the kubeconfig that the Cluster-Operator wrote for itself."""
-        name = f"{own.name}-operator-kubeconfig"
+        name = f"{own.name}-{self._secret}"
         secret = await self._kube.get(SECRET.ref(name, own.namespace), deadline=DEADLINE)
         encoded = ((secret or {}).get("data") or {}).get("kubeconfig")
         if not encoded:

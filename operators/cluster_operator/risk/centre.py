@@ -52,10 +52,16 @@ class RiskCentre:
     )
 
     def __init__(
-        self, tools: LoopTools, connector: KubeConnector, leadership: Leadership, *, now: Callable[[], datetime] = utc_now
+        self,
+        tools: LoopTools,
+        connector: KubeConnector,
+        leadership: Leadership,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        secret: str = "operator-kubeconfig",  # noqa: S107 - the name of one
     ) -> None:
-        """`leadership` says the epoch under which this process leads: the Ledger refuses older ones."""
-        self.ledger = LedgerService(tools.kube, RiskFacts(tools.kube, connector), epoch=lambda: leadership.epoch, now=now)
+        """`leadership` says the epoch under which this process leads: the Ledger refuses older ones. `secret`: see RiskFacts."""
+        self.ledger = LedgerService(tools.kube, RiskFacts(tools.kube, connector, secret=secret), epoch=lambda: leadership.epoch, now=now)
         targets = Targets(tools.kube, connector)
         self.grants = GrantController(tools.kube, self.ledger, targets, recorder=tools.recorder, now=now)
         self.keeper = LedgerKeeper(tools.kube, self.ledger, targets, now=now)
