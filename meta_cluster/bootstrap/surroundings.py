@@ -9,13 +9,13 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from importlib.resources import files
 
 import yaml
 
 from meta_cluster.assets import versions as v
 from meta_cluster.bootstrap.apply import Mode, Verb, apply_object
 from meta_cluster.bootstrap.inventory import Inventory
+from meta_cluster.lab.machine_images import lab_file
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.api import Cluster, ClusterPackageVersion
 from operators.domain.plane.desired import inside
@@ -48,7 +48,7 @@ def pod_network(inventory: Inventory) -> list[Manifest]:
 
 def storage() -> list[Manifest]:
     """local-path as the default StorageClass: volumes are folders of the node that a pod runs on."""
-    text = (files("meta_cluster.lab") / "files" / "default-storage.yaml").read_text()
+    text = lab_file("default-storage.yaml", LOCAL_PATH=v.IMAGE_LOCAL_PATH, HELPER=v.IMAGE_BUSYBOX)
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
 
 

@@ -87,7 +87,7 @@ def test_should_refuse_a_file_that_is_no_inventory(tmp_path: Path, content: str,
 
 def test_should_refuse_a_key_file_that_holds_no_private_key(tmp_path: Path) -> None:
     inventory = read(tmp_path, ONE)
-    with pytest.raises(KokError, match="sshKeyFile: .*cannot be read"):
+    with pytest.raises(KokError, match=r"sshKeyFile: .*cannot be read"):
         private_key_of(inventory)
     inventory.ssh_key_file.write_text(KEY)
     with pytest.raises(KokError, match="holds no private key"):
