@@ -49,9 +49,24 @@ def _release(picture: ClusterPicture, now: datetime) -> Node:
         return Node("Release", "nothing is authorised yet", wrong=True)
     current = picture.release["spec"]["current"]
     by = str(current["by"]) if current["by"] == "Spec" else f"{current['by'].lower()} {current.get('name', '')}".strip()
-    text = f"{current['packageVersion']}, authorised by {by} {age_of(current.get('at'), now)} ago"
+    text = f"{_change_of(picture.release['spec'])}, authorised by {by} {age_of(current.get('at'), now)} ago{_stage_of(picture.release['spec'], now)}"
     child = (Node(MARK, str(matches["message"]), wrong=True),) if wrong and matches else ()
     return Node("Release", text, wrong, child)
+
+
+def _change_of(release: Manifest) -> str:
+    """`from -> to` while the plane is on its way, else where it is."""
+    hop, target = release.get("hop"), str(release["current"]["packageVersion"])
+    if hop:
+        ends = (hop["lower"], hop["upper"]) if hop["direction"] == "Up" else (hop["upper"], hop["lower"])
+        return f"{ends[0]} -> {ends[1]}{'' if ends[1] == target else f' on the way to {target}'}"
+    reached = release.get("reached") or target
+    return target if reached == target else f"{reached} -> {target}"
+
+
+def _stage_of(release: Manifest, now: datetime) -> str:
+    hop = release.get("hop")
+    return f", stage {hop['stage']} for {age_of(hop.get('stageSince'), now)}" if hop else ""
 
 
 def _plane(picture: ClusterPicture) -> Node:

@@ -33,6 +33,7 @@ TREES = {
         p.broken(p.CRASHING, business=Business(problem="https://10.89.0.2:31443: connection refused")), p.NOW
     ),
     "cluster-new": cluster_tree(p.ClusterPicture({**p.cluster(), "status": {}}), p.NOW),
+    "cluster-upgrading": cluster_tree(p.upgrading(), p.NOW),
     "machine-differs": machine_tree(DIFFERING, "demo/demo", p.NOW),
     "machine-key-changed": machine_tree(p.UNREACHABLE, "demo/demo", p.NOW),
     "pool": object_tree(p.POOL, p.NOW),
