@@ -6,11 +6,13 @@ from operators.api.cluster import Cluster, ClusterRelease
 from operators.api.machines import HostClaim, Machine, MachinePool, MachinePoolRelease
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
 from operators.api.risk import Ledger, OperationGrant
+from operators.api.rollout import FleetRollout
 
 KINDS: tuple[type[Resource], ...] = (
     Cluster,
     ClusterPackageVersion,
     ClusterRelease,
+    FleetRollout,
     HostClaim,
     Ledger,
     Machine,
@@ -32,6 +34,7 @@ __all__ = [
     "ClusterRelease",
     "Condition",
     "ConditionStatus",
+    "FleetRollout",
     "HostClaim",
     "KindInfo",
     "Ledger",

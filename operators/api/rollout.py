@@ -24,9 +24,20 @@ from operators.api.base import (
     list_map,
     rules,
 )
+from operators.api.machines import LABEL_KEY, LabelValue
 
-LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$", max_length=317)]
-LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$", max_length=63)]
+LabelKey = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$", max_length=317)
+]
+MatchLabels = Annotated[
+    dict[str, LabelValue],
+    Field(
+        max_length=16,
+        json_schema_extra=rules(
+            cel(f"self.all(k, k.matches('{LABEL_KEY}'))", "a label's key is an optional DNS prefix and a name: example.org/env"),
+        ),
+    ),
+]
 ClusterKey = Annotated[
     str,
     Field(
@@ -78,7 +89,7 @@ class Change(Model):
 class MemberSelector(Model):
     """Which Clusters. A Cluster must match every part that is given; nothing given selects nothing."""
 
-    match_labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=16)] = Field(default_factory=dict)
+    match_labels: MatchLabels = Field(default_factory=dict)
     """Labels that a Cluster carries, all of them."""
     clusters: Annotated[tuple[ClusterKey, ...], Field(max_length=500, json_schema_extra=LIST_SET)] = ()
     """Clusters by namespace/name."""
