@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from operators.api.base import (
+    LIST_SET,
     Column,
     Conditions,
     DnsLabel,
@@ -137,7 +138,7 @@ class Etcd(Model):
         ),
     ] = 2
     """Size of each member's volume in GiB."""
-    storage_class_name: Annotated[str, Field(max_length=253)] = ""
+    storage_class_name: Annotated[str, Field(max_length=253, pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$")] = ""
     """StorageClass of the volumes; empty: the meta cluster's default."""
     separate_events: Annotated[
         bool,
@@ -199,6 +200,19 @@ class Endpoint(Model):
                 "!has(self.konnectivityPort) || !has(self.port) || self.konnectivityPort != self.port",
                 "endpoint.konnectivityPort is the same as endpoint.port; choose another, or leave it out",
             ),
+            cel(
+                "!has(self.additionalHosts) || self.additionalHosts.size() == 0 || (self.type == 'NodePort' && has(self.konnectivityPort))",
+                "endpoint.additionalHosts needs type NodePort and konnectivityPort: every node forwards both ports to all of these hosts",
+            ),
+            cel(
+                "!has(self.additionalHosts) || !self.additionalHosts.exists(h, h == self.host)",
+                "endpoint.additionalHosts repeats endpoint.host; list the other meta nodes only",
+            ),
+            cel(
+                "(has(self.additionalHosts) && self.additionalHosts.size() > 0) == (has(oldSelf.additionalHosts) && oldSelf.additionalHosts.size() > 0)",
+                "nodes find the API server the way they learned when they joined: a running cluster's additionalHosts may be changed, "
+                "but neither be emptied nor be set for the first time",
+            ),
             cel("self.type == oldSelf.type", "the type of a running cluster's endpoint cannot change; create a new Cluster"),
         )
     )
@@ -209,6 +223,11 @@ class Endpoint(Model):
     """Address or name that certificates and kubeconfigs carry. NodePort: an address of a meta node. LoadBalancer: empty means what the load balancer reports."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """NodePort: the node port. Otherwise the Service's port (default 6443)."""
+    additional_hosts: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)], ...],
+        Field(max_length=8, json_schema_extra=LIST_SET),
+    ] = ()
+    """NodePort: addresses of further meta nodes. Nodes then reach the API server through a proxy of their own over all of them, so that none matters alone."""
     konnectivity_port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Where the agents on the nodes find the konnectivity server. NodePort: its node port; empty: the meta cluster chooses one. Otherwise the Service's port (default 8132)."""
 
@@ -227,8 +246,20 @@ class Upgrade(Model):
     """How long the masters of a new minor emulate the old one before they are let loose; going back is cheapest until then. Patches do not soak."""
 
 
+def _endpoint_outside(field: str) -> dict[str, str]:
+    """An address that nodes dial must not be one that they route to pods or Services."""
+    known = f"has(self.endpoint.host) && isIP(self.endpoint.host) && isCIDR(self.network.{field})"
+    return cel(
+        f"!({known}) || !cidr(self.network.{field}).containsIP(self.endpoint.host)",
+        f"endpoint.host lies in network.{field}: nodes would not find the API server; choose another range",
+        field=".endpoint.host",
+    )
+
+
 class ClusterSpec(Model):
     """The wish."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_endpoint_outside("podCIDR"), _endpoint_outside("serviceCIDR")))
 
     package_version: DnsName
     """The ClusterPackageVersion this cluster shall be at; an edit upgrades or rolls back, by as many hops as Kubernetes' skew policy asks for."""
@@ -347,6 +378,8 @@ class Authorisation(Model):
     """Spec: the wish under changePolicy Direct. Rollout, Undo: a FleetRollout."""
     name: Annotated[str, Field(max_length=253)] = ""
     """Name of the rollout; empty for Spec."""
+    wish: Annotated[str, Field(max_length=253)] = ""
+    """What spec.packageVersion said when a rollout authorised: as long as it still says so, it is no new wish. Empty for Spec."""
     at: Timestamp
     """When."""
     reason: Text = ""

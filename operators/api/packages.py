@@ -28,6 +28,8 @@ from operators.api.pending import Effect as Effect
 
 Image = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._:/@-]*[a-z0-9]$", min_length=1, max_length=255)]
 SemVer = Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+([-+~][0-9A-Za-z.~+-]+)?$", max_length=64)]
+PACKAGE_NAME = r"^([A-Za-z0-9][A-Za-z0-9.+:~_-]*)?$"
+"""Names and versions as distributions write them."""
 IMMUTABLE = rules(cel("self == oldSelf", "a package version never changes; create one under a new name"))
 
 
@@ -119,6 +121,8 @@ class ClusterPackageVersionSpec(Model):
     """Add-ons inside the business cluster."""
     machine_packages: Annotated[tuple[DnsName, ...], Field(max_length=32, json_schema_extra=LIST_SET)] = ()
     """MachinePackageVersions that hosts of pools with `follow: Cluster` get."""
+    api_proxy_package: Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?)?$", max_length=253)] = ""
+    """The MachinePackageVersion of the proxy on nodes: they get it too where the Cluster's endpoint has additionalHosts; pools with explicit packages name it themselves."""
 
 
 class ClusterPackageVersion(Resource):
@@ -182,7 +186,7 @@ class Artifact(Model):
 
     name: DnsName
     """Unique in the package."""
-    asset: Annotated[str, Field(max_length=128)] = ""
+    asset: Annotated[str, Field(max_length=128, pattern=PACKAGE_NAME)] = ""
     """Name in the assets index that `sha256` was taken from; for people."""
     sha256: Sha256
     """Digest of the content; also its name in every cache."""
@@ -196,11 +200,11 @@ class Artifact(Model):
     """File: where it goes. Archive: the folder it is unpacked into."""
     mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$", max_length=4)] = "0755"
     """Permissions of a File."""
-    image: Annotated[str, Field(max_length=255)] = ""
+    image: Annotated[str, Field(max_length=255, pattern=r"^([a-z0-9][A-Za-z0-9._:/@-]*)?$")] = ""
     """Image: a name that must be present in containerd after the import; the archive is imported when it is missing."""
-    package: Annotated[str, Field(max_length=128)] = ""
+    package: Annotated[str, Field(max_length=128, pattern=PACKAGE_NAME)] = ""
     """Deb, Rpm: the distribution's package name, for querying and removal."""
-    package_version: Annotated[str, Field(max_length=128)] = ""
+    package_version: Annotated[str, Field(max_length=128, pattern=PACKAGE_NAME)] = ""
     """Deb, Rpm: the version the distribution's tool must report."""
 
 
@@ -213,7 +217,7 @@ class ManagedFile(Model):
     """Text; `{{ }}` is filled with facts of host and cluster (docs/howto/add-a-machine-package.md lists them)."""
     mode: Annotated[str, Field(pattern=r"^0[0-7]{3}$", max_length=4)] = "0644"
     """Permissions."""
-    notify: Annotated[str, Field(max_length=255)] = ""
+    notify: Annotated[str, Field(max_length=255, pattern=r"^([A-Za-z0-9@._-]+\.(service|socket|timer|mount|target))?$")] = ""
     """Unit that is restarted (or reloaded, as `effect` says) when the content changed."""
     once: bool = False
     """Written only when absent: the component rewrites it itself afterwards (a bootstrap kubeconfig)."""
@@ -270,7 +274,7 @@ class MachinePackageVersionSpec(Model):
 
     component: DnsLabel
     """kubelet, containerd, ...; a host has at most one package per component."""
-    version: Annotated[str, Field(min_length=1, max_length=64)]
+    version: Annotated[str, Field(min_length=1, max_length=64, pattern=PACKAGE_NAME)]
     """What `observe` must report."""
     order: Annotated[int, Field(ge=0, le=1000)] = 100
     """Lower is installed first and removed last."""
