@@ -150,12 +150,15 @@ class Process:
             self.stop()
 
     async def _first_sweep(self) -> None:
-        """Workers decide on a whole cache or not at all: try until every kind is served and was listed."""
+        """Workers decide on a whole cache or not at all: try until every kind is served and was listed. What was listed is not listed again:
+        a server that refuses some of many calls would else never let anybody start."""
+        left: Sequence[Watched] | None = None
         while True:
             try:
-                await self.sweeper.sweep(settling=True)
+                await self.sweeper.sweep(left, settling=True)
                 return
             except KokError as error:
+                left = self.sweeper.failed
                 self._run.waiting_for = f"cannot list yet: {error}"
                 log.warning("first sweep failed", error=str(error))
                 await asyncio.sleep(2.0)

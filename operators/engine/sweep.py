@@ -6,7 +6,7 @@ the process is not healthy. Run by `operators.engine.process` before workers sta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -35,25 +35,29 @@ class Sweeper:
         self._cache, self._kubes, self._metrics = cache, kubes, metrics
         self.deaf = ""
         """Why the watch must be taken for dead; empty while it is not."""
+        self.failed: tuple[Watched, ...] = ()
+        """What the last sweep could not list."""
 
-    async def sweep(self, *, settling: bool = False) -> None:
-        """All kinds, one after the other: the cost is a list each, never all in memory at once.
+    async def sweep(self, only: Sequence[Watched] | None = None, *, settling: bool = False) -> None:
+        """All kinds (or `only` these), one after the other: the cost is a list each, never all in memory at once.
 
         While `settling`, the watches may still be listing themselves: what they have not told yet is not held against them.
         Raises the first error at the end: a server that is down does not keep the others from being swept.
         """
-        deaf, errors = [], list[KokError]()
-        for watched in self._cache.watched:
+        deaf, errors, failed = [], list[KokError](), list[Watched]()
+        for watched in self._cache.watched if only is None else only:
             try:
                 result = await self.sweep_kind(watched, settling=settling)
             except KokError as error:
                 errors.append(error)
+                failed.append(watched)
                 continue
             self._metrics.missed(watched.server, watched.kind.kind, result.corrected)
             if result.corrected:
                 log.debug("sweep corrected", kind=str(watched.kind), server=watched.server, corrected=result.corrected)
             if result.deaf:
                 deaf.append(f"the watch of {watched.kind} on {watched.server} missed {result.deaf} changes over two sweeps")
+        self.failed = tuple(failed)
         if deaf:
             self.deaf = "; ".join(deaf)
             log.error("watch is deaf", reason=self.deaf)
