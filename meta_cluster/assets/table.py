@@ -57,11 +57,15 @@ def _official(name: str, version: str) -> OfficialFile | None:
     return kind_file(version) if name == "kind" else None
 
 
+FOR_HOSTS = ("kubelet", "node-problem-detector")
+"""Binaries that packages of machines carry."""
+
+
 def _go(name: str, version: str, binary: GoBinary, seconds: int) -> Asset:
     full, official = f"{name}-{version}", _official(name, version)
     rare = version in v.KUBERNETES_ON_DEMAND
     return Asset(
-        full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, on_demand=rare, for_hosts=name == "kubelet", official=official
+        full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, on_demand=rare, for_hosts=name in FOR_HOSTS, official=official
     )
 
 
@@ -90,6 +94,10 @@ def _go_assets() -> Iterator[Asset]:
     for part in ("server", "agent"):
         proxy = GoBinary(f"konnectivity-{v.KONNECTIVITY}", f"sigs.k8s.io/apiserver-network-proxy/cmd/{part}")
         yield _go(f"konnectivity-{part}", v.KONNECTIVITY, proxy, 30)
+    detector_stamp = f"-X k8s.io/node-problem-detector/pkg/version.version=v{v.NODE_PROBLEM_DETECTOR}"
+    command = "k8s.io/node-problem-detector/cmd/nodeproblemdetector"
+    detector = GoBinary(f"node-problem-detector-{v.NODE_PROBLEM_DETECTOR}", command, (detector_stamp,))
+    yield _go("node-problem-detector", v.NODE_PROBLEM_DETECTOR, detector, 60)
     local_path = GoBinary(f"local-path-provisioner-{v.LOCAL_PATH}", "github.com/rancher/local-path-provisioner")
     yield _go("local-path-provisioner", v.LOCAL_PATH, local_path, 60)
 
@@ -105,6 +113,9 @@ def _debian_assets() -> Iterator[Asset]:
     yield _packed(f"runc-{v.RUNC}", v.RUNC, ".deb", Deb("runc", v.RUNC))
     yield _packed(images.BUSYBOX, "stable", ".deb", Deb("busybox-static", ""))
     yield _packed("containernetworking-plugins", v.CNI_PLUGINS, ".deb", Deb("containernetworking-plugins", v.CNI_PLUGINS))
+    yield _packed(f"haproxy-{v.HAPROXY}", v.HAPROXY, ".deb", Deb("haproxy", v.HAPROXY))
+    for library in v.HAPROXY_LIBRARIES:
+        yield _packed(library, "stable", ".deb", Deb(library, ""))
     cni = images.CniPlugins("containernetworking-plugins")
     yield _packed(f"cni-plugins-{v.CNI_PLUGINS}", v.CNI_PLUGINS, ".tar.gz", cni, "containernetworking-plugins")
 

@@ -11,10 +11,14 @@ FLANNEL = "0.26.7"
 KWOK = "0.7.0"
 KSTATUS = "0.37.2"
 KONNECTIVITY = "0.34.0"
+NODE_PROBLEM_DETECTOR = "1.34.0"
 PAUSE = "3.10"
 CONTAINERD = "1.6.20"
 RUNC = "1.1.5"
 CNI_PLUGINS = "1.1.1"
+HAPROXY = "2.6.12"
+HAPROXY_LIBRARIES = ("liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0")
+"""What haproxy needs of Debian that an ordinary minimal server does not have."""
 
 KUBE_IMAGES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy")
 _PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from meta_cluster.cli.conditions import conditions_in, is_ready, is_wrong, wrong_stages
 from meta_cluster.cli.console import Paint
+from meta_cluster.cli.pending_tree import pending_nodes
 from meta_cluster.cli.picture import ClusterPicture
 from meta_cluster.cli.times import age_of
 from meta_cluster.cli.tree import MARK, Node
@@ -22,7 +23,7 @@ STAGE_LABELS = {"KeysReady": "keys", "InsideReady": "inside", "ReleaseMatchesWis
 def cluster_tree(picture: ClusterPicture, now: datetime) -> Node:
     """The whole tree, not folded."""
     cluster = picture.cluster
-    children = (_release(picture, now), _plane(picture), _machines(picture, now))
+    children = (_release(picture, now), _plane(picture), _machines(picture, now), *pending_nodes(cluster))
     return Node(f"Cluster {picture.place}", headline(cluster, now), not is_ready(cluster), children)
 
 

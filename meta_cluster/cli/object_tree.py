@@ -8,6 +8,7 @@ from typing import Any
 
 from meta_cluster.cli.cluster_tree import headline
 from meta_cluster.cli.conditions import SUMMARY, conditions_in, is_ready, is_wrong
+from meta_cluster.cli.pending_tree import pending_nodes, repair_nodes
 from meta_cluster.cli.times import age_of
 from meta_cluster.cli.tree import MARK, Node
 from operators.ports.kube import Manifest
@@ -22,6 +23,8 @@ def machine_tree(machine: Manifest, place: str, now: datetime) -> Node:
     children = (
         Node("Wish", f"{machine['spec'].get('desiredState', 'InService')}, pool {machine['spec']['pool']}{address}"),
         Node("Packages", f"{matching} of {len(packages)} match" if packages else "none observed yet", not packages, packages),
+        *pending_nodes(machine),
+        *repair_nodes(machine),
         conditions_node(machine, now),
     )
     said = (Node(MARK, str(status["message"]), wrong=True),) if status.get("message") and not is_ready(machine) else ()
@@ -49,7 +52,7 @@ def object_tree(manifest: Manifest, now: datetime) -> Node:
         f"{manifest['kind']} {place}",
         text,
         bool(conditions) and not is_ready(manifest),
-        (*message, *conditions, data_node("Spec", manifest["spec"])),
+        (*message, *pending_nodes(manifest), *conditions, data_node("Spec", manifest["spec"])),
     )
 
 
