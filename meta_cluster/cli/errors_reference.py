@@ -51,8 +51,8 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "kok assets ensure NAME prints how it is made and where that stops",
     ),
     E.BudgetDenied: Entry(
-        "the risk centre said no: a limit is reached, or something about the request is unclear",
-        "the message says which limit and who holds it; it is asked again by itself when a slot may be free",
+        "the risk centre said no: a budget's limit is reached, no budget is about it, or something about the request is unclear",
+        "kok budget explain OPERATION TARGET -n NAMESPACE says which budget and when it is free; it is asked again by itself",
     ),
     E.CanarySick: Entry(
         "a Cluster that a rollout names as a canary was not healthy before the change, so it could not show what the change does",
