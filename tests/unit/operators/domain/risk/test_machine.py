@@ -1,0 +1,195 @@
+"""Requests, ends, sickness, edits of budgets and clocks that jump, in any order: never more than any budget says, by a count of its own.
+
+What is checked is counted anew from everything that was ever granted, not from the Ledger that the evaluation keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from operators.api.budgets import OperationBudget, Per
+from operators.api.risk import BreakerPhase, LedgerSpec, Operation, Outcome, Purpose, Target
+from operators.domain.risk.bookkeeping import without
+from operators.domain.risk.breaker_sweep import swept
+from operators.domain.risk.decide import Ask, Denied, Granted, decide
+from operators.domain.risk.facts import Facts, Member
+from operators.domain.risk.identity import EntryKey, at, key_of
+from operators.domain.risk.scopes import ClusterId
+from tests.unit.operators.domain.risk.builders import NOON, budget
+
+HOSTS = {
+    name: Target(kind="Machine", name=name, cluster="demo", pool=pool, zone=zone)
+    for name, pool, zone in [("a", "p", "x"), ("b", "p", "x"), ("c", "p", "y"), ("d", "q", "y"), ("e", "q", ""), ("f", "q", "")]
+}
+OPERATIONS = (Operation.Drain, Operation.Reboot, Operation.DeleteMachine)
+PLACES: dict[Per, Callable[[Target], str]] = {
+    Per.Fleet: lambda target: "",
+    Per.Cluster: lambda target: target.cluster,
+    Per.FailureDomain: lambda target: target.zone,
+    Per.Pool: lambda target: target.pool,
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """One operation that was granted."""
+
+    operation: Operation
+    target: Target
+    purpose: Purpose
+    at: datetime
+
+
+def limits() -> st.SearchStrategy[dict[str, Any]]:
+    rate = st.fixed_dictionaries({"count": st.integers(0, 4), "windowSeconds": st.sampled_from([60, 600])})
+    percent = st.fixed_dictionaries({"percent": st.sampled_from([0, 34, 50, 100]), "floor": st.integers(0, 1)})
+    count = st.fixed_dictionaries({"count": st.integers(0, 3)})
+    return st.fixed_dictionaries({"rate": rate, "concurrency": st.one_of(percent, count)})
+
+
+BUDGETS = st.lists(
+    st.builds(
+        lambda per, limit, operations, trips: (per, limit, operations, trips),
+        st.sampled_from(list(Per)),
+        limits(),
+        st.lists(st.sampled_from(OPERATIONS), min_size=1, unique=True),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=3,
+)
+KEPT = 1
+"""Kept for rollbacks on top of either limit: these need no room in what is everybody's."""
+RESERVE = {"rollback": {"rate": KEPT, "concurrency": KEPT}}
+
+
+class Evaluation(RuleBasedStateMachine):
+    """One Ledger, changed only by what `decide` and `without` give back."""
+
+    @initialize(wanted=BUDGETS)
+    def begin(self, wanted: list[Any]) -> None:
+        self.ledger, self.clock, self.number = LedgerSpec(), NOON, 0
+        self.sick: set[str] = set()
+        self.done: list[Done] = []
+        self.edit(wanted)
+
+    def edit(self, wanted: list[Any]) -> None:
+        self.budgets: list[OperationBudget] = [
+            budget(f"b{n}", per, operations=operations, reserve=RESERVE, onExceed="TripBreaker" if trips else "Deny", **limit)
+            for n, (per, limit, operations, trips) in enumerate(wanted)
+        ]
+
+    def facts(self) -> Facts:
+        own = ClusterId("demo", "demo")
+        members = tuple(Member(own, target, "sick" if name in self.sick else "") for name, target in HOSTS.items())
+        return Facts(tuple(self.budgets), members=members)
+
+    @rule(host=st.sampled_from(sorted(HOSTS)), operation=st.sampled_from(OPERATIONS), back=st.booleans())
+    def ask(self, host: str, operation: Operation, back: bool) -> None:
+        self.number += 1
+        purpose = Purpose.Rollback if back else Purpose.Forward
+        request = Ask(EntryKey("demo", f"op-{self.number}"), operation.value, HOSTS[host], "machine-operator/demo", 0, 900, purpose)
+        verdict = decide(request, self.ledger, self.facts(), self.clock)
+        if isinstance(verdict, Denied):
+            self.ledger = verdict.ledger or self.ledger
+            assert verdict.message
+            return
+        assert isinstance(verdict, Granted)
+        before, self.ledger = self.ledger, verdict.ledger
+        assert any(operation in each.spec.operations for each in self.budgets), "no budget is about it"
+        assert decide(request, self.ledger, Facts(), self.clock) == Granted(verdict.entry, True, self.ledger), "asked twice"
+        self.done.append(Done(operation, HOSTS[host], purpose, at(self.ledger.time or "")))
+        for each in self.budgets:
+            if operation in each.spec.operations:
+                self.check(each, before)
+
+    def check(self, of: OperationBudget, before: LedgerSpec) -> None:
+        """By a count of its own, right after a grant."""
+        last, spec, place = self.done[-1], of.spec, PLACES[of.spec.scope.per]
+        back = last.purpose is Purpose.Rollback
+        assert spec.rate
+        window = timedelta(seconds=spec.rate.window_seconds)
+        same = [each for each in self.done if each.operation in spec.operations and place(each.target) == place(last.target)]
+        recent = [each for each in same if last.at - each.at < window]
+        rolled_back = sum(each.purpose is Purpose.Rollback for each in recent)
+        assert len(recent) <= spec.rate.count + min(KEPT, rolled_back) or (back and rolled_back <= KEPT), (of, recent)
+        held = {entry.target.name for entry in self.ledger.in_flight if entry.operation in spec.operations}
+        out = {name for name in held | self.sick | {last.target.name} if place(HOSTS[name]) == place(last.target)}
+        rolled = {entry.target.name for entry in self.ledger.in_flight if entry.purpose is Purpose.Rollback} & out
+        assert len(out) <= self.most(of, last.target) + min(KEPT, len(rolled)) or (back and len(rolled) <= KEPT), (of, out)
+        if not back:
+            phases = {each.phase for each in before.breakers if each.budget == of.metadata.name and each.scope in self.scopes(of)}
+            assert BreakerPhase.Open not in phases or any(each.probe for each in self.ledger.breakers), (
+                "went forward through an open breaker"
+            )
+
+    def scopes(self, of: OperationBudget) -> set[str]:
+        target = self.done[-1].target
+        zone = f"zone {target.zone or '(none)'} of cluster demo/demo"
+        return {
+            {Per.Fleet: "the fleet", Per.Cluster: "cluster demo/demo", Per.FailureDomain: zone, Per.Pool: f"pool demo/{target.pool}"}[
+                of.spec.scope.per
+            ]
+        }
+
+    def most(self, of: OperationBudget, target: Target) -> int:
+        concurrency, place = of.spec.concurrency, PLACES[of.spec.scope.per]
+        assert concurrency
+        if concurrency.percent is None:
+            return concurrency.count or 0
+        total = 0 if of.spec.scope.per is Per.Fleet else sum(place(each) == place(target) for each in HOSTS.values())
+        return max(total * concurrency.percent // 100, concurrency.floor)
+
+    @rule(data=st.data(), outcome=st.sampled_from([None, *Outcome]), stays_sick=st.booleans())
+    def settle(self, data: st.DataObject, outcome: Outcome | None, stays_sick: bool) -> None:
+        if not self.ledger.in_flight:
+            return
+        entry = data.draw(st.sampled_from(self.ledger.in_flight))
+        if stays_sick:
+            self.sick.add(entry.target.name)
+        key = key_of(entry)
+        self.ledger = without(self.ledger, [key], {key: outcome} if outcome else {})
+
+    @rule(host=st.sampled_from(sorted(HOSTS)), sick=st.booleans())
+    def change_health(self, host: str, sick: bool) -> None:
+        (self.sick.add if sick else self.sick.discard)(host)
+
+    @rule(seconds=st.sampled_from([-100000, -600, -1, 0.4, 1, 30, 61, 601, 90000]))
+    def step_clock(self, seconds: float) -> None:
+        self.clock += timedelta(seconds=seconds)
+
+    @rule()
+    def sweep(self) -> None:
+        self.ledger = swept(self.ledger, tuple(self.budgets), self.clock)
+
+
+TestEvaluation = Evaluation.TestCase
+TestEvaluation.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
+
+
+@pytest.mark.parametrize("limit", ["rate_refusal", "concurrency_refusal"])
+@pytest.mark.parametrize("broken", [False, True])
+def test_should_find_what_is_too_much_when_a_limit_is_left_out(limit: str, broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control."""
+    if broken:
+        monkeypatch.setattr(f"operators.domain.risk.decide.{limit}", lambda weighed: None)
+    run = Evaluation()
+    narrow = {"rate_refusal": {"count": 3}, "concurrency_refusal": {"count": 1}}[limit]
+    rate = {"count": 2, "windowSeconds": 60} if limit == "rate_refusal" else {"count": 900, "windowSeconds": 60}
+    run.begin([(Per.Fleet, {"rate": rate, "concurrency": narrow}, list(OPERATIONS), False)])
+    with pytest.raises(AssertionError) if broken else nullcontext():
+        for host in ("a", "b", "c"):
+            run.ask(host, Operation.Drain, back=False)
+            run.step_clock(1)
+    run.teardown()
