@@ -70,6 +70,8 @@ def _machine_variant(package: Manifest, assets: Mapping[str, AssetFacts]) -> Man
 def _cluster_variant(package: Manifest, names: Mapping[str, str], operator_image: str) -> Manifest:
     spec = package["spec"]
     spec["machinePackages"] = [names.get(name, name) for name in spec.get("machinePackages") or ()]
+    if proxy := spec.get("apiProxyPackage"):
+        spec["apiProxyPackage"] = names.get(proxy, proxy)
     machine_operator = spec["components"]["machineOperator"]
     machine_operator["image"] = operator_image
     machine_operator["flags"] = {"probe-seconds": PROBE_SECONDS, **machine_operator.get("flags", {})}

@@ -20,7 +20,7 @@ from meta_cluster.assets.progress import say, timed
 from meta_cluster.assets.table import table
 from meta_cluster.bootstrap.install import Installer, InstallReport
 from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
-from meta_cluster.lab import engine, hosts, isolation, layout, meta
+from meta_cluster.lab import engine, hosts, isolation, layout, meta, meta_nodes
 from meta_cluster.lab.catalogue import AssetFacts, lab_packages, of_versions
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
@@ -31,7 +31,13 @@ from operators.adapters.kube_credentials import kubeconfig_file_credentials
 from operators.errors import ErrorCode, KokError
 
 KIND = f"kind-{v.KIND}"
-PACKAGE_ASSETS = (f"containerd-{v.CONTAINERD}", f"runc-{v.RUNC}", f"cni-plugins-{v.CNI_PLUGINS}")
+PACKAGE_ASSETS = (
+    f"containerd-{v.CONTAINERD}",
+    f"runc-{v.RUNC}",
+    f"cni-plugins-{v.CNI_PLUGINS}",
+    f"haproxy-{v.HAPROXY}",
+    *v.HAPROXY_LIBRARIES,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ class Wanted:
     node_image: str | None = None
     version: str = v.DEFAULT_KUBERNETES
     planes: tuple[str, ...] = ()
+    meta_nodes: int = 1
+    """Nodes of the meta cluster, at least; more are made of our own image only."""
 
     @property
     def assets(self) -> list[str]:
@@ -122,6 +130,9 @@ def _ensure_meta(wanted: Wanted, ground: Ground, folder: AssetsFolder) -> None:
     mounts = {layout.NODE_ASSETS: folder.root, layout.NODE_SOURCE: checkout()}
     config = meta.kind_config(ground, image=image, mounts=mounts, own_image=wanted.node_image is None)
     made = meta.ensure_meta(ground, config, kind=folder.get(KIND))
+    if wanted.meta_nodes > 1 and wanted.node_image is None:
+        for name in meta_nodes.ensure_nodes(wanted.meta_nodes, image=image, ground=ground, mounts=mounts):
+            meta.mark_imported(folder.index()[f"images-meta-{wanted.version}"].sha256, name)
     if made and wanted.node_image is None:
         meta.mark_imported(folder.index()[f"images-meta-{wanted.version}"].sha256)  # by the node itself, before its kubelet
 

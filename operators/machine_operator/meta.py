@@ -5,7 +5,7 @@ An object that cannot be parsed is never taken for absent: it becomes a problem 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from operators.api.cluster import Cluster, ClusterRelease, EndpointType
@@ -18,6 +18,9 @@ from operators.domain.machine.view import ClusterState, HeldGrant
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.world import World
+
+NODE_PROXY = "https://127.0.0.1:6443"
+"""Where nodes find the API server when the Cluster's endpoint has additionalHosts: the machine package api-proxy listens there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,10 @@ class Meta:
         found = self._cache.get(kinds.CLUSTER_RELEASE.ref(self._identity.cluster, self._identity.namespace))
         if found is None:
             return None
-        return self._package_version(ClusterRelease.parse(found).spec.machines_package).spec.machine_packages
+        spec = self._package_version(ClusterRelease.parse(found).spec.machines_package).spec
+        cluster = self.cluster()
+        several = cluster is not None and bool(cluster.spec.endpoint.additional_hosts)
+        return (*spec.machine_packages, spec.api_proxy_package) if several and spec.api_proxy_package else spec.machine_packages
 
     def package(self, name: str) -> MachinePackageVersion:
         """One MachinePackageVersion; parsed once, its spec never changes. Raises KokError PackageMissing."""
@@ -132,10 +138,17 @@ class Meta:
         """What package templates may say of the cluster."""
         network = cluster.spec.network
         dns = str(ip_network(network.service_cidr)[10])
-        return ClusterFacts(cluster.metadata.name, self.endpoint(cluster), self._identity.ca_pem, dns, network.domain, network.pod_cidr)
+        url, wish = self.endpoint(cluster), cluster.spec.endpoint
+        facts = ClusterFacts(cluster.metadata.name, url, self._identity.ca_pem, dns, network.domain, network.pod_cidr)
+        if not wish.additional_hosts:
+            return facts
+        hosts = (wish.host, *wish.additional_hosts)
+        return replace(facts, api_hosts=hosts, api_port=wish.port or 0, konnectivity_port=wish.konnectivity_port or 0)
 
     def endpoint(self, cluster: Cluster) -> str:
         """The API server's URL for hosts. Raises KokError NotFound."""
+        if cluster.spec.endpoint.additional_hosts:
+            return NODE_PROXY
         return self._identity.endpoint or endpoint_of(cluster)
 
 

@@ -19,7 +19,7 @@ async def endpoint_of(cluster: Cluster, service: Manifest | None) -> tuple[Plane
     """The endpoint, or None and why it is not there yet; Unknown if its name cannot be resolved."""
     wish = cluster.spec.endpoint
     if wish.type is EndpointType.NodePort:
-        return await _resolved(wish.host, wish.port or 0)
+        return await _all_resolved(wish.host, wish.additional_hosts, wish.port or 0)
     if service is None:
         return None, f"Service {Names.of(cluster)['apiserver']} does not exist yet"
     port = wish.port or APISERVER_PORT
@@ -59,6 +59,15 @@ async def _balanced(host: str, port: int, ingress: list[dict[str, Any]]) -> tupl
         return found, ""
     addresses = tuple(sorted({name for name in names if _is_address(name)})) or found.addresses
     return PlaneEndpoint(host or names[0], port, addresses), ""
+
+
+async def _all_resolved(host: str, more: tuple[str, ...], port: int) -> tuple[PlaneEndpoint | Unknown, str]:
+    """The endpoint at `host`, with the addresses of all of them."""
+    found = [(await _resolved(each, port))[0] for each in (host, *more)]
+    if unknown := next((each for each in found if isinstance(each, Unknown)), None):
+        return unknown, ""
+    addresses = {address for each in found if isinstance(each, PlaneEndpoint) for address in each.addresses}
+    return PlaneEndpoint(host, port, tuple(sorted(addresses))), ""
 
 
 async def _resolved(host: str, port: int) -> tuple[PlaneEndpoint | Unknown, str]:

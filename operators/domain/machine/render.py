@@ -39,6 +39,12 @@ class ClusterFacts:
     domain: str
     pod_cidr: str
     """`{{ cluster.podCIDR }}`."""
+    api_hosts: tuple[str, ...] = ()
+    """`{{ cluster.apiHosts }}`: every meta address behind the endpoint, where it has several."""
+    api_port: int = 0
+    """`{{ cluster.apiPort }}`: the API server's port at each of them."""
+    konnectivity_port: int = 0
+    """`{{ cluster.konnectivityPort }}`: konnectivity's port at each of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,13 @@ def desired_package(mpv: MachinePackageVersion, facts: HostFacts) -> DesiredPack
 
 def _names_of(facts: HostFacts) -> dict[str, Any]:
     cluster = asdict(facts.cluster)
-    cluster["podCIDR"] = cluster.pop("pod_cidr")
+    for fact, name in (
+        ("pod_cidr", "podCIDR"),
+        ("api_hosts", "apiHosts"),
+        ("api_port", "apiPort"),
+        ("konnectivity_port", "konnectivityPort"),
+    ):
+        cluster[name] = cluster.pop(fact)
     return {"node": asdict(facts.node), "cluster": cluster}
 
 
@@ -97,5 +109,6 @@ def _filled(text: str, names: Mapping[str, Any], *, where: str) -> str:
         raise KokError(
             ErrorCode.TemplateInvalid,
             f"MachinePackageVersion {where}: {error.message}",
-            "facts that exist: node.name node.address cluster.name cluster.endpoint cluster.ca cluster.dns cluster.domain cluster.podCIDR",
+            "facts that exist: node.name node.address cluster.name cluster.endpoint cluster.ca cluster.dns cluster.domain cluster.podCIDR "
+            "cluster.apiHosts cluster.apiPort cluster.konnectivityPort",
         ) from error

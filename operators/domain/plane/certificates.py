@@ -180,7 +180,8 @@ def _serving_leaf(inputs: PlaneInputs, endpoint: PlaneEndpoint) -> LeafSpec:
         names.apiserver_host,
     }
     addresses = {service_address(network.service_cidr, 1), "127.0.0.1"}
-    (addresses if _is_address(endpoint.host) else dns).add(endpoint.host)
+    for host in (endpoint.host, *inputs.cluster.spec.endpoint.additional_hosts):
+        (addresses if _is_address(host) else dns).add(host)
     return LeafSpec(
         secret=names["apiserver-tls"],
         form=LeafForm.TLS,
@@ -195,15 +196,15 @@ def _serving_leaf(inputs: PlaneInputs, endpoint: PlaneEndpoint) -> LeafSpec:
 
 def _konnectivity_leaf(names: Names, tunnel: PlaneTunnel) -> LeafSpec:
     """What the konnectivity server shows to agents, and to API servers within the meta cluster."""
-    within = (names.konnectivity_host,)
+    hosts = {names.konnectivity_host, "127.0.0.1", tunnel.host}
     return LeafSpec(
         secret=names["konnectivity-tls"],
         form=LeafForm.TLS,
         component="konnectivity",
         signer=names["ca"],
         common_name=KONNECTIVITY_SERVER,
-        dns_names=within if _is_address(tunnel.host) else tuple(sorted({*within, tunnel.host})),
-        ip_addresses=(tunnel.host,) if _is_address(tunnel.host) else (),
+        dns_names=tuple(sorted(host for host in hosts if not _is_address(host))),
+        ip_addresses=tuple(sorted(filter(_is_address, hosts))),  # 127.0.0.1: agents behind a node's own proxy
         usages=(Usage.Server,),
     )
 

@@ -37,7 +37,7 @@ class PlaneEndpoint:
     """An address or a DNS name; goes into the certificate and the kubeconfigs."""
     port: int
     addresses: tuple[str, ...] = ()
-    """IPv4 addresses of `host` as seen from the nodes: what `default/kubernetes` points to, with `port`. Sorted, so that passes agree."""
+    """IPv4 addresses of `host` and of additionalHosts as seen from the nodes: what `default/kubernetes` points to, with `port`. Sorted, so that passes agree."""
 
     @property
     def url(self) -> str:
@@ -99,6 +99,7 @@ class PlaneInputs:
         """The shape to render."""
         wished = self.cluster.spec.etcd.members
         return self.etcd_shapes.get(etcd) or EtcdShape(wished, wished)
+
     tunnel: PlaneTunnel | None = None
     """None without konnectivity, and while its Service has no address yet: nothing of the plane itself waits for it."""
 
