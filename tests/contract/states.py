@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from operators.api import Resource
+from operators.api.risk import LedgerSpec
 from operators.domain.machine.ladder import next_step as next_machine_step
 from operators.domain.machine.pool_ladder import next_pool_step
 from operators.domain.machine.pool_status import pool_status_of
 from operators.domain.machine.status import machine_status_of
 from operators.domain.plane.ladder import next_step as next_plane_step
 from operators.domain.plane.status import status_of
+from operators.domain.risk.display import budget_status
 from operators.errors import ErrorCode, KokError
 from tests.unit.operators.domain.machine import test_ladder as machines
 from tests.unit.operators.domain.machine import test_pool_ladder as pools
 from tests.unit.operators.domain.plane import test_ladder as planes
+from tests.unit.operators.domain.risk import builders as budgets
 
 State = tuple[str, dict[str, Any]]
 FAILED = KokError(ErrorCode.HostNoSudo, "m1: sudo asks for a password", "allow it")
@@ -40,6 +43,12 @@ def _machines() -> Iterator[State]:
         if machine := view.business.machine:
             yield f"Machine {name}", _with(machine, machine_status_of(view, next_machine_step(view), ""))
             yield f"Machine {name}, and the act failed", _with(machine, machine_status_of(view, next_machine_step(view), FAILED))
+
+
+def _budgets() -> Iterator[State]:
+    budget, lost = budgets.budget(), KokError(ErrorCode.LedgerUnreadable, "the Ledger is lost", "kok meta rebuild-ledger")
+    yield "OperationBudget in force", budget.manifest() | {"status": budget_status(budget, LedgerSpec(), {}, budgets.NOON)}
+    yield "OperationBudget without a Ledger", budget.manifest() | {"status": budget_status(budget, lost, {}, budgets.NOON)}
 
 
 def _with(resource: Resource, status: Any) -> dict[str, Any]:
@@ -65,4 +74,4 @@ def _later(state: State) -> Iterator[State]:
 
 def sample_states() -> list[State]:
     """All of them, with a name that says where each comes from."""
-    return [state for first in (*_clusters(), *_pools(), *_machines()) for state in _later(first)]
+    return [state for first in (*_clusters(), *_pools(), *_machines(), *_budgets()) for state in _later(first)]
