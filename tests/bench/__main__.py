@@ -13,11 +13,11 @@ import sys
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import stories
 from operators.api import ClusterPackageVersion
-from tests.bench import host, plane, sweep, volumes
+from tests.bench import host, machines, plane, sweep, volumes
 from tests.bench.plane import Ground
 from tests.bench.report import Row, plot, table
 
-BENCHES = ("plane", "host", "sweep")
+BENCHES = ("plane", "host", "machines", "sweep")
 
 
 def main() -> int:
@@ -36,6 +36,8 @@ def main() -> int:
         rows.append(_plane(options.runs))
     if "host" in wanted:
         rows.append(host.measure(options.runs))
+    if "machines" in wanted:
+        rows += machines.measure()
     if "sweep" in wanted:
         rows += sweep.measure()
     print(f"\n{table(rows)}\n\n{plot(rows)}")

@@ -35,7 +35,7 @@ class Watch:
 async def _settled(rig: Rig, hosts: list[dict[str, Any]], names: list[str]) -> bool:
     """The end of an update: packages, nodes in service, nothing of kok's left on them, every grant reported."""
     for host in hosts:
-        node = await rig.node(host) or {}
+        node = await rig.node(host) or {"metadata": {}, "spec": {}}
         found = sorted(each.name for each in rig.sim(host).installed.values())
         if found != sorted(names) or node["spec"].get("unschedulable") or not await rig.is_open(host):
             return False
