@@ -162,7 +162,7 @@ async def test_should_install_upgrade_mend_and_remove_the_package_of_the_how_to(
     assert node.shell("until test -s /run/disk-watch; do sleep 0.1; done; cat /run/disk-watch").startswith(f"{node.name} ")
     spoiled = {
         "unit disk-watch.service is not running": "systemctl stop disk-watch.service",
-        "sysctl net.ipv4.tcp_keepalive_time is 7200, wanted 600": "echo 7200 > /proc/sys/net/ipv4/tcp_keepalive_time",
+        "sysctl net.ipv4.tcp_keepalive_time is 7200 (persisted: 600), wanted 600": "echo 7200 > /proc/sys/net/ipv4/tcp_keepalive_time",
         "disk-watch says version nothing, wanted 1.0.0": "rm /usr/local/bin/disk-watch",
     }
     for words, command in spoiled.items():
