@@ -41,6 +41,7 @@ def up(
     planes: Annotated[
         list[str] | None, typer.Option("--with", metavar="VERSION", help="A further Kubernetes version for planes, e.g. 1.34.4; repeatable.")
     ] = None,
+    meta_nodes: Annotated[int, typer.Option(min=1, max=5, help="Nodes of the meta cluster, at least.")] = 1,
 ) -> None:
     """Bring the lab up; what is up already is left alone.
 
@@ -48,7 +49,7 @@ def up(
     """
     from meta_cluster.lab import layout, lifecycle
 
-    lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image, planes=tuple(planes or ())))
+    lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image, planes=tuple(planes or ()), meta_nodes=meta_nodes))
     print(layout.kubeconfig_path())
 
 

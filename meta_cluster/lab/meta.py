@@ -21,6 +21,7 @@ from meta_cluster.assets.progress import say, timed
 from meta_cluster.lab import docker_wrapper, layout
 from meta_cluster.lab.docker import attempt, docker, inspect
 from meta_cluster.lab.ground import Ground, power_options
+from meta_cluster.lab.isolation import meta_nodes
 from operators.errors import ErrorCode, KokError
 
 READY_SECONDS = 120
@@ -179,16 +180,17 @@ def _wait_until_ready() -> None:
 def import_images(archives: Mapping[str, str]) -> None:
     """Import archives (path inside the node -> content hash) in this order, each hash once for each node."""
     for path, digest in archives.items():
-        if attempt("exec", layout.META_NODE, "test", "-e", _mark(digest)).returncode == 0:
-            continue
-        with timed("images", f"importing {Path(path).name}"):
-            docker("exec", layout.META_NODE, "ctr", "-n", "k8s.io", "images", "import", path)
-            mark_imported(digest)
+        for node in meta_nodes():
+            if attempt("exec", node, "test", "-e", _mark(digest)).returncode == 0:
+                continue
+            with timed("images", f"importing {Path(path).name} on {node}"):
+                docker("exec", node, "ctr", "-n", "k8s.io", "images", "import", path)
+                mark_imported(digest, node)
 
 
-def mark_imported(digest: str) -> None:
+def mark_imported(digest: str, node: str = layout.META_NODE) -> None:
     """Remember in the node that an archive of this content was imported there."""
-    docker("exec", layout.META_NODE, "touch", _mark(digest))
+    docker("exec", node, "touch", _mark(digest))
 
 
 def _mark(digest: str) -> str:

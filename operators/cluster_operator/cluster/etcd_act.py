@@ -51,8 +51,8 @@ class EtcdActor:
                 return await self._remove(view, step)
             case DiscardMember():
                 await self._discard(view, step)
-            case RestartPod(pod=pod, pod_uid=uid, force=force):
-                await self._end_pod(view, pod, uid, force=force)
+            case RestartPod():
+                return await self._restart(view, step)
         return None
 
     def _port(self, view: PlaneView, etcd: str) -> EtcdPort:
@@ -93,13 +93,21 @@ class EtcdActor:
             await settle(self._world, grant, Outcome.Succeeded)
         return None
 
+    async def _restart(self, view: PlaneView, step: RestartPod) -> Waits | None:
+        if step.needs_leave:
+            act = Act(Operation.RestartMaster, "Pod", step.pod, step.pod_uid, "node-gone", "member", step.reason, Purpose.Repair)
+            grant = await acquire(self._world, view.cluster, act)
+            if isinstance(grant, Waits):
+                return grant
+            await verify(self._world, grant, step.pod)
+        await self._end_pod(view, step.pod, step.pod_uid, force=step.force)
+        return None
+
     async def _discard(self, view: PlaneView, step: DiscardMember) -> None:
         """The claim first: its end waits for the pod's, and a pod made in between would only meet the old one again."""
         namespace = view.names.namespace
         if step.claim:
-            await self._world.meta.delete(
-                kinds.VOLUME_CLAIM.ref(step.claim, namespace), preconditions=Preconditions(uid=step.claim_uid)
-            )
+            await self._world.meta.delete(kinds.VOLUME_CLAIM.ref(step.claim, namespace), preconditions=Preconditions(uid=step.claim_uid))
         if step.pod:
             await self._end_pod(view, step.pod, step.pod_uid, force=step.force)
 

@@ -95,6 +95,8 @@ class RestartPod:
     pod_uid: str
     reason: str
     force: bool = False
+    needs_leave: bool = False
+    """Whether the risk centre is asked first: it is a member of an etcd that may still be needed."""
     after: float | None = 1.0
 
 

@@ -35,6 +35,7 @@ def next_repair(etcd: EtcdView) -> MemberStep | RollMember | None:
         _follow_list(etcd)
         or _restart_where_record_was_old(etcd)
         or _drop_lost(etcd)
+        or _free_from_gone_node(etcd)
         or _discard_residue(etcd)
         or _readd(etcd)
         or _promote(etcd)
@@ -112,6 +113,16 @@ def _drop_lost(etcd: EtcdView) -> RemoveMember | None:
         words = _is_lost(etcd, ordinal, member)
         if words and may_drop(etcd, member):
             return _removal(etcd, member, Removal.Replace, f"{_name(etcd, member)} is replaced: {words}")
+    return None
+
+
+def _free_from_gone_node(etcd: EtcdView) -> RestartPod | None:
+    """A member whose disk can be had elsewhere goes on there; its old pod will be ended by nobody else."""
+    for ordinal, member in sorted(etcd.by_ordinal.items()):
+        pod, volume = etcd.pods.get(ordinal), etcd.volumes.get(ordinal)
+        if pod and pod.gone_node and not (volume and volume.gone_node) and member.id not in etcd.statuses and may_drop(etcd, member):
+            words = f"{pod.name} goes on elsewhere with its volume: it was on {pod.gone_node}"
+            return RestartPod(pod.name, pod.uid, words, force=True, needs_leave=True)
     return None
 
 

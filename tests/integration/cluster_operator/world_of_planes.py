@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.api.risk import Operation, Outcome
@@ -30,8 +32,8 @@ from operators.engine.reconcile import GONE, LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
 from operators.engine.sweep import Sweeper
 from operators.errors import KokError
-from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.etcd import EtcdConnector
+from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource, Watched
 
 PACKAGE = "kubernetes-1.35.4-test"
@@ -219,6 +221,10 @@ PULLING: Manifest = {
         }
     ],
 }
+
+
+SSH_KEY = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+"""A private key that opens nothing."""
 
 
 @dataclass

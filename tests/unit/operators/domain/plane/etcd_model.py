@@ -38,7 +38,7 @@ class Model:
     etcd: SimEtcd = field(default_factory=SimEtcd)
     pods: dict[int, MemberPod] = field(default_factory=dict)
     volumes: dict[int, MemberVolume] = field(default_factory=dict)
-    record: EtcdBootstrap = EtcdBootstrap("51", "t")
+    record: EtcdBootstrap = field(default_factory=lambda: EtcdBootstrap("51", "t"))
     started_empty: list[str] = field(default_factory=list)
     """Pods that began with an empty disk while they already had a vote: what must never be."""
     _made: int = 0

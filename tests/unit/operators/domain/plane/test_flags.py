@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.adapters.catalogue_files import FileCatalogue
 from operators.domain.plane import flags
 from operators.domain.plane.desired import desired_plane
 from operators.errors import ErrorCode, KokError
@@ -91,3 +92,43 @@ def test_should_write_each_flag_as_exactly_one_argument(values: dict[str, str]) 
     written = flags.arguments(values, component="x", owned={}, defaults={"kept": 1})
 
     assert sorted(written) == sorted(f"--{name}={value}" for name, value in ({"kept": "1"} | values).items())
+
+
+KNOWN = FileCatalogue().component_flags("1.35.4")
+
+
+@pytest.mark.parametrize(
+    ("component", "flag", "hint"),
+    [
+        ("apiserver", "audit-log-maxaeg", "write audit-log-maxage if that is meant, or remove it"),
+        ("scheduler", "zzzzzzzz", "remove it"),
+        ("controllerManager", "etcd-prefix", "remove it"),
+    ],
+)
+def test_should_refuse_a_flag_that_a_component_does_not_take(component: str, flag: str, hint: str) -> None:
+    with pytest.raises(KokError) as caught:
+        flags.refuse_unknown(a_package(), a_cluster(flags={component: {flag: "1"}}), KNOWN)
+    assert caught.value.code is ErrorCode.FlagUnknown
+    assert caught.value.message == f"spec.flags.{component}.{flag}: {component} 1.35.4 has no flag --{flag} and would not start"
+    assert caught.value.hint == hint
+
+
+def test_should_say_that_an_unknown_flag_is_the_packages() -> None:
+    with pytest.raises(KokError, match="ClusterPackageVersion kubernetes-1.35.4-r1: flags of scheduler: made-up"):
+        flags.refuse_unknown(a_package(scheduler={"made-up": "1"}), a_cluster(), KNOWN)
+
+
+def test_should_let_pass_what_is_known_and_what_cannot_be_judged() -> None:
+    flags.refuse_unknown(a_package(), a_cluster(flags={"apiserver": {"audit-log-maxage": "7", "v": "2"}, "etcd": {"x": "1"}}), KNOWN)
+    flags.refuse_unknown(a_package(), a_cluster(flags={"apiserver": {"made-up": "7"}}), {})
+
+
+def test_should_know_every_flag_that_the_templates_set() -> None:
+    """Also a check that the lists are whole: what kok itself starts masters with must be in them."""
+    plane = desired_plane(some_inputs(), templates())
+    for component, workload in (("apiserver", "apiserver"), ("controllerManager", "controller-manager"), ("scheduler", "scheduler")):
+        pods = [each["spec"]["template"]["spec"] for each in plane.components[workload] if each["kind"] == "Deployment"]
+        words = [*pods[0]["containers"][0].get("command", ()), *pods[0]["containers"][0].get("args", ())]
+        used = {word[2:].split("=")[0] for word in words if word.startswith("--")}
+        assert used, component
+        assert used - KNOWN[component] == set()

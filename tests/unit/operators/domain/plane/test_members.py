@@ -104,6 +104,18 @@ def test_should_replace_a_member_whose_node_is_gone_with_its_volume() -> None:
     assert model.is_right
 
 
+def test_should_take_a_pod_off_a_gone_node_when_its_volume_can_be_had_elsewhere() -> None:
+    model = three()
+    model.crash(1)
+    model.pods[1] = replace(model.pods[1], gone_node="node w1, which is tainted node.kubernetes.io/out-of-service", ready=False)
+
+    step = model.step()
+    assert isinstance(step, steps.RestartPod)
+    assert (step.pod, step.force, step.needs_leave) == ("demo-etcd-1", True, True)
+    assert "goes on elsewhere with its volume" in step.reason
+    assert model.settle()
+
+
 def test_should_do_nothing_to_a_member_that_is_only_down() -> None:
     model = three()
     model.pods[1] = replace(model.pods[1], ready=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from operators.domain.plane.certificates import leaf_specs
 from operators.domain.plane.desired import components_of, desired_plane, inside
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.inputs import PlaneTunnel
@@ -104,6 +105,20 @@ def test_should_render_the_server_before_the_port_is_known() -> None:
 
     assert "konnectivity" in plane.components
     assert not plane.waiting
+
+
+def test_should_lead_nodes_through_their_own_proxy_where_there_are_several_meta_addresses() -> None:
+    at = {"type": "NodePort", "host": "10.89.0.2", "port": 31443, "konnectivityPort": 31444}
+    one = str(inside(some_inputs(a_cluster(endpoint=at)), templates()))
+    several = some_inputs(a_cluster(endpoint={**at, "additionalHosts": ["10.89.0.3"]}))
+    text = str(inside(several, templates()))
+    leaves = {spec.secret: spec for spec in leaf_specs(several)}
+
+    for words in ("https://127.0.0.1:6443", "--proxy-server-host=127.0.0.1", "--proxy-server-port=8132"):
+        assert words in text
+        assert words not in one
+    assert {"127.0.0.1", "10.89.0.2", "10.89.0.3"} <= set(leaves["demo-apiserver-tls"].ip_addresses)
+    assert "127.0.0.1" in leaves["demo-konnectivity-tls"].ip_addresses
 
 
 @pytest.mark.parametrize(("masters", "servers"), [(1, 1), (2, 2), (5, 2)])

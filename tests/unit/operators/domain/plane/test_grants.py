@@ -1,0 +1,56 @@
+"""When a plane's grants are over: by what is seen of their target, never by time alone; what nobody used is given back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from operators.api.risk import Operation, Outcome
+from operators.domain.plane.grants import UNUSED_FOR, finished_grants, leftover_grants
+from operators.domain.plane.view import HeldGrant, PlaneView, Workload
+from tests.unit.operators.domain.plane.planes import NOW, cluster
+
+HELD = HeldGrant("restartmaster-demo-etcd-0", Operation.RestartMaster, "Pod", "demo-etcd-0", NOW, acted=True, is_there=True)
+ETCD = Workload("etcd", 3, 3, True)
+LONG_AGO = NOW - UNUSED_FOR - timedelta(seconds=1)
+
+
+def plane(held: HeldGrant, *unready: str) -> PlaneView:
+    workload = replace(ETCD, ready=3 - len(unready), unready=unready)
+    return PlaneView(now=NOW, cluster=cluster(), shown={}, workloads={"etcd": workload}, grants=(held,))
+
+
+@pytest.mark.parametrize(
+    ("why", "view", "outcome"),
+    [
+        ("the new pod is up", plane(HELD), Outcome.Succeeded),
+        ("another one is not", plane(HELD, "demo-etcd-1"), Outcome.Succeeded),
+        ("the new pod is not up", plane(HELD, "demo-etcd-0"), None),
+        ("long ago, and the new pod is not up", plane(replace(HELD, granted_at=LONG_AGO), "demo-etcd-0"), None),
+        ("the new pod does not exist", plane(replace(HELD, is_there=False, granted_at=LONG_AGO)), None),
+        ("not acted yet", plane(replace(HELD, acted=False)), None),
+        ("never acted", plane(replace(HELD, acted=False, granted_at=LONG_AGO)), Outcome.Cancelled),
+        ("a Deployment is of its last spec", plane(replace(HELD, kind="Deployment", target="demo-etcd")), Outcome.Succeeded),
+        ("a Deployment is not whole", plane(replace(HELD, kind="Deployment", target="demo-etcd"), "demo-etcd-1"), None),
+        (
+            "a Deployment that was never changed",
+            plane(replace(HELD, kind="Deployment", acted=False, granted_at=LONG_AGO)),
+            Outcome.Cancelled,
+        ),
+        ("of the plane as a whole", plane(replace(HELD, kind="Cluster", granted_at=LONG_AGO)), None),
+    ],
+)
+def test_should_report_the_end_when(why: str, view: PlaneView, outcome: Outcome | None) -> None:
+    step = finished_grants(view)
+    assert (step.outcome if step else None) == outcome
+
+
+def test_should_report_everything_when_nothing_is_left_to_do() -> None:
+    view = plane(replace(HELD, kind="Cluster", target="demo"))
+    step = leftover_grants(view)
+    assert step is not None
+    assert (step.grants, step.outcome) == (("restartmaster-demo-etcd-0",), Outcome.Succeeded)
+    assert step.reason == "reports the end of RestartMaster: Cluster demo is as it should be"
+    assert leftover_grants(replace(view, grants=())) is None
