@@ -16,7 +16,7 @@ from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.etcd_act import EtcdActor
-from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, settle_named
+from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, leave_to_roll, settle_named
 from operators.cluster_operator.cluster.release_act import write_release
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
@@ -59,6 +59,8 @@ class Actor:
             case steps.IssueLeaves(specs=leaves):
                 await self._issue(view, leaves)
             case steps.ApplyObjects(objects=objects):
+                if waits := await leave_to_roll(self._world, view, objects, step.reason):
+                    return waits
                 for wave in _waves(objects):
                     await self._each(self._apply_meta, wave)
             case steps.RecordBootstrap(records=records):

@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from operators.api.base import LABEL_COMPONENT
 from operators.api.cluster import Cluster
 from operators.api.risk import Decision, Operation, OperationGrant, Outcome, Purpose, Target
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.world import World
-from operators.domain.plane.view import HeldGrant
+from operators.domain.plane.drift import difference
+from operators.domain.plane.view import HeldGrant, PlaneView
 from operators.domain.risk.identity import LABEL_ACT, act_id, at
 from operators.engine.reconcile import Waits
 from operators.errors import ErrorCode, KokError
@@ -27,6 +29,8 @@ from operators.ports.kube import Manifest, Preconditions, Ref
 
 RESTARTING = frozenset({Operation.RestartMaster, Operation.UpgradePlane, Operation.RemoveEtcdMember})
 """Operations whose grant allows to end a master's pod or to change what it is made from."""
+MASTERS = ("apiserver", "controller-manager", "scheduler")
+"""Components whose Deployments are rolled by a new template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +124,57 @@ def _is_open(manifest: Manifest) -> bool:
 
 def _held(world: World, grant: OperationGrant) -> HeldGrant:
     spec, metadata = grant.spec, grant.metadata
-    pod = world.cache.get(kinds.POD.ref(spec.target.name, metadata.namespace or "")) if spec.target.kind == "Pod" else None
-    uid = str(pod["metadata"]["uid"]) if pod else ""
-    acted = metadata.labels.get(LABEL_ACT) != act_id(uid, spec.operation, spec.workflow, spec.step)
+    target = spec.target
+    kind = {"Pod": kinds.POD, "Deployment": kinds.DEPLOYMENT}.get(target.kind)
+    found = world.cache.get(kind.ref(target.name, metadata.namespace or "")) if kind else None
+    acted = metadata.labels.get(LABEL_ACT) != act_id(_uid_of(found) if found else "", spec.operation, spec.workflow, spec.step)
     decided = grant.status.decided_at if grant.status and grant.status.decided_at else ""
-    return HeldGrant(metadata.name, spec.operation, spec.target.kind, spec.target.name, at(decided), acted, pod is not None)
+    return HeldGrant(metadata.name, spec.operation, target.kind, target.name, at(decided), acted, found is not None)
+
+
+def _uid_of(manifest: Manifest) -> str:
+    """What an act on it is named by: a pod by its uid, a Deployment also by the generation that it has before the act."""
+    metadata = manifest["metadata"]
+    return f"{metadata['uid']}:{metadata['generation']}" if manifest["kind"] == kinds.DEPLOYMENT.kind else str(metadata["uid"])
+
+
+async def leave_to_roll(world: World, view: PlaneView, objects: Iterable[Manifest], reason: str) -> Waits | None:
+    """Leave for every master of a living plane whose pods these objects exchange; the first that is not given is told.
+
+    A hop from version to version holds its own leave for all of them. Whoever serves nobody is put right without.
+    """
+    for manifest in objects:
+        live = world.cache.get(Ref.of(manifest))
+        if live is None or not _exchanges_pods(view, manifest, live) or await _is_covered_by_hop(world, view):
+            continue
+        name = str(manifest["metadata"]["name"])
+        act = Act(Operation.RestartMaster, "Deployment", name, _uid_of(live), workflow="roll", step="component", reason=reason)
+        grant = await acquire(world, view.cluster, act)
+        if isinstance(grant, Waits):
+            return grant
+        await verify(world, grant, name)
+    return None
+
+
+def _exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool:
+    component = (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT, "")
+    workload = view.workloads.get(component)
+    if manifest["kind"] != kinds.DEPLOYMENT.kind or component not in MASTERS or workload is None or not workload.ready:
+        return False
+    return bool(difference(manifest["spec"]["template"], live["spec"]["template"]))
+
+
+async def _is_covered_by_hop(world: World, view: PlaneView) -> bool:
+    """Whether a leave to move the plane as a whole is held and still good."""
+    for held in view.grants:
+        found = world.cache.get(kinds.GRANT.ref(held.name, view.cluster.metadata.namespace or ""))
+        if held.operation is Operation.UpgradePlane and found:
+            try:
+                await verify(world, _grant_of(found), held.target)
+            except KokError:
+                continue
+            return True
+    return False
 
 
 def _grant_of(manifest: Manifest) -> Grant:

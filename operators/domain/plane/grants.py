@@ -12,16 +12,18 @@ from operators.api.risk import Outcome
 from operators.domain.plane.steps import SettleGrants
 from operators.domain.plane.view import HeldGrant, PlaneView
 
+OF_ONE = ("Pod", "Deployment")
+"""Targets that are one part of a plane."""
 UNUSED_FOR = timedelta(seconds=60)
 """A grant is used within seconds; what was not used by then is not wanted any more, and is asked for again if it is."""
 
 
 def finished_grants(view: PlaneView) -> SettleGrants | None:
-    """Report the end of acts on pods that are up again, and give back what nobody used."""
-    done = [grant for grant in view.grants if grant.kind == "Pod" and grant.acted and _is_ready(view, grant)]
+    """Report the end of acts whose target is up again, and give back what nobody used. Of a plane as a whole who moves it reports."""
+    done = [grant for grant in view.grants if grant.acted and _is_up(view, grant)]
     if done:
         return _settle(done, Outcome.Succeeded, "is up again")
-    unused = [grant for grant in view.grants if grant.kind == "Pod" and not grant.acted and view.now - grant.granted_at >= UNUSED_FOR]
+    unused = [grant for grant in view.grants if grant.kind in OF_ONE and not grant.acted and view.now - grant.granted_at >= UNUSED_FOR]
     return _settle(unused, Outcome.Cancelled, "was not touched") if unused else None
 
 
@@ -37,6 +39,9 @@ def _settle(grants: Iterable[HeldGrant], outcome: Outcome, words: str) -> Settle
     return SettleGrants(tuple(grant.name for grant in chosen), outcome, reason)
 
 
-def _is_ready(view: PlaneView, grant: HeldGrant) -> bool:
-    """The new pod is there, and no workload misses it."""
-    return grant.is_there and not any(grant.target in workload.unready for workload in view.workloads.values())
+def _is_up(view: PlaneView, grant: HeldGrant) -> bool:
+    """The new pod is there, and no workload misses it; the Deployment is whole, of its last spec."""
+    if grant.kind == "Deployment":
+        workload = view.workloads.get(grant.target.removeprefix(f"{view.cluster.metadata.name}-"))
+        return grant.is_there and workload is not None and workload.is_up
+    return grant.kind == "Pod" and grant.is_there and not any(grant.target in workload.unready for workload in view.workloads.values())

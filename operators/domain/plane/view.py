@@ -18,7 +18,7 @@ from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.etcd_view import EtcdView, MemberPod
 from operators.domain.plane.inputs import Manifest, Names, PlaneEndpoint
 from operators.domain.plane.upgrade_view import UpgradeFacts
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,9 @@ class HeldGrant:
     target: str
     granted_at: datetime
     acted: bool
-    """Whether the very pod that it was asked for is gone."""
+    """Whether the very pod that it was asked for is gone; of a Deployment, whether its spec was changed since."""
     is_there: bool
-    """Whether a pod of that name exists."""
+    """Whether a target of that name exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +176,8 @@ class PlaneView:
     business: BusinessApi | Unknown = Unknown("the API server has not been asked")
     ssh_secret: str = ""
     """What is wrong with the Secret of machineAccess; empty if it is fine or none is asked for."""
+    ssh_code: ErrorCode = ErrorCode.SecretMissing
+    """Whether it is missing or of the wrong shape."""
     pools: tuple[Pool, ...] = ()
     claims: tuple[str, ...] = ()
     """Hosts that are still claimed for this cluster, `name (HostClaim x)`."""
