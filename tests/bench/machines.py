@@ -184,6 +184,8 @@ def _started(name: str, image: str, folder: Path) -> SshTarget:
         "--pull",
         "never",
         "-d",
+        "--network",
+        layout.NETWORK,
         "--name",
         name,
         "--label",
