@@ -5,12 +5,15 @@ Verbs that hurt (drain, clean, delete) ask for leave first and say in words why 
 
 from __future__ import annotations
 
+import contextlib
+
 from operators.api.machines import Host, HostClaim
 from operators.api.risk import Operation, Outcome, Target
 from operators.domain.machine import steps
 from operators.domain.machine.certificates import request_of, why_not
 from operators.domain.machine.host import Owner
 from operators.domain.machine.ladder import claimed_words, identity_of
+from operators.domain.machine.reports import CONDITIONS_NAMESPACE
 from operators.domain.machine.steps import Step, Workflow
 from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode, KokError
@@ -25,7 +28,7 @@ from operators.machine_operator.tokens import TokenSecret, bootstrap_kubeconfig,
 from operators.machine_operator.world import World
 from operators.ports.ansible import HostWork, JobAction
 from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
-from operators.ports.kube import AlreadyExists, Manifest, Preconditions, Subresource
+from operators.ports.kube import AlreadyExists, Forbidden, Manifest, Preconditions, Subresource
 from operators.ports.ssh import SshTarget
 
 GRANT_STEPS = {Operation.Drain: "drain", Operation.ApplyPackage: "apply", Operation.DeleteMachine: "remove", Operation.Cordon: "cordon"}
@@ -245,6 +248,9 @@ class Actor:
         if isinstance(step, steps.DeleteNode):
             await self._world.hands.danger.delete_node(view.name, leave)
             return ""
+        for report in view.business.reports:  # what was reported of it speaks of nothing any more; that it stays would hurt nobody
+            with contextlib.suppress(Forbidden):
+                await self._world.servers.business.delete(kinds.CONFIG_MAP.ref(report.name, CONDITIONS_NAMESPACE))
         await self._world.hands.danger.delete_machine(view.name, leave)
         await self._world.hands.grants.settle(leave, Outcome.Succeeded)
         return ""
