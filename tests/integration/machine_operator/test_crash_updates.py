@@ -18,6 +18,9 @@ pytestmark = pytest.mark.integration
 
 OLD, NEW = ["containerd-1-r1", "kubelet-1-r1"], ["containerd-1-r1", "kubelet-2-r1"]
 
+PATIENCE = 90.0
+"""Seconds: two hosts one after the other, each drained, on a machine that has other things to do."""
+
 
 class Watch:
     """Looks at the nodes all the time: how many are out of service at once."""
@@ -54,7 +57,7 @@ async def _in_service(rig: Rig) -> list[dict[str, Any]]:
     hosts = [rig.host("m1", 1), rig.host("m2", 2)]
     await _pool(rig, hosts, OLD)
     await rig.start()
-    await rig.until(lambda: _settled(rig, hosts, OLD))
+    await rig.until(lambda: _settled(rig, hosts, OLD), seconds=PATIENCE)
     await rig.stop()
     return hosts
 
@@ -67,13 +70,13 @@ async def _killed_and_ended(rig: Rig, hosts: list[dict[str, Any]], names: list[s
     looking = asyncio.create_task(watch.look())
     await _pool(rig, hosts, names)
     await rig.start(**ports)
-    dead = await _until_dead(rig, ports, seconds=15)
+    dead = await _until_dead(rig, ports, seconds=PATIENCE / 3)
     await rig.stop()
     (port,) = ports.values()
     assert isinstance(port, CrashingKube)
     told = f"{at[0]} {at[1]}: {f'killed after {port.written()[-1]}' if dead else 'not reached'}"
     await rig.start()
-    await rig.until(lambda: _settled(rig, hosts, names))
+    await rig.until(lambda: _settled(rig, hosts, names), seconds=PATIENCE)
     await rig.stop()
     looking.cancel()
     new = rig.centre.granted[granted:]
@@ -106,7 +109,7 @@ async def _writes_of_an_update(rig: Rig, hosts: list[dict[str, Any]]) -> tuple[i
     for names in (NEW, OLD):
         await _pool(rig, hosts, names)
         await rig.start()
-        await rig.until(lambda names=names: _settled(rig, hosts, names))
+        await rig.until(lambda names=names: _settled(rig, hosts, names), seconds=PATIENCE)
         await rig.stop()
     return len(rig.meta_record.written()) // 2, len(rig.business_record.written()) // 2
 
