@@ -52,6 +52,7 @@ class ErrorCode(StrEnum):
     LabFailed = "LabFailed"
     LeaseLost = "LeaseLost"
     LedgerUnreadable = "LedgerUnreadable"
+    NetworkOverlap = "NetworkOverlap"
     NotFound = "NotFound"
     PackageMissing = "PackageMissing"
     PackageConflict = "PackageConflict"

@@ -191,6 +191,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "the risk centre's Ledger is missing or cannot be read: every dangerous operation is denied until it can",
         "kubectl get ledgers.kok.dev -n kok-system; `kok meta install` makes the first one, `kok meta rebuild-ledger` a lost one (--as NAME --as-group kok:break-glass)",
     ),
+    E.NetworkOverlap: Entry(
+        "an address that nodes have to reach lies in a range that the cluster gives to its pods or Services: they would look for it inside",
+        "the message names both; set another spec.endpoint.host, or delete the Cluster (nothing of it was made) and create it with another spec.network",
+    ),
     E.NotFound: Entry(
         "the object, its namespace or its kind is not there",
         "check the name, -n NAMESPACE and --context; `kok get kok -A` lists what there is",

@@ -55,6 +55,11 @@ class FileCatalogue:
             )
         return {path.name: path.read_text(encoding="utf-8") for path in sorted((planes / revision).glob("*.j2"))}
 
+    def component_flags(self, kubernetes_version: str) -> Mapping[str, frozenset[str]]:
+        """Component (as spec.flags names it) -> every flag that it takes, of packages/flags/<minor>; empty for a minor that is not known."""
+        folder = self._root / "packages" / "flags" / ".".join(kubernetes_version.split(".")[:2])
+        return {path.stem: frozenset(path.read_text(encoding="utf-8").split()) for path in sorted(folder.glob("*.txt"))}
+
     def manifests(self, folder: str) -> list[dict[str, Any]]:
         """All YAML documents below `folder` (packages/cluster, manifests/crds, ...), sorted by path; kustomization files are none.
 

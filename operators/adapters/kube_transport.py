@@ -213,6 +213,10 @@ BY_STATUS: Mapping[int, type[KubeError]] = {
 }
 
 
+APPLY_TYPES = "failed to create typed patch object"
+"""How server-side apply says, with a 500, that a value is of the wrong type or stands twice in a set."""
+
+
 def error_of(code: int, body: bytes, retry_after: str = "") -> KubeError:
     """The typed error for a non-2xx answer; the message is the server's own."""
     status = status_of(body)
@@ -223,6 +227,8 @@ def error_of(code: int, body: bytes, retry_after: str = "") -> KubeError:
         return TooManyRequests(message, retry_after=_seconds(retry_after), disruption_budget=budget)
     if code == HTTPStatus.CONFLICT and status.get("reason") == "AlreadyExists":
         return AlreadyExists(message, status=code)
+    if code == HTTPStatus.INTERNAL_SERVER_ERROR and message.startswith(APPLY_TYPES):
+        return Invalid(message, status=code)
     if code == HTTPStatus.GATEWAY_TIMEOUT:
         return DeadlineExceeded(message, status=code)
     return BY_STATUS.get(code, Unreachable)(message, status=code)

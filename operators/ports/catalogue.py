@@ -14,6 +14,10 @@ class CataloguePort(Protocol):
         """File name -> Jinja2 text of packages/plane/<revision>. Raises KokError CatalogueInvalid when there is no such revision."""
         ...
 
+    def component_flags(self, kubernetes_version: str) -> Mapping[str, frozenset[str]]:
+        """Component (as spec.flags names it) -> every flag that it takes at that version's minor; a component that is missing is not known."""
+        ...
+
     def manifests(self, folder: str) -> list[dict[str, Any]]:
         """All YAML documents below a folder of the catalogue (packages/cluster, packages/machine, manifests/crds, ...), sorted by path."""
         ...

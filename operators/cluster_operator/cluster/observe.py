@@ -24,6 +24,7 @@ from operators.cluster_operator.cluster.release_look import ReleaseLook
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
 from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
 from operators.cluster_operator.cluster.volumes import with_volume_trouble
+from operators.cluster_operator.cluster.ssh_secret import look_at_ssh_secret
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane.certificates import digest_of
 from operators.domain.plane.drift import ObjectId
@@ -149,10 +150,10 @@ class Observer:
         view = await self._release.prepared(inputs, replace(view, plan=plan), self._cached(key).pods)
         if not isinstance(plan, Plan):
             return view
-        business, ssh_secret, found = await asyncio.gather(
-            self._look(key, view, plan, digest), self._ssh_secret(view.cluster), look_at_members(self._world, view, self._cached(key).pods)
+        business, (ssh_secret, ssh_code), found = await asyncio.gather(
+            self._look(key, view, plan, digest), look_at_ssh_secret(self._world, view.cluster), look_at_members(self._world, view, self._cached(key).pods)
         )
-        return replace(view, business=business, ssh_secret=ssh_secret, etcds=found.etcds, stranded=found.stranded)
+        return replace(view, business=business, ssh_secret=ssh_secret, ssh_code=ssh_code, etcds=found.etcds, stranded=found.stranded)
 
     async def _with_keys(self, key: Key, view: PlaneView, inputs: PlaneInputs) -> PlaneView:
         """Root keys as the cache has them; if something seems wrong, all of it again from the API server, since a CA may depend on it."""
@@ -197,25 +198,6 @@ class Observer:
         if apiserver is None or not apiserver.ready:
             return Unknown(apiserver.shortfall if apiserver else "the API server does not exist yet")
         return await self._business.look(key, view.names, plan, digest)
-
-    async def _ssh_secret(self, cluster: Cluster) -> str:
-        """What is wrong with the Secret of machineAccess; it is the user's own, so it carries no label and is read live."""
-        if cluster.spec.machine_access is None:
-            return ""
-        name, namespace = cluster.spec.machine_access.ssh_key_secret_name, cluster.metadata.namespace
-        create = f"kubectl -n {namespace} create secret generic {name} --type=kubernetes.io/ssh-auth --from-file=ssh-privatekey=FILE"
-        secret = await _known(
-            self._world.meta.get(kinds.SECRET.ref(name, namespace or ""), deadline=READ_SECONDS), f"Secret {namespace}/{name}"
-        )
-        if isinstance(secret, Unknown):
-            return secret.reason
-        if secret is None:
-            return f"spec.machineAccess.sshKeySecretName: Secret {namespace}/{name} does not exist; {create}"
-        if not (secret.get("data") or {}).get("ssh-privatekey"):
-            return (
-                f"spec.machineAccess.sshKeySecretName: Secret {namespace}/{name} has nothing under ssh-privatekey; delete it, then {create}"
-            )
-        return ""
 
     async def _deleting(self, view: PlaneView) -> PlaneView:
         """Everything live: what is not seen now would be left behind for ever. A refused second Cluster owns nothing here."""

@@ -16,6 +16,7 @@ from operators.cluster_operator.cluster.world import Remembered
 from operators.domain.plane.certificates import LeafSpec, RootSpec, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane, inside
 from operators.domain.plane.drift import stamped
+from operators.domain.plane.flags import refuse_unknown
 from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs
 from operators.domain.plane.view import LeafFault, Plan
 from operators.errors import KokError
@@ -48,6 +49,7 @@ class Planner:
         revision = inputs.package.spec.plane_revision
         try:
             templates = self._templates.get(revision) or self._templates.put(revision, self._catalogue.plane_templates(revision))
+            refuse_unknown(inputs.package, inputs.cluster, self._catalogue.component_flags(inputs.package.spec.kubernetes_version))
             if inputs.endpoint is None:  # what does not wait for an address is wrong or right already now
                 desired_plane(replace(inputs, endpoint=TRIAL), templates)
             plane = desired_plane(inputs, templates)

@@ -5,6 +5,7 @@ Pure. Which flags are owned, and the defaults, stand in the templates (a revisio
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -84,6 +85,22 @@ def settings(
     _refuse_owned(overrides, component, owned)
     typed = {name: _typed(component, name, value, settable) for name, value in sorted(overrides.items())}
     return {**defaults, **typed, **owned}
+
+
+def refuse_unknown(package: ClusterPackageVersion, cluster: Cluster, known: Mapping[str, frozenset[str]]) -> None:
+    """Raises KokError FlagUnknown for a flag that a component of that version does not take: it would not start. `known`: as the catalogue says."""
+    for component, names in sorted(known.items()):
+        for name in sorted(overrides_of(component, package, cluster).keys() - names):
+            own = name in cluster.spec.flags.get(component, {})
+            where = (
+                f"spec.flags.{component}.{name}" if own else f"ClusterPackageVersion {package.metadata.name}: flags of {component}: {name}"
+            )
+            close = difflib.get_close_matches(name, names, n=1)
+            raise KokError(
+                ErrorCode.FlagUnknown,
+                f"{where}: {component} {package.spec.kubernetes_version} has no flag --{name} and would not start",
+                f"write {close[0]} if that is meant, or remove it" if close else "remove it",
+            )
 
 
 def _refuse_owned(overrides: Mapping[str, str], component: str, owned: Iterable[str]) -> None:

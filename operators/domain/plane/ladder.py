@@ -18,6 +18,7 @@ from operators.domain.plane.etcd_rungs import etcd_size, first_quorum, member_st
 from operators.domain.plane.grants import finished_grants, leftover_grants
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
+from operators.domain.plane.ranges import overlap
 from operators.domain.plane.release import authorised_wish, refused_wish
 from operators.domain.plane.steps import (
     CREATING_SECONDS,
@@ -102,6 +103,22 @@ def sound_wish(view: PlaneView) -> Step | None:
         error = view.plan
         return Stall(error.code, error.message + (f"; {error.hint}" if error.hint else ""))
     return None
+
+
+def reachable_ranges(view: PlaneView) -> Step | None:
+    """Before a plane is made: nodes must not take the API server's address for one of their pods or Services."""
+    if view.release is not None or view.endpoint is None or isinstance(view.endpoint, Unknown):
+        return None
+    network, host = view.cluster.spec.network, view.endpoint.host
+    field, address = overlap(network, view.endpoint.addresses)
+    if not field:
+        return None
+    held = network.pod_cidr if field == "podCIDR" else network.service_cidr
+    return Stall(
+        ErrorCode.NetworkOverlap,
+        f"spec.network.{field} {held} holds {address}, the address of spec.endpoint.host {host}: nodes would not find the API server; "
+        f"set another host, or delete the Cluster and create it with another range",
+    )
 
 
 def in_hand(view: PlaneView) -> Step | None:
@@ -205,7 +222,7 @@ def machine_operator(view: PlaneView) -> Step | None:
     if view.cluster.spec.machine_access is None:
         return None
     if view.ssh_secret:
-        return Stall(ErrorCode.SecretMissing, view.ssh_secret, after=10.0)
+        return Stall(view.ssh_code, view.ssh_secret, after=10.0)
     if why := _plan(view).waiting.get(MACHINE_OPERATOR):
         return Wait("MachineOperator", why)
     return _apply_differing(view, MACHINE_OPERATOR, _components(view, MACHINE_OPERATOR))
@@ -221,6 +238,7 @@ LADDER = (
     readable,
     single,
     sound_wish,
+    reachable_ranges,
     in_hand,
     finished_grants,
     authorised,

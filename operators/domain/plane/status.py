@@ -155,7 +155,7 @@ def _machine_operator(view: PlaneView) -> Verdict:
     if view.cluster.spec.machine_access is None:
         return TRUE, "NotAsked", "spec.machineAccess is not set: this cluster has no Machine-Operator"
     if view.ssh_secret:
-        return FALSE, str(ErrorCode.SecretMissing), view.ssh_secret
+        return FALSE, str(view.ssh_code), view.ssh_secret
     return _up(view, "machine-operator")
 
 

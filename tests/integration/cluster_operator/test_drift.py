@@ -11,7 +11,7 @@ from operators.domain.plane.drift import difference
 from operators.domain.plane.steps import Done
 from operators.errors import ErrorCode
 from operators.ports.kube import Kind, Manifest, Ref
-from tests.integration.cluster_operator.world_of_planes import SYSTEM, Stage
+from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, Stage
 
 pytestmark = pytest.mark.integration
 EMPTIED = {"tls.crt": "", "tls.key": "", "ca.crt": ""}
@@ -70,7 +70,7 @@ async def _with_machine_operator(stage: Stage) -> None:
             "kind": "Secret",
             "type": "kubernetes.io/ssh-auth",
             "metadata": {"name": "ssh", "namespace": stage.namespace},
-            "stringData": {"ssh-privatekey": "a key"},
+            "stringData": {"ssh-privatekey": SSH_KEY},
         }
     )
     await stage.create(machineAccess={"sshKeySecretName": "ssh"})

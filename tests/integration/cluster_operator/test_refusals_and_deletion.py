@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from operators.cluster_operator.cluster import kinds
 from operators.domain.plane.steps import Done, Stall, Wait
 from operators.errors import ErrorCode
-from operators.ports.kube import Kind
-from tests.integration.cluster_operator.world_of_planes import SYSTEM, Stage, cluster_manifest
-from tests.integration.kube_proxies import RecordingKube
+from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, Stage, cluster_manifest
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.mark.parametrize(
-    ("wrong", "code", "right"),
-    [
-        ({"packageVersion": "kubernetes-9.9.9-r1"}, ErrorCode.PackageMissing, None),
-        ({"flags": {"apiserver": {"etcd-servers": "http://evil"}}}, ErrorCode.FlagOwned, {"flags": {"apiserver": {"etcd-servers": None}}}),
-    ],
-)
-async def test_should_stall_on_bad_input_before_anything_is_touched(
-    stage: Stage, wrong: dict[str, Any], code: ErrorCode, right: dict[str, Any] | None
-) -> None:
-    await stage.create(**wrong)
-    recorder = RecordingKube(stage.admin)
-    operator = stage.operator(recorder)
-    step = await stage.stalled(operator)
-    assert step.code is code
-    assert {write.verb for write in recorder.written()} == {"patch_status"}
-    status = (await stage.cluster())["status"]
-    said = {each["message"] for each in status["conditions"] if each["type"] in ("Ready", "Stalled")}
-    events = await stage.admin.list(Kind("events.k8s.io/v1", "Event"), namespace=stage.namespace)
-    assert {status["message"], *said, *(each["note"] for each in events.items)} == {step.reason}
-    if right:
-        await stage.admin.patch_json(kinds.CLUSTER.ref("demo", stage.namespace), {"spec": right})
-        assert isinstance(await stage.settle(operator), Done)
 
 
 async def test_should_refuse_a_second_cluster_in_a_namespace_and_leave_the_first_alone(stage: Stage) -> None:
@@ -58,24 +29,6 @@ async def test_should_refuse_a_second_cluster_in_a_namespace_and_leave_the_first
     assert isinstance(await stage.settle(stage.operator()), Done)
 
 
-async def test_should_want_the_ssh_key_that_machine_access_names_and_go_on_when_it_is_there(stage: Stage) -> None:
-    await stage.create(machineAccess={"sshKeySecretName": "ssh"})
-    operator = stage.operator()
-    step = await stage.stalled(operator)
-    assert step.code is ErrorCode.SecretMissing
-    assert "kubectl" in step.reason
-    assert (await stage.condition("ApiserverReady"))["status"] == "True"
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/ssh-auth",
-        "metadata": {"name": "ssh", "namespace": stage.namespace},
-    }
-    await stage.admin.create({**secret, "stringData": {"ssh-privatekey": "a key"}})
-    await stage.settle(operator)
-    assert (await stage.condition("MachineOperatorReady"))["status"] == "True"
-
-
 async def test_should_leave_nothing_but_the_namespace(stage: Stage) -> None:
     secret = {
         "apiVersion": "v1",
@@ -83,7 +36,7 @@ async def test_should_leave_nothing_but_the_namespace(stage: Stage) -> None:
         "type": "kubernetes.io/ssh-auth",
         "metadata": {"name": "ssh", "namespace": stage.namespace},
     }
-    await stage.admin.create({**secret, "stringData": {"ssh-privatekey": "a key"}})
+    await stage.admin.create({**secret, "stringData": {"ssh-privatekey": SSH_KEY}})
     await stage.create(machineAccess={"sshKeySecretName": "ssh"}, etcd={"members": 1, "storageGiB": 1, "separateEvents": True})
     operator = stage.operator()
     await stage.settle(operator)
