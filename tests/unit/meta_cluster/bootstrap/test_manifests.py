@@ -150,6 +150,7 @@ EMPTY: dict[str, list[dict[str, Any]]] = {
         "Deployment",
         "ClusterPackageVersion",
         "MachinePackageVersion",
+        "OperationBudget",
         "Ledger",
         "Cluster",
         "MachinePool",
@@ -160,7 +161,7 @@ EMPTY: dict[str, list[dict[str, Any]]] = {
 def test_should_say_what_is_missing_of_an_installation() -> None:
     states = {row.part: row.state for row in rows_of(EMPTY)}
     assert states == {
-        "CRDs": "missing", "catalogue": "missing", "ledger": "missing",
+        "CRDs": "missing", "catalogue": "missing", "budgets": "missing", "ledger": "missing",
         "kok-cluster-operator": "missing", "kok-artifacts": "missing", "looked after": "ok",
     }  # fmt: skip
 

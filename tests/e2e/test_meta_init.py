@@ -1,0 +1,93 @@
+"""Three bare hosts of the lab become a meta cluster, and kok is installed on it: looked at, made, repeated, drifted, repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.demo.kubectl import Kubectl, wait_until
+from meta_cluster.lab import hosts, layout, lifecycle
+from tests.e2e.ground import KOK, Fleet
+
+NAMES = ("meta-1", "meta-2", "meta-3")
+
+
+def kok(*words: str, seconds: float = 1500) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(KOK), *words], capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def words_of(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def inventory(fleet: Fleet, tmp_path: Path) -> Iterator[Path]:
+    """Three fresh hosts beside the fleet, removed at the end."""
+    image, ground = lifecycle.host_ground()
+    with lifecycle.exclusive():
+        found = [hosts.add(name, image=image, ground=ground) for name in NAMES]
+    wish = {
+        "sshKeyFile": str(layout.ssh_key_path()),
+        "endpoint": {"host": found[0].address},
+        "insideContainers": True,
+        "nameservers": [str(layout.GATEWAY)],
+        "hosts": [{"name": one.name, "address": one.address, "hostKeys": list(one.host_keys)} for one in found],
+    }
+    path = tmp_path / "hosts.yaml"
+    path.write_text(yaml.safe_dump(wish))
+    yield path
+    for name in NAMES:
+        hosts.remove(name)
+
+
+@pytest.mark.slow
+def test_should_make_a_meta_cluster_of_three_hosts_and_install_kok_on_it(inventory: Path, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "meta.kubeconfig"
+    init = ("meta", "init", "--inventory", str(inventory), "--kubeconfig-out", str(kubeconfig))
+    plan = words_of(kok(*init, "--dry-run"))
+    assert all(f"would run kubeadm: it becomes a part of the control plane, on {name}" in plan for name in NAMES)
+    assert not kubeconfig.exists()
+
+    said = words_of(kok(*init))
+    assert "the meta cluster meta is ready" in said
+    assert stat.S_IMODE(os.stat(kubeconfig).st_mode) == 0o600
+    meta = Kubectl(AssetsFolder().get("kubectl-1.35.4"), kubeconfig)
+    assert {node["metadata"]["name"] for node in meta.items("nodes")} == set(NAMES)
+    etcd = meta.items("pods", "-n", "kube-system", "-l", "component=etcd")
+    assert len(etcd) == 3
+
+    versions = {one["metadata"]["uid"]: one["metadata"]["generation"] for one in meta.items("deployments,daemonsets", "-A")}
+    assert "0 changes: meta is as it should be" in words_of(kok(*init))
+    assert {one["metadata"]["uid"]: one["metadata"]["generation"] for one in meta.items("deployments,daemonsets", "-A")} == versions
+
+    subprocess.run(["docker", "exec", NAMES[2], "rm", "/usr/local/bin/kubeadm"], check=True, timeout=30)
+    assert "packages: 1 hosts changed, 2 as they were" in words_of(kok(*init))
+
+    image = next(word for word in said.split() if word.startswith("registry.kok.dev/kok:"))
+    words_of(kok("meta", "install", "--kubeconfig", str(kubeconfig), "--image", image, "--artifacts", "/var/cache/kok", "--timeout", "600"))
+    wait_until("kok is whole there", lambda: kok("meta", "status", "--kubeconfig", str(kubeconfig)).returncode == 0, timeout=120)
+    assert (
+        json.loads(meta.run("get", "deployment", "kok-cluster-operator", "-n", "kok-system", "-o", "json"))["status"]["readyReplicas"] == 2
+    )
+
+
+@pytest.mark.slow
+def test_should_refuse_hosts_of_somebody_else_before_anything_is_touched(fleet: Fleet, inventory: Path) -> None:
+    """The demo's hosts belong to its pool: nothing is changed on any host, theirs or ours."""
+    wish = yaml.safe_load(inventory.read_text())
+    owned = next(host for host in fleet.lab["hosts"] if host["name"].startswith("demo-"))
+    wish["hosts"][2] |= {"name": owned["name"], "address": owned["address"], "hostKeys": owned["hostKeys"]}
+    inventory.write_text(yaml.safe_dump(wish))
+    done = kok("meta", "init", "--inventory", str(inventory))
+    assert done.returncode != 0
+    assert f"{owned['name']}: it belongs to pool" in done.stderr
+    assert subprocess.run(["docker", "exec", NAMES[0], "test", "-e", "/etc/kok"], timeout=30, check=False).returncode == 1
