@@ -70,7 +70,7 @@ async def settled(stage: Stage, operator: Operator, package: str) -> None:
     def reached(step: Step) -> bool:
         return isinstance(step, Done) and package in step.reason
 
-    await stage.until(operator, reached, 60.0)
+    await stage.until(operator, reached, 240.0)
 
 
 async def test_should_go_to_another_patch_and_back(upgradable: Stage) -> None:

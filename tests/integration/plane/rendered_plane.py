@@ -22,7 +22,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from operators.api import Cluster
+from operators.api import Cluster, ClusterPackageVersion
 from operators.domain.plane.certificates import LeafForm, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane, inside
 from operators.domain.plane.inputs import MOST_MEMBERS, Manifest, PlaneEndpoint, PlaneInputs, PlaneTunnel
@@ -54,6 +54,8 @@ class RenderedPlane:
         self.inputs = replace(bare, secret_digests={name: digest_of(secret.data) for name, secret in self.secrets.items()})
         self.components = desired_plane(self.inputs, templates()).components
         self.children: dict[str, Child] = {}
+        self.binaries = dict(BINARIES)
+        """First word of a container's command -> the asset that runs in its place."""
 
     def _issue(self, inputs: PlaneInputs) -> Mapping[str, Issued]:
         now = datetime.now(UTC)
@@ -90,6 +92,24 @@ class RenderedPlane:
         """Run the first container of a Deployment."""
         pod = self.pod(component)
         self._run(component, pod, self._mount(component, pod), self.address)
+
+    def change_to(self, package: ClusterPackageVersion, *, emulated: str = "") -> None:
+        """Render it anew from that package, and run its binaries from the next start on."""
+        self.inputs = replace(self.inputs, package=package, emulated=emulated)
+        self.components = desired_plane(self.inputs, templates()).components
+        version = package.spec.kubernetes_version
+        for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler"):
+            self.binaries[name] = f"{name}-{version}"
+
+    def run_once(self, name: str, pod: PodSpec) -> Path:
+        """Run the containers of a pod that ends, one after the other; its folder. Fails with what a container said that failed."""
+        home = self._mount(name, pod)
+        for container in (*pod["initContainers"], *pod["containers"]):
+            words = [self._local(word, home, self.address) for word in container["command"]]
+            command = [sys.executable if words[0] == "python3" else asset(f"{words[0]}-3.6.8"), *words[1:]]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, f"{container['name']}: {done.stdout}{done.stderr}"
+        return home
 
     def data_of(self, member: str) -> Path:
         """A member's volume."""
@@ -147,13 +167,13 @@ class RenderedPlane:
     def _run(self, name: str, pod: PodSpec, home: Path, address: str) -> None:
         container = pod["containers"][0]
         words = [*container["command"], *container.get("args", ())]
-        argv = [asset(BINARIES[words[0]]), *(self._local(word, home, address) for word in words[1:])]
+        argv = [asset(self.binaries[words[0]]), *(self._local(word, home, address) for word in words[1:])]
         argv += [f"{flag}={address}" for flag in LISTEN_AT.get(words[0], ())]
         self.children[name] = Child(name, argv, self.folder)
         self.children[name].start()
 
     def _local(self, text: str, home: Path, address: str) -> str:
-        for folder in ("/etc/kok", "/run/kok", "/var/lib/etcd"):
+        for folder in ("/etc/kok", "/run/kok", "/var/lib/etcd", "/snapshots"):
             text = text.replace(folder, f"{home}{folder}")
         for member, at in self.members.items():
             text = text.replace(f"{member}.demo-etcd-peer.demo.svc", at)

@@ -1,0 +1,182 @@
+"""The proxy that nodes have over several meta addresses: the released package's configuration in a real haproxy, servers on loopback.
+
+Only what a process of a test cannot have is exchanged: the user that it becomes, and its address.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from meta_cluster.assets import versions as v
+from operators.api.packages import MachinePackageVersion
+from operators.domain.machine.render import ClusterFacts, HostFacts, NodeFacts, desired_package
+from operators.domain.machine.resolve import resolve_artifacts
+from tests.integration.api_server import Child, asset
+from tests.unit.operators.domain.plane.rendered import ROOT
+
+pytestmark = pytest.mark.integration
+PACKAGE = ROOT / "packages" / "machine" / "api-proxy" / "api-proxy-2.6.12-r1.yaml"
+PATIENCE = 15.0
+
+
+class MetaAddress:
+    """An address that answers every line with its own name, until it closes; what is connected stays open, as when a machine dies."""
+
+    def __init__(self, address: str, port: int) -> None:
+        self.address = address
+        self._listener = socket.create_server((address, port))
+        self._kept: list[socket.socket] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._kept.append(connection)
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        try:
+            while connection.recv(100):
+                connection.sendall(self.address.encode() + b"\n")
+        except OSError:
+            return
+
+    def die(self) -> None:
+        """Answers nobody new; sends nothing to those it knows."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def close(self) -> None:
+        for connection in self._kept:
+            connection.close()
+
+
+class Proxy:
+    """haproxy out of the released debs, with the released configuration."""
+
+    def __init__(self, folder: Path, net: str) -> None:
+        self.folder, self.at, self.port = folder, f"{net}.1", 6443
+        self.root = folder / "root"
+        for name in (f"haproxy-{v.HAPROXY}", *v.HAPROXY_LIBRARIES):
+            subprocess.run(["dpkg-deb", "-x", asset(name), self.root], check=True, timeout=60)
+        self.config = folder / "haproxy.cfg"
+
+    def configure(self, hosts: tuple[str, ...]) -> None:
+        text = configuration(hosts).replace("bind 127.0.0.1", f"bind {self.at}")
+        self.config.write_text(
+            "".join(line for line in text.splitlines(keepends=True) if line.strip() not in ("user haproxy", "group haproxy"))
+        )
+
+    def start(self) -> Child:
+        libraries = next(self.root.glob("usr/lib/*-linux-gnu"))
+        environment = ["env", f"LD_LIBRARY_PATH={libraries}", str(self.root / "usr/sbin/haproxy")]
+        subprocess.run([*environment, "-c", "-q", "-f", self.config], check=True, timeout=20)
+        child = Child("haproxy", [*environment, "-W", "-f", self.config, "-p", self.folder / "pid"], self.folder)
+        child.start()
+        return child
+
+    def reload(self, child: Child) -> None:
+        """As `systemctl reload haproxy` does."""
+        assert child.process is not None
+        child.process.send_signal(signal.SIGUSR2)
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection((self.at, self.port), timeout=PATIENCE)
+
+
+def configuration(hosts: tuple[str, ...]) -> str:
+    raw = yaml.safe_load(PACKAGE.read_text())
+    index = {each["asset"]: {"sha256": "0" * 64} for each in raw["spec"]["artifacts"]}
+    package = MachinePackageVersion.model_validate(resolve_artifacts(raw, index))
+    cluster = ClusterFacts("demo", "https://127.0.0.1:6443", "ca", "10.97.0.10", "cluster.local", "10.245.0.0/16", hosts, 31443, 31444)
+    (file,) = desired_package(package, HostFacts(NodeFacts("n1", "10.0.0.1"), cluster)).files
+    return file.content
+
+
+def asked(connection: socket.socket) -> str:
+    """Who answers on it; empty when it was cut."""
+    try:
+        connection.sendall(b"who\n")
+        return connection.recv(100).decode().strip()
+    except OSError:
+        return ""
+
+
+def who_answers(proxy: Proxy, tries: int = 8) -> set[str]:
+    """Who answers new connections; those that nobody answers count as an empty name."""
+    found = set()
+    for _ in range(tries):
+        try:
+            with proxy.connect() as connection:
+                found.add(asked(connection))
+        except OSError:
+            found.add("")
+    return found
+
+
+def until(holds: object, what: str) -> float:
+    assert callable(holds)
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < PATIENCE, what
+        time.sleep(0.05)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[tuple[Proxy, dict[str, MetaAddress], Child]]:
+    net = f"127.{random.randint(1, 250)}.{random.randint(1, 250)}"
+    addresses = {f"{net}.{n}": MetaAddress(f"{net}.{n}", 31443) for n in (11, 12, 13)}
+    proxy = Proxy(tmp_path, net)
+    proxy.configure(tuple(addresses)[:2])
+    child = proxy.start()
+    try:
+        until(lambda: who_answers(proxy) == set(tuple(addresses)[:2]), "both addresses answer")
+        yield proxy, addresses, child
+    finally:
+        child.kill()
+        for address in addresses.values():
+            address.close()
+
+
+def test_should_leave_an_address_that_died_and_cut_what_hangs_on_it(ground: tuple[Proxy, dict[str, MetaAddress], Child]) -> None:
+    proxy, addresses, _ = ground
+    first, second, _ = addresses
+    kept = {}
+    while set(kept) != {first, second}:
+        connection = proxy.connect()
+        kept[asked(connection)] = connection
+
+    addresses[first].die()
+
+    kept[first].settimeout(PATIENCE)
+    seconds = until(lambda: kept[first].recv(100) == b"", "the connection to the dead address is cut")
+    print(f"cut {seconds:.1f} s after the address died")
+    assert who_answers(proxy) == {second}
+    assert asked(kept[second]) == second, "the other connection lives"
+
+
+def test_should_take_another_list_of_addresses_without_cutting_connections(ground: tuple[Proxy, dict[str, MetaAddress], Child]) -> None:
+    proxy, addresses, child = ground
+    _, second, third = addresses
+    connection = proxy.connect()
+    served = asked(connection)
+
+    proxy.configure((second, third))
+    proxy.reload(child)
+
+    until(lambda: who_answers(proxy) == {second, third}, "the new list is used")
+    assert asked(connection) == served, "what was connected is served to its end"
