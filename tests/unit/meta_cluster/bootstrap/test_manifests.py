@@ -152,6 +152,7 @@ EMPTY: dict[str, list[dict[str, Any]]] = {
         "MachinePackageVersion",
         "OperationBudget",
         "Ledger",
+        "OperationBudget",
         "Cluster",
         "MachinePool",
     )
