@@ -20,7 +20,7 @@ from meta_cluster.cli.options import (
 if TYPE_CHECKING:
     from meta_cluster.cli.budget_view import Answer
 
-app = typer.Typer(help="Limits of dangerous operations: used, free, by whom, why denied.")
+app = typer.Typer(help="Limits of dangerous acts, and who holds them.")
 OutputOption = Annotated[str, typer.Option("--output", "-o", help="json or yaml.", show_default=False)]
 TableOutput = Annotated[str, typer.Option("--output", "-o", help="wide, json or yaml.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; shown to everybody who is denied.")]
@@ -111,7 +111,12 @@ def freeze(
 def unfreeze(
     name: Annotated[str, typer.Argument(help="OperationBudget.")], kubeconfig: KubeconfigOption = "", context: ContextOption = ""
 ) -> None:
-    """Take a freeze back before its time. Nothing that was denied is replayed: who still wants to act asks again."""
+    """Take a freeze back before its time. Nothing that was denied is replayed: who still wants to act asks again.
+
+    Example:
+
+      kok budget unfreeze machines-per-pool
+    """
     from meta_cluster.cli.access import run
     from meta_cluster.cli.budget_acts import released
     from meta_cluster.cli.console import say

@@ -16,7 +16,7 @@ VERBS = {
     "get": "objects of kok as a table, JSON, YAML or names",
     "describe": "one object as a tree that shows what is not fine",
     "why": "the reasons for what is not as wished, and what to do next",
-    "budget": "limits of dangerous operations: used, free, by whom, why denied",
+    "budget": "limits of dangerous acts, and who holds them",
     "kubeconfig": "print a kubeconfig for a business cluster",
     "explain": "what an error code, phase or reason means and what to do",
     "host": "host keys, before a host is a machine",

@@ -49,7 +49,7 @@ def test_should_render_what_kubectl_kustomize_renders(overlay: Overlay) -> None:
     done = subprocess.run([asset(KUBECTL), "kustomize", OVERLAYS / overlay], capture_output=True, text=True, check=True)
     theirs = sorted(json.dumps(m, sort_keys=True) for m in yaml.safe_load_all(done.stdout))
     manifests = install_manifests(Installation(overlay), {}, packages=())
-    assert sorted(json.dumps(m, sort_keys=True) for m in (*manifests.base, *manifests.workloads)) == theirs
+    assert sorted(json.dumps(m, sort_keys=True) for m in (*manifests.base, *manifests.budgets, *manifests.workloads)) == theirs
 
 
 async def test_should_only_say_what_it_would_do_on_an_empty_cluster(meta: KubePort, dry_meta: KubePort) -> None:
@@ -63,7 +63,7 @@ async def test_should_install_everything_and_then_nothing(meta: KubePort, deploy
     first, lines = await install(meta, wanted())
     assert {change.verb for change in first.changes} == {Verb.Created}
     assert [line.split(":")[0] for line in lines if not line.startswith("waiting")] == [
-        "CustomResourceDefinitions", "namespace, rights, admission", "catalogue", "ledger", "operators",
+        "CustomResourceDefinitions", "namespace, rights, admission", "catalogue", "budgets", "ledger", "operators",
     ]  # fmt: skip
     stored = await meta.get(Ref("kok.dev/v1alpha1", "MachinePackageVersion", "", "example-1.0.0-sample"))
     assert stored is not None
@@ -100,6 +100,18 @@ async def test_should_refuse_a_package_version_that_changed(meta: KubePort, depl
         await install(meta, install_manifests(Installation(Overlay.Lab), {"example-1.0.0": "f" * 64}, packages=changed))
     assert refusal.value.code is ErrorCode.PackageConflict
     assert "MachinePackageVersion example-1.0.0-sample is there with another spec.files[0].content" in refusal.value.message
+
+
+async def test_should_make_missing_budgets_and_never_overwrite_an_edited_one(meta: KubePort, deployments_become_ready: None) -> None:
+    await install(meta, wanted())
+    edited, missing = (Ref("kok.dev/v1alpha1", "OperationBudget", "", name) for name in ("machines-per-pool", "all-changes"))
+    await meta.patch_json(edited, {"spec": {"concurrency": {"percent": 1}}})
+    await meta.delete(missing)
+    report, _ = await install(meta, wanted())
+    assert [str(change) for change in report.written] == ["created OperationBudget all-changes"]
+    stored = await meta.get(edited)
+    assert stored is not None
+    assert stored["spec"]["concurrency"]["percent"] == 1
 
 
 async def test_should_never_overwrite_the_ledger(meta: KubePort, glass_broken: KubePort, deployments_become_ready: None) -> None:

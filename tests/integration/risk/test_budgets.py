@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from copy import deepcopy
@@ -18,11 +19,13 @@ from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget
 from operators.api.risk import Operation, OperationGrant, Outcome, Target
-from operators.domain.risk.decide import Ask, ask_of
+from operators.domain.risk.decide import Ask, Granted, ask_of
 from operators.domain.risk.facts import Facts
+from operators.domain.risk.identity import EntryKey
 from operators.domain.risk.scopes import ClusterId
 from operators.ports.grants import GrantRequest
 from operators.ports.kube import Invalid, Kind, Manifest, Subresource
+from operators.services.ledger import ledger_ref
 from operators.services.risk_facts import BUDGET, RiskFacts
 from tests.integration.api_server import ApiServer
 from tests.integration.risk.risk_centres import Centre, denied, granted, request
@@ -286,6 +289,46 @@ async def test_should_count_members_of_an_etcd_one_by_one(world: Centre) -> None
         "demo-etcd-2": "it does not exist",
     }
     assert members[0].cluster == ClusterId(world.namespace, "demo")
+
+
+async def test_should_never_grant_more_than_the_rate_when_eight_risk_centres_race(world: Centre) -> None:
+    """All really look, and answer 24 hosts at the same moment; whoever lost to a conflict comes again until the rate says no."""
+    await limit(world, "hour", "Cluster", rate={"count": 5, "windowSeconds": 3600})
+    centres = [replace(world) for _ in range(8)]
+    asks = [replace(_ask(world, "a"), key=EntryKey(world.namespace, f"op-{n}"), target=_target(world, n)) for n in range(24)]
+    for _ in range(3):
+        verdicts = await asyncio.gather(*(centres[n % 8].ledger.reserve(each) for n, each in enumerate(asks)))
+        yes = [each for each in verdicts if isinstance(each, Granted)]
+        assert len(yes) <= 5
+        if len(yes) == 5:
+            break
+    assert len(yes) == 5
+    spec = (await world.stored()).spec
+    assert len(spec.in_flight) == len(spec.log) == 5
+
+
+def _target(world: Centre, number: int) -> Target:
+    return Target(kind="Machine", name=f"x{number}", cluster="demo", pool="workers")
+
+
+async def test_should_take_a_ledger_of_an_earlier_version(world: Centre, grants: KubeGrants) -> None:
+    """Without log, windows, breakers and purposes; what is in flight counts."""
+    await limit(world, "pools", concurrency={"count": 1}, rate={"count": 9, "windowSeconds": 600})
+    target = {"kind": "Machine", "name": "old", "cluster": "demo", "pool": "workers", "zone": ""}
+    times = {"grantedAt": "2026-03-01T12:00:00Z", "expiresAt": "2026-03-01T12:15:00Z"}
+    old = {
+        "opId": "old",
+        "namespace": world.namespace,
+        "operation": "Drain",
+        "target": target,
+        "requester": "machine-operator/demo",
+        **times,
+    }
+    await world.kube.patch_json(ledger_ref(world.namespace), {"spec": {"inFlight": [old], "log": None, "windows": None}})
+    assert "Drain of Machine old" in (await denied(grants, world, wanted(world, "a"))).message
+    assert await world.ledger.release([EntryKey(world.namespace, "old")])
+    world.clock.ahead += 11
+    await granted(grants, world, wanted(world, "a"))
 
 
 async def test_should_follow_labels_of_clusters(world: Centre) -> None:
