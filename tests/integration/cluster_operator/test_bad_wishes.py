@@ -50,7 +50,10 @@ BAD_WISHES: list[tuple[dict[str, Any], ErrorCode, tuple[str, ...], dict[str, Any
         {"flags": {"etcd": {"quota-backend-bytes": "8589934592"}}},
     ),
     (
-        {"endpoint": {"type": "NodePort", "host": "localhost", "port": 31443}, "network": {"podCIDR": "127.0.0.0/16"}},
+        {
+            "endpoint": {"type": "NodePort", "host": "localhost", "port": 31443},
+            "network": {"podCIDR": "127.0.0.0/16", "serviceCIDR": "10.96.0.0/16"},
+        },
         ErrorCode.NetworkOverlap,
         ("spec.network.podCIDR 127.0.0.0/16 holds 127.0.0.1", "spec.endpoint.host localhost", "create it with another range"),
         {"endpoint": {"host": "127.1.0.1"}},
@@ -73,7 +76,7 @@ async def test_should_stall_before_anything_is_touched_and_heal(
     assert {write.verb for write in recorder.written()} == {"patch_status"}
     await says_the_same_everywhere(stage, step)
     await stage.admin.patch_json(kinds.CLUSTER.ref("demo", stage.namespace), {"spec": right})
-    assert isinstance(await stage.settle(operator), Done)
+    assert isinstance(await stage.settle(operator, 120), Done)
     assert (await stage.condition("Stalled"))["status"] == "False"
 
 
@@ -91,7 +94,7 @@ async def test_should_wait_for_a_package_version_and_go_on_when_it_is_there(stag
     there = next(each for each in (await stage.admin.list(kinds.PACKAGE)).items if each["metadata"]["name"] == "kubernetes-1.35.4-test")
     package: Manifest = copy.deepcopy({**there, "metadata": {"name": name}})
     await stage.admin.create(package)
-    assert isinstance(await stage.settle(operator), Done)
+    assert isinstance(await stage.settle(operator, 120), Done)
 
 
 @pytest.mark.parametrize(
