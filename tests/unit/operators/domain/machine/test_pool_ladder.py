@@ -69,7 +69,12 @@ TABLE: list[tuple[str, PoolView, type[steps.Step], str]] = [
     ("no finalizer", view(pool=unfinalized()), steps.AddFinalizer, "cleans its hosts"),
     ("not released", view(cluster_packages=None), steps.Wait, "has a released package version"),
     ("nothing authorised", view(released=()), steps.WriteRelease, "authorises packages: m1"),
-    ("came into service", view(released=(RELEASED[0].model_copy(update={"opened_at": None}),)), steps.WriteRelease, "notes that m1 came into service"),
+    (
+        "came into service",
+        view(released=(RELEASED[0].model_copy(update={"opened_at": None}),)),
+        steps.WriteRelease,
+        "notes that m1 came into service",
+    ),
     ("no Machine", view(machines={}), steps.ApplyMachines, "m1"),
     ("Machine edited", view(machines={"m1": b.machine(packages=["sysctl-1"])}), steps.ApplyMachines, "m1"),
     ("host of another pool object", view(machines={}, claims=(b.claim(poolUid="pool-0"),)), steps.Done, "open"),
