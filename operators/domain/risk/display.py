@@ -5,6 +5,7 @@ Called by cluster_operator/risk/budgets.py and `kok budget`. Targets that are ou
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any
 
 from operators.api.base import Condition, ConditionStatus
 from operators.api.budgets import OperationBudget, OperationBudgetStatus, ScopeUse
-from operators.api.risk import BreakerPhase, LedgerSpec, Purpose
+from operators.api.risk import BreakerPhase, InFlight, LedgerSpec, Purpose, Spent
 from operators.domain.risk.bookkeeping import latest
 from operators.domain.risk.breaker import breaker_of, hold_of
 from operators.domain.risk.facts import Facts, FleetCluster
@@ -46,12 +47,26 @@ def scope_uses(budget: OperationBudget, ledger: LedgerSpec, labels: ClusterLabel
     """Every scope that uses anything of it, the fullest first."""
     facts = Facts((budget,), fleet={cluster: FleetCluster(cluster, each, 0) for cluster, each in labels.items()})
     blank = Weighed(budget, "", NOWHERE, Purpose.Forward, ledger, facts, latest(ledger, now))
-    scopes = {each.scope for each in ledger.breakers if each.budget == budget.metadata.name}
-    for place in (*map(place_of, ledger.in_flight), *map(place_of, ledger.log)):
-        if is_about(budget, place, facts.labels_of(place.cluster, NOWHERE.cluster)):
-            scopes.add(scope_of(budget.spec.scope.per, place))
-    uses = [use for scope in scopes if (use := _use_of(replace(blank, scope=scope)))]
+    uses = [use for scope, own in _by_scope(budget, ledger, facts).items() if (use := _use_of(replace(blank, scope=scope, ledger=own)))]
     return tuple(sorted(uses, key=lambda use: (-use.in_flight, -use.rate_used, use.scope)))
+
+
+def _by_scope(budget: OperationBudget, ledger: LedgerSpec, facts: Facts) -> dict[str, LedgerSpec]:
+    """For each scope the Ledger with its own entries only, so that many scopes cost no more than one."""
+
+    def scope_at(entry: InFlight | Spent) -> str:
+        place = place_of(entry)
+        is_own = is_about(budget, place, facts.labels_of(place.cluster, NOWHERE.cluster))
+        return scope_of(budget.spec.scope.per, place) if is_own else ""
+
+    held, spent = defaultdict(list), defaultdict(list)
+    for entry in ledger.in_flight:
+        held[scope_at(entry)].append(entry)
+    for each in ledger.log:
+        spent[scope_at(each)].append(each)
+    broken = {each.scope for each in ledger.breakers if each.budget == budget.metadata.name}
+    scopes = ({*held, *spent} | broken) - {""}
+    return {scope: ledger.model_copy(update={"in_flight": tuple(held[scope]), "log": tuple(spent[scope])}) for scope in scopes}
 
 
 def _use_of(weighed: Weighed) -> ScopeUse | None:
