@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from operators.cluster_operator.cluster.births import takes_any_node_port, wants_node_port
-from operators.cluster_operator.cluster.endpoint import tunnel_of
+from operators.cluster_operator.cluster.endpoint import endpoint_of, tunnel_of
 from operators.domain.plane.inputs import PlaneEndpoint, PlaneTunnel
+from operators.domain.plane.view import Unknown
 from tests.unit.operators.domain.plane.rendered import a_cluster
 
 AT = PlaneEndpoint("10.89.0.2", 31443, ("10.89.0.2",))
@@ -43,6 +44,23 @@ def test_should_tell_agents_where_to_dial(
     assert said == tunnel
     assert why.startswith(waits)
     assert bool(why) == bool(waits)
+
+
+async def test_should_lead_to_every_meta_address() -> None:
+    wish = {**NODE_PORT, "additionalHosts": ["10.89.0.4", "10.89.0.3"], "konnectivityPort": 31444}
+
+    found, _ = await endpoint_of(a_cluster(endpoint=wish), None)
+
+    assert found == PlaneEndpoint("10.89.0.2", 31443, ("10.89.0.2", "10.89.0.3", "10.89.0.4"))
+
+
+async def test_should_say_which_further_address_cannot_be_resolved() -> None:
+    wish = {**NODE_PORT, "additionalHosts": ["nobody.invalid"], "konnectivityPort": 31444}
+
+    found, _ = await endpoint_of(a_cluster(endpoint=wish), None)
+
+    assert isinstance(found, Unknown)
+    assert "nobody.invalid" in found.reason
 
 
 @pytest.mark.parametrize(

@@ -56,4 +56,5 @@ def test_should_render_every_released_package_named_after_its_component(path: Pa
 
 def test_should_install_what_others_need_first() -> None:
     orders = {path.parent.name: yaml.safe_load(path.read_text())["spec"]["order"] for path in RELEASED}
+    assert orders["api-proxy"] < orders["kubelet"], "it dials the proxy as soon as it starts"
     assert orders["containerd"] < orders["cni-plugins"] < orders["kubelet"]
