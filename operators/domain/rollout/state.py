@@ -4,6 +4,8 @@ A rollout is always in exactly one of these states, derived anew at every pass; 
 
 Waiting for approval. The next stage wants a person's yes (`spec.approvals`). Nothing starts; what was changed before stays.
 
+Holding, before a stage. Its baseline is being taken: the numbers to compare with later, frozen in the record that starts the stage.
+
 Changing. The stage's members are authorised one after another, never more at once than `maxParallel` and the failure domain's limit allow, none
 while a change window is closed, the breaker is open or another rollout has the cluster. A member that is not healthy at the new version by its
 deadline has failed; coming back on the old version is a failure too. Failures within `failuresAllowed` are taken back alone.
@@ -32,9 +34,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from operators.api.rollout import FleetRolloutSpec, MemberPhase, OnFail, Order, Stage
+from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.story import Event, Outcome, Record, Story, stages_of, story_of
-from operators.domain.rollout.verdict import Judgement, Verdict
+from operators.domain.rollout.verdict import Judgement, NoData, Verdict
 from operators.domain.rollout.windows import WindowState
 
 ROLLBACK = "rollback"
@@ -70,6 +73,7 @@ class MemberFacts:
     trouble: str = ""
     """Why it is not healthy."""
     unhealthy_since: datetime | None = None
+    ready_since: datetime | None = None
     rival: str = ""
     """The rollout that has it, with Hold.Rival."""
 
@@ -99,6 +103,8 @@ class RolloutView:
     """On the stage in hand."""
     window: WindowState
     now: datetime
+    baseline: Baseline | NoData
+    """Of the next stage, before it is started."""
     breaker: str = ""
     """Why risky forward operations are blocked; empty when they are not."""
     late: tuple[PlannedMember, ...] = ()
@@ -223,7 +229,11 @@ class StageWork:
             return Wait(State.Paused, f"a person ordered a pause before stage {self.name}")
         if self.wish.approval and self.name not in self.view.spec.approvals:
             return Wait(State.AwaitingApproval, f"stage {self.name} waits for approval: kok rollout approve", after=None)
-        return _note(self.view, Event.StageStarted, f"stage {self.name} begins: {len(self.stage.members)} clusters", stage=self.name)
+        if isinstance(self.view.baseline, NoData):
+            return Wait(State.Holding, f"stage {self.name} has not begun: {self.view.baseline.reason}")
+        words = f"stage {self.name} begins: {len(self.stage.members)} clusters"
+        record = Record(Event.StageStarted, self.view.now, self.name, words, baseline=self.view.baseline)
+        return Note(record, State.Changing)
 
     def _bad(self) -> str:
         """Why the stage has failed; empty when it has not, or a person accepted it."""
@@ -301,11 +311,8 @@ class StageWork:
         over = healthy_at + timedelta(seconds=self.wish.soak_seconds)
         if self.view.now < over:
             left = (over - self.view.now).total_seconds()
-            return Wait(
-                State.Soaking,
-                f"stage {self.name} is watched for another {left:.0f} s; so far {self.view.verdict.sentence}",
-                min(left, POLL),
-            )
+            words = f"stage {self.name} is watched until {over:%H:%M:%S} UTC; so far {self.view.verdict.sentence}"
+            return Wait(State.Soaking, words, min(left, POLL))
         late = self.view.now > over + timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
         if troubled := self._troubled():
             return Wait(State.Holding, troubled, page=late)

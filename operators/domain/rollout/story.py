@@ -12,7 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
+from operators.domain.rollout.verdict import Counts
 
 
 class Event(StrEnum):
@@ -51,6 +53,8 @@ class Record:
     text: str = ""
     outcome: Outcome | None = None
     members: tuple[PlannedMember, ...] = ()
+    baseline: Baseline | None = None
+    """With StageStarted: the numbers from before."""
 
     def document(self) -> dict[str, Any]:
         """As JSON; `record_of` reads it back."""
@@ -62,7 +66,12 @@ def record_of(document: Mapping[str, Any]) -> Record:
     outcome = Outcome(document["outcome"]) if document.get("outcome") else None
     members = tuple(PlannedMember(**one) for one in document.get("members") or ())
     at = datetime.fromisoformat(document["at"])
-    return Record(Event(document["event"]), at, document.get("stage") or "", document.get("text") or "", outcome, members)
+    baseline = _baseline_of(document["baseline"]) if document.get("baseline") else None
+    return Record(Event(document["event"]), at, document.get("stage") or "", document.get("text") or "", outcome, members, baseline)
+
+
+def _baseline_of(document: Mapping[str, Any]) -> Baseline:
+    return Baseline(Counts(**document["stage"]), Counts(**document["control"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,8 @@ class Story:
     """What the records add up to."""
 
     started: frozenset[str] = frozenset()
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
+    """Stage -> the numbers from before it."""
     healthy: Mapping[str, datetime] = field(default_factory=dict)
     """Stage -> when its soak began."""
     failed: Mapping[str, str] = field(default_factory=dict)
@@ -90,6 +101,7 @@ def story_of(records: Sequence[Record]) -> Story:
     last = records[-1] if records else None
     return Story(
         started=frozenset(each.stage for each in of(Event.StageStarted)),
+        baselines={each.stage: each.baseline for each in of(Event.StageStarted) if each.baseline},
         healthy={each.stage: each.at for each in of(Event.StageHealthy)},
         failed={each.stage: each.text for each in of(Event.StageFailed)},
         passed=frozenset(each.stage for each in of(Event.StagePassed)),

@@ -102,15 +102,17 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     if after.total < limits.min_samples:
         return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, at least {limits.min_samples} are needed")
     if after.ratio < limits.floor:
-        return _below_floor(numbers, limits, control_after if has_control else None)
+        shared = has_control and control_after.ratio < limits.floor
+        alone = difference(before, after, control_before, control_after).is_surely_worse(limits)
+        return _below_floor(numbers, limits, is_everywhere=shared and not alone)
     if before.total < limits.min_samples:
         return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
     change = difference(before, after, *((control_before, control_after) if has_control else ()))
     return _compared(numbers, change, limits)
 
 
-def _below_floor(numbers: str, limits: Limits, control: Counts | None) -> Verdict:
-    if control is not None and control.ratio < limits.floor:
+def _below_floor(numbers: str, limits: Limits, *, is_everywhere: bool) -> Verdict:
+    if is_everywhere:
         return Verdict(
             Judgement.HOLD, f"{numbers}: below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change"
         )
@@ -123,6 +125,10 @@ class Difference:
 
     value: float
     p_worse: float
+
+    def is_surely_worse(self, limits: Limits) -> bool:
+        """Worse by more than the margin, and no accident."""
+        return self.value < -limits.margin and self.p_worse < SURE
 
 
 def difference(before: Counts, after: Counts, control_before: Counts = NOTHING, control_after: Counts = NOTHING) -> Difference:
@@ -145,7 +151,7 @@ def _compared(numbers: str, change: Difference, limits: Limits) -> Verdict:
     words = f"{numbers}: {change.value:+.2%} against the control"
     if change.value >= -limits.margin:
         return Verdict(Judgement.PASS, words)
-    if change.p_worse < SURE:
+    if change.is_surely_worse(limits):
         return Verdict(Judgement.FAIL, f"{words}, more than {limits.margin:.2%} worse (p={change.p_worse:.1e})", leans_bad=True)
     return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely (p={change.p_worse:.2f})", leans_bad=True)
 

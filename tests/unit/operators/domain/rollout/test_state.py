@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from operators.api.rollout import FleetRollout, Order
+from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember
 from operators.domain.rollout.state import Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait, next_step
 from operators.domain.rollout.story import Event, Outcome, Record, record_of
-from operators.domain.rollout.verdict import Verdict
+from operators.domain.rollout.verdict import Counts, NoData, Verdict
 from operators.domain.rollout.windows import WindowState
 from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, NEW, OLD, PASS, START, frozen, rollout, untouched
 
 OPEN = WindowState(True)
+BASELINE = Baseline(Counts(10, 10), Counts(20, 20))
 
 
 @dataclass
@@ -48,7 +50,7 @@ class World:
     def view(self) -> RolloutView:
         spec = self.made.spec.model_copy(update={"order": self.order, **self.edits})
         return RolloutView(
-            spec, self.plan, tuple(self.records), dict(self.members), self.verdict, self.window, self.now, self.breaker, self.late
+            spec, self.plan, tuple(self.records), dict(self.members), self.verdict, self.window, self.now, BASELINE, self.breaker, self.late
         )
 
     def do(self, step: Step) -> None:
@@ -144,6 +146,17 @@ def test_should_wait_for_a_person_where_one_was_asked_for() -> None:
     assert not world.changed()
     world.edits["approvals"] = ("all",)
     assert world.run().state == State.Soaking
+
+
+def test_should_take_the_baseline_before_it_touches_anybody_and_keep_it() -> None:
+    world = World.of(rollout())
+    step = next_step(replace(world.view(), baseline=NoData("3 of 10 probe pods")))
+    assert isinstance(step, Wait)
+    assert "3 of 10" in step.reason
+    world.run()
+    assert world.view().story.baselines == {"canary": BASELINE}
+    later = replace(world.view(), baseline=Baseline(Counts(0, 10)))
+    assert later.story.baselines == {"canary": BASELINE}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,128 @@
+"""Does one step of a rollout: freezes the plan, appends a record, or writes one ClusterRelease by compare-and-swap. Decides nothing.
+
+The release is read again right before it is written: a member is given only if nobody gave it something else meanwhile. Authored specs are never
+touched. Called by the controller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from operators.api.cluster import Authorisation, AuthorisedBy, ClusterRelease
+from operators.cluster_operator.cluster import kinds as cluster_kinds
+from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.rollout.journal import JournalBook
+from operators.cluster_operator.rollout.observe import Seen
+from operators.domain.plane.release import KEPT, release_manifest
+from operators.domain.risk.identity import stamp
+from operators.domain.rollout.plan import FrozenPlan
+from operators.domain.rollout.state import Authorise, GoBack, Note, Step, Wait
+from operators.domain.rollout.story import Event, Outcome
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import Conflict
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Write the plan."""
+
+    plan: FrozenPlan
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Nothing is done, and why."""
+
+    code: ErrorCode
+    reason: str
+    after: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Mode Plan: the plan is only shown."""
+
+    plan: FrozenPlan
+    reason: str
+    after: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A step of the state machine."""
+
+    step: Step
+
+    @property
+    def reason(self) -> str:
+        """Its sentence."""
+        return self.step.reason
+
+    @property
+    def after(self) -> float | None:
+        """At once after a write."""
+        return self.step.after if isinstance(self.step, Wait) else 0.0
+
+
+RolloutStep = Freeze | Refuse | Answer | Move
+
+
+class Actor:
+    """Does steps."""
+
+    def __init__(self, world: World, journals: JournalBook) -> None:
+        self._world, self._journals = world, journals
+
+    async def act(self, seen: Seen, step: RolloutStep) -> None:
+        """Do it. Raises KokError; then the next pass sees what came of it."""
+        match step:
+            case Freeze(plan=plan):
+                await self._journals.freeze(seen.rollout, plan)
+            case Move(step=Note() as note):
+                await self._note(seen, note)
+            case Move(step=Authorise(key=key, to=to, reason=reason)):
+                await self._release(seen, key, to, AuthorisedBy.Rollout, reason)
+            case Move(step=GoBack(key=key, to=to, reason=reason)):
+                await self._release(seen, key, to, AuthorisedBy.Undo, reason)
+            case _:
+                return
+
+    async def _note(self, seen: Seen, note: Note) -> None:
+        """A bad version is marked before its end is told: after the end nobody looks again."""
+        record = note.record
+        if record.event is Event.Ended and record.outcome is Outcome.Bad and seen.view:
+            await self._journals.mark_bad(seen.view.plan.to, seen.rollout, record.text)
+        await self._journals.append(seen.rollout, seen.records, record)
+
+    async def _release(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
+        """One compare-and-swap on the release as it was observed; Conflict if it has changed since."""
+        release = seen.releases.get(key)
+        if release is None:
+            raise KokError(ErrorCode.NotFound, f"Cluster {key} has no ClusterRelease any more")
+        ref = cluster_kinds.RELEASE.ref(release.metadata.name, release.metadata.namespace or "")
+        live = await self._world.meta.get(ref)
+        if live is None or ClusterRelease.parse(live).spec.current != release.spec.current:
+            raise Conflict(f"the ClusterRelease of {key} was written by another; it is read again")
+        name = seen.rollout.metadata.name
+        before = release.spec.current
+        current = Authorisation(
+            package_version=to,
+            from_version=before.package_version,
+            by=by,
+            name=name,
+            wish=seen.wishes.get(key, ""),
+            at=stamp(seen.now),
+            reason=reason[:TEXT],
+        )
+        spec = ClusterRelease.parse(live).spec.model_copy(
+            update={"current": current, "history": (before, *release.spec.history)[:KEPT], "reached": release.spec.plane_package}
+        )
+        written = await self._world.meta.patch_json(
+            ref, {"spec": release_manifest(spec)}, resource_version=live["metadata"]["resourceVersion"]
+        )
+        self._world.cache.put(written)
+
+
+TEXT = 1024

@@ -1,0 +1,126 @@
+"""What a rollout must not forget, as immutable ControllerRevisions in kok's own namespace: its frozen plan, its records, versions found bad.
+
+A record is created under its number, so of two writers one wins and the other gets Conflict. Nothing here is ever changed; all but the bad versions
+goes with its FleetRollout. Reads are live: a rollout never acts on a cached story. Called by observe and act.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
+from operators.api.rollout import FleetRollout
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage, plan_of
+from operators.domain.rollout.story import Record, record_of
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import AlreadyExists, Conflict, Kind, KubePort, Manifest
+
+REVISION = Kind("apps/v1", "ControllerRevision")
+LABEL_ROLLOUT = f"{GROUP}/rollout"
+LABEL_PART = f"{GROUP}/journal"
+PLAN, SHARD, RECORD, BAD = "plan", "plan-shard", "record", "bad-version"
+SHARD_MEMBERS = 500
+"""Members in one object: some 50 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Everything that is written down of one rollout. `plan` is None until it was frozen."""
+
+    plan: FrozenPlan | None = None
+    records: tuple[Record, ...] = ()
+
+
+class JournalBook:
+    """Reads and writes journals."""
+
+    def __init__(self, meta: KubePort, namespace: str) -> None:
+        self._meta, self._namespace = meta, namespace
+
+    async def read(self, rollout: FleetRollout) -> Journal:
+        """The journal of this very rollout; one of the same name before it has another uid and is not read. Raises KokError."""
+        listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_ROLLOUT}={label_of(rollout)}")
+        parts: dict[str, list[Manifest]] = {PLAN: [], SHARD: [], RECORD: []}
+        for item in sorted(listing.items, key=lambda item: int(item["revision"])):
+            parts.setdefault(item["metadata"]["labels"].get(LABEL_PART, ""), []).append(item)
+        records = tuple(record_of(item["data"]) for item in parts[RECORD])
+        if not parts[PLAN]:
+            return Journal(None, records)
+        return Journal(_assembled(parts[PLAN][0]["data"], parts[SHARD]), records)
+
+    async def freeze(self, rollout: FleetRollout, plan: FrozenPlan) -> None:
+        """Write the plan: its shards first, so that what has a plan has all of it. A plan that is there already stays as it is."""
+        members = [(stage.name, member) for stage in plan.stages for member in stage.members]
+        shards = [members[first : first + SHARD_MEMBERS] for first in range(0, len(members), SHARD_MEMBERS)]
+        for number, shard in enumerate(shards):
+            rows = [[stage, member.key, member.origin, member.domain] for stage, member in shard]
+            await self._create(rollout, SHARD, f"{plan.revision}-{number}", number, {"revision": plan.revision, "rows": rows})
+        names = [stage.name for stage in plan.stages]
+        head = {"to": plan.to, "stages": names, "skipped": dict(plan.skipped), "revision": plan.revision, "shards": len(shards)}
+        await self._create(rollout, PLAN, "plan", 0, head)
+
+    async def append(self, rollout: FleetRollout, number: int, record: Record) -> None:
+        """Write record `number`, counted from 0. Raises Conflict if another was quicker."""
+        if not await self._create(rollout, RECORD, f"r{number:05}", number, record.document()):
+            raise Conflict(f"FleetRollout {rollout.metadata.name}: record {number} was written by another; it is read again")
+
+    async def mark_bad(self, version: str, rollout: FleetRollout, why: str) -> None:
+        """Remember that a package version was found bad; outlives the rollout."""
+        metadata = {"name": _bad_name(version), "namespace": self._namespace, "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: BAD}}
+        data = {"version": version, "rollout": rollout.metadata.name, "why": why}
+        await self._create_once(
+            {"apiVersion": REVISION.api_version, "kind": REVISION.kind, "metadata": metadata, "revision": 1, "data": data}
+        )
+
+    async def bad_versions(self) -> frozenset[str]:
+        """Package versions that some rollout found bad."""
+        listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_PART}={BAD}")
+        return frozenset(str(item["data"]["version"]) for item in listing.items)
+
+    async def _create(self, rollout: FleetRollout, part: str, suffix: str, number: int, data: Mapping[str, Any]) -> bool:
+        """Whether it was created by this call."""
+        metadata = {
+            "name": f"{label_of(rollout)}.{suffix}",
+            "namespace": self._namespace,
+            "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_ROLLOUT: label_of(rollout), LABEL_PART: part},
+            "ownerReferences": [
+                {"apiVersion": rollout.api_version, "kind": rollout.kind, "name": rollout.metadata.name, "uid": rollout.metadata.uid}
+            ],
+        }
+        kind = {"apiVersion": REVISION.api_version, "kind": REVISION.kind}
+        return await self._create_once({**kind, "metadata": metadata, "revision": number, "data": dict(data)})
+
+    async def _create_once(self, manifest: Manifest) -> bool:
+        try:
+            await self._meta.create(manifest)
+        except AlreadyExists:
+            return False
+        return True
+
+
+def label_of(rollout: FleetRollout) -> str:
+    """Name for a journal's objects: unique to this very rollout and short enough for a label."""
+    digest = hashlib.sha256(f"{rollout.metadata.name}/{rollout.metadata.uid}".encode()).hexdigest()[:10]
+    return f"{rollout.metadata.name[:40].rstrip('.-')}-{digest}"
+
+
+def _bad_name(version: str) -> str:
+    return f"bad.{version}"[:253]
+
+
+def _assembled(head: Mapping[str, Any], shards: Sequence[Manifest]) -> FrozenPlan:
+    """The plan from its parts. Raises KokError Internal when they do not add up to what was frozen."""
+    rows = [row for shard in shards if shard["data"]["revision"] == head["revision"] for row in shard["data"]["rows"]]
+    stages = tuple(
+        PlannedStage(name, tuple(PlannedMember(key, origin, domain) for stage, key, origin, domain in rows if stage == name))
+        for name in head["stages"]
+    )
+    plan = plan_of(FrozenPlan(head["to"], stages, head.get("skipped") or {}).document())
+    if plan.revision != head["revision"]:
+        raise KokError(
+            ErrorCode.Internal, "the frozen plan is not complete", "nothing is changed; make the rollout anew under another name"
+        )
+    return plan

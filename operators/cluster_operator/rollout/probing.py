@@ -1,0 +1,128 @@
+"""Probes the clusters that running rollouts look at, one pod at a time each, and remembers the results. Writes nothing in the meta cluster.
+
+Results are in memory only: after a restart there are none, which holds a rollout until there are new ones; baselines stand in its records.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.cluster.business import BusinessLook
+from operators.cluster_operator.cluster.world import World
+from operators.domain.plane.inputs import Names
+from operators.domain.rollout.evidence import Sample
+from operators.engine.reconcile import StatusWrite
+from operators.errors import KokError
+from operators.ports.kube import Key
+from operators.services.probe import ProbeResult, probe
+
+CONTROLLER = "probe"
+EVERY = 3.0
+"""Seconds between two probes of one cluster."""
+KEPT = 400
+"""Samples per cluster."""
+WANTED_FOR = timedelta(seconds=120)
+"""A cluster that no rollout asked for since is not probed any more."""
+IMAGE = "registry.k8s.io/pause:3.10"
+"""Every host has it: containerd starts pods with it."""
+
+
+class ProbeBook:
+    """Which clusters are wanted, and what their probes said."""
+
+    def __init__(self, now: Callable[[], datetime], wake: Callable[[Key], None]) -> None:
+        self._now, self._wake = now, wake
+        self._wanted: dict[str, datetime] = {}
+        self._samples: dict[str, deque[Sample]] = {}
+
+    def want(self, clusters: set[str]) -> None:
+        """These are looked at now (namespace/name)."""
+        for key in clusters:
+            fresh = key not in self._wanted
+            self._wanted[key] = self._now()
+            if fresh:
+                namespace, _, name = key.partition("/")
+                self._wake(Key(CONTROLLER, namespace, name))
+
+    def is_wanted(self, cluster: str) -> bool:
+        """Whether somebody asked for it lately; what nobody asks for is forgotten."""
+        since = self._wanted.get(cluster)
+        if since is not None and self._now() - since <= WANTED_FOR:
+            return True
+        self._wanted.pop(cluster, None)
+        self._samples.pop(cluster, None)
+        return False
+
+    def add(self, cluster: str, sample: Sample) -> None:
+        """One more result."""
+        self._samples.setdefault(cluster, deque(maxlen=KEPT)).append(sample)
+
+    @property
+    def samples(self) -> dict[str, tuple[Sample, ...]]:
+        """All of them."""
+        return {key: tuple(samples) for key, samples in self._samples.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """One pass over one cluster."""
+
+    key: Key
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeStep:
+    """Probe it and come again, or let it be."""
+
+    reason: str
+    after: float | None
+
+
+Prober = Callable[[Key], Awaitable[ProbeResult]]
+"""Probes one Cluster. An API that cannot be spoken to is a failed probe, not an error."""
+
+
+def pod_prober(world: World) -> Prober:
+    """Probes by a pod in the business cluster."""
+    business = BusinessLook(world)
+
+    async def probe_cluster(key: Key) -> ProbeResult:
+        try:
+            port = business.port(kinds.key_of(key.namespace, key.name), Names(key.name, key.namespace))
+        except KokError as error:
+            return ProbeResult(False, 0.0, error.message)
+        return await probe(port, image=IMAGE)
+
+    return probe_cluster
+
+
+class ProbeController:
+    """Implements `operators.engine.reconcile.Controller`; shows nothing of itself."""
+
+    name = CONTROLLER
+
+    def __init__(self, world: World, book: ProbeBook, prober: Prober, *, every: float = EVERY) -> None:
+        self._world, self._book, self._probe, self._every = world, book, prober, every
+
+    async def observe(self, key: Key) -> Probed | None:
+        """None once nobody wants it any more."""
+        there = self._world.cache.get(kinds.CLUSTER.ref(key.name, key.namespace)) is not None
+        return Probed(key, True) if there and self._book.is_wanted(f"{key.namespace}/{key.name}") else None
+
+    def next_step(self, view: Probed) -> ProbeStep:
+        """Always one more."""
+        return ProbeStep("a probe pod is made", self._every)
+
+    async def act(self, view: Probed, step: ProbeStep) -> None:
+        """One probe."""
+        result = await self._probe(view.key)
+        self._book.add(f"{view.key.namespace}/{view.key.name}", Sample(self._world.now(), result.good))
+
+    def status_of(self, view: Probed, step: ProbeStep, outcome: object) -> StatusWrite | None:
+        """Nothing is shown."""
+        return None

@@ -1,0 +1,138 @@
+"""What a FleetRollout shows of itself. Pure; derived anew at every pass, no decision reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from operators.api.base import Condition, ConditionStatus
+from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase, MemberStatus, StageStatus
+from operators.domain.risk.identity import stamp
+from operators.domain.rollout.state import Hold, RolloutView, StageWork, State, Step, Wait
+from operators.domain.rollout.story import Event, Outcome, stages_of
+from operators.errors import ErrorCode, KokError
+
+SHOWN_MEMBERS = 200
+TEXT = 1024
+TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
+WORTH_A_LINE = (MemberPhase.InHand, MemberPhase.Failed, MemberPhase.GoingBack, MemberPhase.Back, MemberPhase.Skipped)
+
+
+def running_status(
+    rollout: FleetRollout, shown: Mapping[str, Any], view: RolloutView, step: Step, error: KokError | None
+) -> dict[str, Any]:
+    """The status of a rollout whose plan is frozen."""
+    words = error.message if error else step.reason
+    stages = list(_stages(view))
+    members = [member for _, lines in stages for member in lines]
+    story = view.story
+    first = view.records[0].at if view.records else view.now
+    status = FleetRolloutStatus(
+        observed_generation=rollout.metadata.generation,
+        phase=_phase(step, story.ended.outcome if story.ended else None),
+        message=words[:TEXT],
+        revision=view.plan.revision,
+        stages=tuple(stage for stage, _ in stages),
+        members=tuple(member for member in members if member.phase in WORTH_A_LINE)[:SHOWN_MEMBERS],
+        total=len(members),
+        changed=sum(facts.hold is Hold.Forward and facts.healthy for facts in view.members.values()),
+        started_at=stamp(first) if view.records else None,
+        ended_at=stamp(story.ended.at) if story.ended else None,
+        conditions=conditions(
+            shown, view.now, rollout.metadata.generation, verdicts_of(step, story.ended.outcome if story.ended else None, words)
+        ),
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def stalled_status(rollout: FleetRollout, shown: Mapping[str, Any], code: str, words: str, now: datetime) -> dict[str, Any]:
+    """The status of a rollout that has no plan, because it was refused or is not made yet."""
+    summary = {"Ready": (FALSE, code, words), "Reconciling": (FALSE, code, ""), "Stalled": (TRUE, code, words)}
+    status = FleetRolloutStatus(
+        observed_generation=rollout.metadata.generation,
+        phase="Refused",
+        message=words[:TEXT],
+        conditions=conditions(shown, now, rollout.metadata.generation, summary),
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def planned_status(
+    rollout: FleetRollout, shown: Mapping[str, Any], words: str, stages: Iterable[StageStatus], now: datetime
+) -> dict[str, Any]:
+    """The answer to mode: Plan."""
+    summary = {"Ready": (TRUE, "Planned", words), "Reconciling": (FALSE, "Planned", ""), "Stalled": (FALSE, "Planned", "")}
+    lines = tuple(stages)
+    status = FleetRolloutStatus(
+        observed_generation=rollout.metadata.generation,
+        phase="Planned",
+        message=words[:TEXT],
+        stages=lines,
+        total=sum(line.members for line in lines),
+        conditions=conditions(shown, now, rollout.metadata.generation, summary),
+    )
+    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def conditions(
+    shown: Mapping[str, Any], now: datetime, generation: int, verdicts: Mapping[str, tuple[ConditionStatus, str, str]]
+) -> tuple[Condition, ...]:
+    """Conditions that keep the time of their last change."""
+    before = {each["type"]: each for each in shown.get("conditions") or ()}
+    made = []
+    for kind, (status, reason, message) in verdicts.items():
+        same = before.get(kind, {}).get("status") == status
+        since = before[kind]["lastTransitionTime"] if same else stamp(now)
+        made.append(
+            Condition(
+                type=kind, status=status, reason=reason, message=message[:4096], observed_generation=generation, last_transition_time=since
+            )
+        )
+    return tuple(made)
+
+
+def verdicts_of(step: Step, outcome: Outcome | None, words: str) -> dict[str, tuple[ConditionStatus, str, str]]:
+    """Ready, Reconciling and Stalled, as kstatus reads them."""
+    if outcome:
+        good = outcome is Outcome.Good
+        code = outcome.value if good or outcome is not Outcome.Bad else ErrorCode.VersionBad.value
+        return {
+            "Ready": (TRUE if good else FALSE, code, words),
+            "Reconciling": (FALSE, code, ""),
+            "Stalled": (FALSE if good else TRUE, code, words),
+        }
+    reason = step.state.value
+    stuck = isinstance(step, Wait) and step.page
+    return {
+        "Ready": (FALSE, reason, words),
+        "Reconciling": (FALSE if stuck else TRUE, reason, words),
+        "Stalled": (TRUE if stuck else FALSE, reason, words if stuck else ""),
+    }
+
+
+def _phase(step: Step, outcome: Outcome | None) -> str:
+    return outcome.value if outcome and step.state is State.Ended else step.state.value
+
+
+def _stages(view: RolloutView) -> Iterable[tuple[StageStatus, list[MemberStatus]]]:
+    story = view.story
+    for stage in stages_of(view.plan, story):
+        wish = next(each for each in view.spec.stages if each.name == stage.name)
+        phases = StageWork(view, story, stage, wish).phases
+        members = [
+            MemberStatus(cluster=key, stage=stage.name, phase=phase, message=_trouble(view, key)[:TEXT]) for key, phase in phases.items()
+        ]
+        told = [record for record in view.records if record.stage == stage.name and record.event in (Event.StagePassed, Event.StageFailed)]
+        in_hand = stage.name in story.started and stage.name not in story.passed and not story.ended
+        verdict = "PASS" if stage.name in story.passed else view.verdict.judgement.value if in_hand else ""
+        words = told[-1].text if told else view.verdict.sentence if in_hand else ""
+        healthy = sum(phase is MemberPhase.Healthy for phase in phases.values())
+        failed = sum(phase is MemberPhase.Failed for phase in phases.values())
+        line = StageStatus(name=stage.name, members=len(members), healthy=healthy, failed=failed, verdict=verdict, message=words[:TEXT])
+        yield line, members
+
+
+def _trouble(view: RolloutView, key: str) -> str:
+    facts = view.members.get(key)
+    return facts.trouble if facts else "it is gone"

@@ -1,0 +1,132 @@
+"""Fleet rollouts on a real API server: good, bad, sick, stopped, undone, killed at every write."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from operators.adapters.kube import KubeClient
+from operators.cluster_operator.rollout import kinds
+from operators.ports.kube import Invalid
+from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
+
+pytestmark = pytest.mark.usefixtures("crds")
+
+
+def fresh() -> str:
+    return f"train-{uuid4().hex[:8]}"
+
+
+async def begun(kube: KubeClient, count: int = 3, **spec: object) -> tuple[Fleet, RolloutOperator, str]:
+    fleet, name = await Fleet.of(kube, count), fresh()
+    await fleet.planes_follow()
+    await kube.create(fleet.manifest(name, **spec))
+    return fleet, RolloutOperator(fleet), name
+
+
+async def order(kube: KubeClient, name: str, word: str) -> None:
+    await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"order": word}})
+
+
+async def test_should_change_the_canary_then_the_rest_and_end_good_without_touching_what_people_wrote(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+    shown = await operator.until(name, "Good")
+    assert await fleet.versions() == dict.fromkeys(fleet.clusters, NEW)
+    assert [stage["verdict"] for stage in shown["stages"]] == ["PASS", "PASS"]
+    assert "pod creation 100.00% -> 100.00%" in shown["stages"][0]["message"]
+    cluster = await kube.get(kinds.ROLLOUT.ref(name))
+    assert cluster
+    resting = cluster["metadata"]["resourceVersion"]
+    await operator.one_round(name)
+    again = await kube.get(kinds.ROLLOUT.ref(name))
+    assert again
+    assert again["metadata"]["resourceVersion"] == resting, "a pass over what has ended writes nothing"
+
+
+async def test_should_stop_at_a_canary_that_does_not_come_up_take_it_back_and_refuse_the_version_for_ever(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+    fleet.broken.add(NEW)
+    short = {"name": "canary", "clusters": [fleet.clusters[0]], "soakSeconds": 1, "memberDeadlineSeconds": 30}
+    await kube.delete(kinds.ROLLOUT.ref(name))
+    name = fresh()
+    await kube.create(fleet.manifest(name, short, {"name": "rest", "rest": True}))
+    await operator.until(name, "Changing")
+    operator = RolloutOperator(fleet)
+    operator.ahead(40)
+    shown = await operator.until(name, "Bad")
+    assert await fleet.versions() == dict.fromkeys(fleet.clusters, OLD)
+    assert await fleet.touched() == [fleet.clusters[0]]
+    assert "CrashLoopBackOff" in shown["message"]
+    second = fresh()
+    await kube.create(fleet.manifest(second))
+    refused = await operator.until(second, "Refused")
+    assert "found bad by an earlier rollout" in refused["message"]
+
+
+async def test_should_take_back_what_comes_up_but_makes_no_pods(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+    fleet.no_pods.add(NEW)
+    shown = await operator.until(name, "Bad")
+    assert await fleet.versions() == dict.fromkeys(fleet.clusters, OLD)
+    assert await fleet.touched() == [fleet.clusters[0]]
+    assert "pod creation 100.00% -> " in shown["message"]
+    assert "below its floor" in shown["message"]
+
+
+async def test_should_hold_when_pods_fail_everywhere_alike(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+
+    await operator.until(name, "Soaking")
+    fleet.all_fail = True
+    shown = await operator.until(name, "Holding")
+    assert "this is not the change" in shown["message"]
+    assert await fleet.touched() == [fleet.clusters[0]]
+    assert NEW in (await fleet.versions()).values()
+
+
+async def test_should_abort_and_undo_from_where_it_stands(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+    await operator.until(name, "Soaking")
+    await order(kube, name, "Abort")
+    await operator.until(name, "Aborted")
+    assert await fleet.versions() == dict.fromkeys(fleet.clusters, OLD)
+
+    second = fresh()
+    await kube.create(fleet.manifest(second))
+    await operator.until(second, "Good")
+    await order(kube, second, "Undo")
+    await operator.until(second, "Undone")
+    assert await fleet.versions() == dict.fromkeys(fleet.clusters, OLD)
+
+
+async def test_should_only_answer_in_mode_plan(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube, mode="Plan")
+    shown = await operator.until(name, "Planned")
+    assert [stage["members"] for stage in shown["stages"]] == [1, 2]
+    assert await fleet.touched() == []
+
+
+async def test_should_refuse_another_change_in_mid_run(kube: KubeClient) -> None:
+    _, operator, name = await begun(kube)
+    await operator.until(name, "Soaking")
+    with pytest.raises(Invalid, match="a rollout is frozen when it is made"):
+        await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"change": {"clusterPackageVersion": OLD}}})
+
+
+async def test_should_go_on_exactly_where_it_was_when_a_new_process_takes_over_at_every_pass(kube: KubeClient) -> None:
+    fleet, _, name = await begun(kube)
+    phase, passes = "", 0
+    while phase != "Good" and passes < 400:
+        await fleet.planes_follow()
+        heir = RolloutOperator(fleet)
+        await heir.one_round(name)  # asks for probes
+        await heir.one_round(name)  # has their results, makes one step, and dies
+        passes += 1
+        phase = ((await kube.get(kinds.ROLLOUT.ref(name)) or {}).get("status") or {}).get("phase", "")
+    assert phase == "Good"
+    for key in fleet.clusters:
+        namespace, cluster = key.split("/")
+        release = await kube.get(kinds.Kind("kok.dev/v1alpha1", "ClusterRelease").ref(cluster, namespace))
+        assert release
+        assert len(release["spec"].get("history", ())) == 1, f"{key} was acted on once"
