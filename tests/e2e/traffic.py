@@ -1,0 +1,157 @@
+"""A client that never stops asking: new connections, a kept one, watches. What failed is kept in words; a retry that client-go makes too is no failure.
+
+client-go tries again after 429 with Retry-After, and on a connection that was closed before it answered an idempotent request.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import ssl
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+PAUSE = 0.1
+Headers = dict[str, str]
+
+
+@dataclass
+class Traffic:
+    """Use as a context manager; `failures` and `asked` are to be looked at afterwards."""
+
+    kubeconfig: str
+    watches: int = 20
+    asked: int = 0
+    written: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config = yaml.safe_load(self.kubeconfig)
+        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        self._at = urlsplit(cluster["server"])
+        self._context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        with tempfile.TemporaryDirectory() as folder:
+            for name in ("certificate", "key"):
+                Path(folder, name).write_bytes(base64.b64decode(user[f"client-{name}-data"]))
+            self._context.load_cert_chain(Path(folder, "certificate"), Path(folder, "key"))
+        self._stop, self._seen, self._lock = threading.Event(), dict[int, int](), threading.Lock()
+        self._threads = [
+            threading.Thread(target=work, daemon=True) for work in (self._new_connections, self._kept_connection, self._writes)
+        ]
+        self._threads += [threading.Thread(target=self._watch, args=(number,), daemon=True) for number in range(self.watches)]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(1.0)  # what was written last must reach the watches
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=30)
+
+    @property
+    def behind(self) -> list[int]:
+        """Watches that did not see the last write."""
+        return [number for number in range(self.watches) if self._seen.get(number, 0) < len(self.written)]
+
+    def _open(self, timeout: float = 10) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(str(self._at.hostname), self._at.port, timeout=timeout, context=self._context)
+
+    def _ask(self, connection: http.client.HTTPSConnection, method: str, path: str, body: Any = None) -> tuple[int, bytes, Headers]:
+        headers = {"Content-Type": "application/json"}
+        connection.request(method, path, json.dumps(body) if body else None, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read(), dict(answer.headers)
+
+    def _attempt(self, what: str, connection: http.client.HTTPSConnection, method: str, path: str, body: Any = None) -> bool:
+        """One request with the retries that client-go makes; True if the connection may be used again."""
+        with self._lock:
+            self.asked += 1
+        for again in range(4):
+            try:
+                status, content, headers = self._ask(connection, method, path, body)
+            except (http.client.RemoteDisconnected, ConnectionResetError, http.client.CannotSendRequest, BrokenPipeError) as error:
+                connection.close()
+                if again:
+                    self._fail(f"{what}: {type(error).__name__}")
+                    return False
+                continue
+            except OSError as error:
+                self._fail(f"{what}: {type(error).__name__} {error}")
+                return False
+            if status == 429 and "Retry-After" in headers:
+                connection.close()
+                time.sleep(float(headers["Retry-After"]))
+                continue
+            if status not in (200, 201, 409):
+                self._fail(f"{what}: {status} {content[:200]!r}")
+            return headers.get("Connection") != "close"
+        self._fail(f"{what}: refused again and again")
+        return False
+
+    def _fail(self, words: str) -> None:
+        with self._lock:
+            self.failures.append(f"{time.strftime('%H:%M:%S')} {words}")
+
+    def _new_connections(self) -> None:
+        while not self._stop.wait(PAUSE):
+            connection = self._open()
+            self._attempt("new connection", connection, "GET", "/api/v1/namespaces/default")
+            connection.close()
+
+    def _kept_connection(self) -> None:
+        connection = self._open()
+        while not self._stop.wait(PAUSE):
+            if not self._attempt("kept connection", connection, "GET", "/api/v1/namespaces/kube-system"):
+                connection.close()
+                connection = self._open()
+
+    def _writes(self) -> None:
+        connection = self._open()
+        while not self._stop.wait(PAUSE):
+            name = f"traffic-{len(self.written):05d}"
+            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"traffic": "yes"}}}
+            if not self._attempt("write", connection, "POST", "/api/v1/namespaces/default/configmaps", body):
+                connection.close()
+                connection = self._open()
+            self.written.append(name)
+
+    def _watch(self, number: int) -> None:
+        """As a reflector does: from the last version it saw, again when the stream ends."""
+        version, names = "0", set[str]()
+        while not self._stop.is_set():
+            path = f"/api/v1/namespaces/default/configmaps?watch=true&labelSelector=traffic&resourceVersion={version}&timeoutSeconds=600"
+            connection = self._open(timeout=3)
+            try:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                if answer.status == 429:
+                    time.sleep(float(answer.headers.get("Retry-After") or 1))
+                    continue
+                if answer.status != 200:
+                    self._fail(f"watch: {answer.status}")
+                while not self._stop.is_set() and (line := answer.readline()):
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        self._fail(f"watch: {event['object'].get('message')}")
+                        version = "0"
+                        break
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    names.add(event["object"]["metadata"]["name"])
+                    self._seen[number] = len(names)
+            except TimeoutError:
+                continue  # nothing was written for a while
+            except (http.client.HTTPException, ConnectionError, ValueError):
+                continue  # a cut stream: the next one goes on where it ended
+            finally:
+                connection.close()
