@@ -37,6 +37,8 @@ def etcd_size(view: PlaneView) -> Step | None:
         if step := next_shrink(etcd):
             return step
     words = next(filter(None, map(waits_for, view.etcds.values())), "")
+    if view.unrecorded:
+        words = f"{view.unrecorded[0]} has not had its first quorum yet"
     return Wait("Etcd", words) if words else None
 
 
@@ -73,7 +75,8 @@ def first_quorum(view: PlaneView) -> Mapping[str, tuple[int, tuple[str, ...]]]:
         workload, initial = view.workloads.get(name), shape_of(view.cluster, name, view.objects).initial
         if workload is None or not workload.settled or workload.wanted != initial or workload.ready < majority(initial):
             return {}
-        if workload.ready + len(workload.unready) != initial:
+        late = () if workload.ready >= initial else tuple(sorted(workload.unready))
+        if workload.ready < initial and workload.ready + len(late) != initial:
             return {}
-        found[name] = (initial, tuple(sorted(workload.unready)))
+        found[name] = (initial, late)
     return found
