@@ -78,8 +78,8 @@ def leaves(value: Any) -> Iterator[str]:
         yield json.dumps(value, ensure_ascii=False).strip('"')
 
 
-SIZES = ("Too long", "Too many", "must have at most", "Required", "at least")
-"""Refusals for a size or an absence: no value is shown with them."""
+SHOWS_NO_VALUE = ("Too long", "Too many", "must have at most", "Required", "at least", "must be of type")
+"""Refusals for a size, an absence or a type (which is shown in place of the value)."""
 WHOLE_OBJECT = re.compile(r"Invalid value: (?!true|false|null)[a-z]")
 """A rule over a whole object: the API server shows the rule's words where a value would stand."""
 
@@ -92,7 +92,7 @@ async def test_should_refuse_bad_input_and_say_why(kube: KubePort, crds: None, p
     assert row.says in told
     fields = [part for part in row.path.split(".") if not part.isdigit()]
     assert "never changes" in told or fields[-1] in told or ".".join(fields[:2]) in told, "it does not name the field"
-    if not any(word in told for word in SIZES) and not WHOLE_OBJECT.search(told):
+    if not any(word in told for word in SHOWS_NO_VALUE) and not WHOLE_OBJECT.search(told):
         shown = {part for leaf in leaves(row.bad) for part in (leaf, leaf.encode("unicode_escape").decode())}
         assert any(part in told for part in shown), "it does not name the value"
 
