@@ -11,7 +11,6 @@ import asyncio
 import base64
 import os
 import secrets
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +63,7 @@ class MetaInit:
         reports = await asyncio.gather(
             *(self.ssh.probe(self._target(host), self._asked, deadline=LOOK_SECONDS) for host in self.inventory.hosts)
         )
-        players = tuple(self._player(host, {"kok_claim": self.inventory.claim, "kok_containers": self.inventory.inside_containers, "kok_now": time.time()})
+        players = tuple(self._player(host, {"kok_claim": self.inventory.claim, "kok_containers": self.inventory.inside_containers})
                         for host in self.inventory.hosts)  # fmt: skip
         found = await play(self.playbooks / "meta" / "check.yml", players, seconds=CHECK_SECONDS)
         if found:
@@ -109,7 +108,6 @@ class MetaInit:
         text = init_documents(self.inventory, certificate_key) if first else join_document(self.inventory, state.host, certificate_key)
         variables = {
             "kok_configuration": base64.b64encode(text.encode()).decode(),
-            "kok_certificate_key": certificate_key,
             "kok_done": state.is_done,
             "kok_ignored": ignored_errors(self.inventory),
         }

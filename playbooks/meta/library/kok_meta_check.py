@@ -16,7 +16,7 @@ from ansible.module_utils.basic import AnsibleModule
 OWNER = "/etc/kok/owner.json"
 NODE_FILES = ("/etc/kubernetes/kubelet.conf", "/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml")
 PORTS = {6443: "kube-apiserver", 2379: "etcd", 2380: "etcd", 10250: "kubelet", 10257: "kube-controller-manager", 10259: "kube-scheduler"}
-LEAST_CPUS, LEAST_MEMORY_MIB, LEAST_DISK_GIB, CLOCK_SECONDS = 2, 1700, 8, 30
+LEAST_CPUS, LEAST_MEMORY_MIB, LEAST_DISK_GIB, CLOCK_SECONDS = 2, 1700, 8, 120
 
 
 def read(path):
