@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import os
 import resource
 import subprocess
@@ -170,40 +169,21 @@ def _fleet(count: int) -> Iterator[Fleet]:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True, timeout=30)
         (folder / hashlib.sha256(SCRIPT).hexdigest()).write_bytes(SCRIPT)
         (folder / "program").write_bytes(SCRIPT)
-        names = [f"bench-{os.getpid()}-{number}" for number in range(count)]
         try:
-            yield Fleet(tuple(_started(each, image, folder) for each in names), folder)
+            yield Fleet(tuple(_started(number, image, folder) for number in range(count)), folder)
         finally:
-            _docker("rm", "-fv", *names, check=False)
+            _docker("rm", "-fv", *(f"bench-{os.getpid()}-{number}" for number in range(count)), check=False)
 
 
-def _started(name: str, image: str, folder: Path) -> SshTarget:
+def _started(number: int, image: str, folder: Path) -> SshTarget:
+    """The last addresses of the lab's network: the lab gives its hosts the first free ones."""
+    name, address = f"bench-{os.getpid()}-{number}", str(layout.SUBNET.broadcast_address - 1 - number)
     key = (folder / "key.pub").read_text().strip()
-    _docker(
-        "run",
-        "--pull",
-        "never",
-        "-d",
-        "--network",
-        layout.NETWORK,
-        "--name",
-        name,
-        "--label",
-        LABEL,
-        "--env",
-        f"KEY={key}",
-        "--entrypoint",
-        "/bin/sh",
-        image,
-        "-c",
-        ENTRY,
-    )
-    (found,) = json.loads(_docker("inspect", name))
+    place = ("--network", layout.NETWORK, "--ip", address, "--name", name, "--label", LABEL)
+    _docker("run", "--pull", "never", "-d", *place, "--env", f"KEY={key}", "--entrypoint", "/bin/sh", image, "-c", ENTRY)
     _docker("exec", name, "sh", "-c", "until ss -ltn | grep -q ':22 '; do sleep 0.1; done")
     host_key = " ".join(_docker("exec", name, "cat", "/etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
-    return SshTarget(
-        name, found["NetworkSettings"]["Networks"][layout.NETWORK]["IPAddress"], 22, "root", (host_key,), (folder / "key").read_text()
-    )
+    return SshTarget(name, address, 22, "root", (host_key,), (folder / "key").read_text())
 
 
 def _used_by(name: str) -> float:
