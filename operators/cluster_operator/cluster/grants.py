@@ -113,7 +113,14 @@ def held_grants(world: World, cluster: Cluster) -> tuple[HeldGrant, ...]:
     metadata = cluster.metadata
     manifests = world.cache.list(kinds.GRANT, namespace=metadata.namespace or "")
     mine = [each for each in manifests if (each.get("spec") or {}).get("requester") == requester_of(metadata.name)]
-    return tuple(_held(world, OperationGrant.parse(each)) for each in mine if _is_open(each))
+    return tuple(_held(world, grant) for grant in map(_understood, filter(_is_open, mine)) if grant)
+
+
+def _understood(manifest: Manifest) -> OperationGrant | None:
+    try:
+        return OperationGrant.parse(manifest)
+    except KokError:
+        return None
 
 
 def _is_open(manifest: Manifest) -> bool:

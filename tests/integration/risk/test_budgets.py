@@ -18,7 +18,7 @@ from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget
-from operators.api.risk import Operation, OperationGrant, Outcome, Target
+from operators.api.risk import Operation, OperationGrant, Outcome, Purpose, Target
 from operators.domain.risk.decide import Ask, Granted, ask_of
 from operators.domain.risk.facts import Facts
 from operators.domain.risk.identity import EntryKey
@@ -244,6 +244,36 @@ async def test_should_say_when_the_rate_is_free_and_grant_then(world: Centre, gr
     assert "; free at 20" in answer.message
     world.clock.ahead += 605
     await granted(grants, world, wanted(world, "b"))
+
+
+async def test_should_open_a_breaker_that_survives_a_restart_and_tell_of_it(world: Centre, grants: KubeGrants) -> None:
+    """Too much is tried: open, shown and told once; a new process knows it; a rollback passes; a probe closes it."""
+    name = await limit(
+        world, "trip", "Cluster", rate={"count": 1, "windowSeconds": 60}, onExceed="TripBreaker", reserve={"rollback": {"rate": 1}}
+    )
+    await world.show_budgets()  # from here on changes are told
+    held = await granted(grants, world, wanted(world, "a"))
+    await grants.settle(held, Outcome.Succeeded)
+    assert "says no by its rate" in (await denied(grants, world, wanted(world, "b"))).message
+    world.clock.ahead += 70
+    other = replace(world)
+    await other.show_budgets()
+    await world.show_budgets()
+    assert "says no by its breaker" in (await denied(grants, other, wanted(world, "b", attempt=1))).message
+    assert (await world.kube.get(BUDGET.ref(name)) or {})["status"]["breaker"] == "Open"
+    events = [
+        each
+        for each in (await world.kube.list(Kind("events.k8s.io/v1", "Event"), namespace="default")).items
+        if each["regarding"]["name"] == name
+    ]
+    assert [(each["reason"], each["type"]) for each in events] == [("BreakerOpen", "Warning")]
+    await granted(grants, other, wanted(world, "c", purpose=Purpose.Rollback))
+    world.clock.ahead += 700
+    probe = await granted(grants, world, wanted(world, "b", attempt=9))
+    await grants.settle(probe, Outcome.Succeeded)
+    await world.settle_down()
+    await world.show_budgets()
+    assert [each.phase.value for each in (await world.stored()).spec.breakers if each.budget == name] == ["Closed"]
 
 
 async def test_should_deny_whatever_cannot_be_seen(world: Centre) -> None:
