@@ -433,8 +433,6 @@ class Hop(Model):
     """When it began; its preparations are named after it."""
     stage_since: Timestamp
     """When the stage was entered."""
-    unserved: Annotated[tuple[Text, ...], Field(max_length=20)] = ()
-    """Going down after the soak: what is stored that the lower minor does not serve, a line per resource."""
 
 
 class ClusterReleaseSpec(Model):

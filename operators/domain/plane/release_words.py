@@ -32,7 +32,7 @@ def release_verdict(view: PlaneView, step: Step) -> Verdict:
     if current.package_version != wish:
         return ConditionStatus.FALSE, *_not_followed(view, step, current.package_version)
     if hop := release.hop:
-        return ConditionStatus.FALSE, hop_phase(view), f"{_ends(hop)}, stage {hop.stage}{_waiting(step)}{_unserved(hop)}"
+        return ConditionStatus.FALSE, hop_phase(view), f"{_ends(hop)}, stage {hop.stage}{_waiting(step)}"
     if release.plane_package != wish:
         return ConditionStatus.FALSE, "NotReached", f"{wish} is authorised, the plane is at {release.plane_package}{_waiting(step)}"
     return ConditionStatus.TRUE, "Same", f"{wish} is authorised: {current.reason}"
@@ -57,7 +57,3 @@ def _ends(hop: Hop) -> str:
 
 def _waiting(step: Step) -> str:
     return f": {step.reason}" if isinstance(step, (Wait, Stall)) else ""
-
-
-def _unserved(hop: Hop) -> str:
-    return f"; the lower version does not serve {', '.join(hop.unserved)}" if hop.unserved else ""

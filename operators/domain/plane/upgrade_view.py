@@ -23,8 +23,6 @@ class UpgradeFacts:
     """What the hop needs before it leaves the end it is at; empty anywhere else."""
     unprepared: str = ""
     """What of it is not ready, in words."""
-    unserved: tuple[str, ...] | None = None
-    """What is stored that the lower minor does not serve; None while that is not known."""
 
     def package(self, name: str) -> Package | None:
         """For planning; None if there is none of that name."""

@@ -14,7 +14,7 @@ from operators.domain.plane import hops
 from operators.domain.plane.desired_preparation import PREPARING
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.inputs import Manifest
-from operators.domain.plane.paths import Package, Path, too_new, words_of
+from operators.domain.plane.paths import Path, too_new, words_of
 from operators.domain.plane.release import as_step, path_to
 from operators.domain.plane.release_steps import BeginHop, EndHop, MoveHop, TurnHop
 from operators.domain.plane.soak import soak_left, words_of_left
@@ -144,8 +144,6 @@ def _differs(view: PlaneView, manifest: Manifest) -> bool:
 def _move(view: PlaneView, release: ClusterReleaseSpec, under_way: Hop, stage: HopStage) -> MoveHop:
     moved = hops.entered(under_way, stage, now=stamp(view.now))
     down = under_way.direction is Direction.Down
-    if down and stage is HopStage.Controllers and view.upgrade and view.upgrade.unserved is not None:
-        moved = moved.model_copy(update={"unserved": view.upgrade.unserved})
     return MoveHop(_with(release, moved), f"{_words(moved)}", purpose=Purpose.Rollback if down else Purpose.Forward)
 
 
@@ -232,12 +230,3 @@ def _missing_or_differing(view: PlaneView, manifest: Manifest) -> bool:
 
 def _component(manifest: Manifest) -> str:
     return str((manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT, ""))
-
-
-def target_of(view: PlaneView) -> Package | None:
-    """The authorised package, for words."""
-    return (
-        view.upgrade.package(view.release.spec.current.package_version)
-        if view.upgrade and isinstance(view.release, ClusterRelease)
-        else None
-    )
