@@ -59,7 +59,7 @@ async def send(kube: KubePort, row: Refusal, place: str, value: Any) -> None:
         await kube.create(sample)
     try:
         manifest = edited(sample, row.path, value)
-        await (kube.apply(manifest) if row.stored else kube.create(manifest))
+        await (kube.apply(manifest, deadline=60) if row.stored else kube.create(manifest, deadline=60))
         await kube.delete(Ref.of(manifest))
     finally:
         await kube.delete(Ref.of(sample))
