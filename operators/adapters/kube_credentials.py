@@ -213,7 +213,11 @@ def kubeconfig_file_credentials(path: Path | str, *, context: str = "") -> Crede
     try:
         text = path.read_text()
     except OSError as error:
-        why = f"there is no kubeconfig {path}" if isinstance(error, FileNotFoundError) else f"kubeconfig {path} cannot be read: {error.strerror}"
+        why = (
+            f"there is no kubeconfig {path}"
+            if isinstance(error, FileNotFoundError)
+            else f"kubeconfig {path} cannot be read: {error.strerror}"
+        )
         raise KokError(ErrorCode.Usage, why, "pass --kubeconfig FILE or set KUBECONFIG") from error
     except UnicodeDecodeError as error:
         raise _broken(str(path), "it is no text") from error
