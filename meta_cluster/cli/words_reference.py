@@ -179,6 +179,27 @@ REASONS: dict[str, Word] = {
     "GrantWaits": Word(
         "reason of an event", "leave for a dangerous act has been asked for, and not been given yet", "kok explain BudgetDenied"
     ),
+    "Waits": Word(
+        "reason of an event of Cluster",
+        "a step could not be begun yet, mostly because it waits for leave to act",
+        "kok budget; kok explain BudgetDenied",
+    ),
+    "InForce": Word(_kind("OperationBudget"), "the budget limits what it is about", "nothing to do"),
+    "ForcedOpen": Word(
+        _kind("OperationBudget"),
+        "a person froze it: everything that goes forward under it is denied until then",
+        "kok budget unfreeze NAME",
+    ),
+    "Disabled": Word(_kind("OperationBudget"), "a person keeps its breaker from opening; its limits hold", "kok budget unfreeze NAME"),
+    "BreakerOpen": Word(
+        "reason of an event of OperationBudget",
+        "too much was tried, or too much failed: what goes forward in that scope is denied until a probe succeeds",
+        "find out what failed: kok budget -o wide, kok get grants -A",
+    ),
+    "BreakerHalfOpen": Word(
+        "reason of an event of OperationBudget", "it cooled down: one operation at a time is let through", "nothing to do"
+    ),
+    "BreakerClosed": Word("reason of an event of OperationBudget", "a probe succeeded: the budget limits as before", "nothing to do"),
     "NotItsOwn": Word(
         _kind("CertificatesRefused"),
         "the host asked for a certificate with names or addresses that are not its own, and did not get it",

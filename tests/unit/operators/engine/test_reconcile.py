@@ -11,7 +11,7 @@ import structlog
 
 from operators.engine.metrics import Metrics
 from operators.engine.queue import Backoff, WorkQueue
-from operators.engine.reconcile import LoopTools, ReconcileLoop, StatusWrite
+from operators.engine.reconcile import LoopTools, ReconcileLoop, StatusWrite, Waits
 from operators.engine.recorder import EventRecorder
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, Key, Manifest, NotFound, Ref
@@ -50,7 +50,7 @@ class Lamp:
         return self.acting()
 
     def status_of(self, view: str, step: Wait, outcome: object) -> StatusWrite | None:
-        words = outcome.message if isinstance(outcome, KokError) else step.reason
+        words = outcome.message if isinstance(outcome, KokError) else outcome.reason if isinstance(outcome, Waits) else step.reason
         return StatusWrite(REF, self.status, {"words": words})
 
 
@@ -118,6 +118,17 @@ async def test_should_come_back_only_when_woken_if_the_step_says_so():
     bench = Bench(Lamp(step=Wait("done")))
     await bench.run(3600)
     assert len(bench.lamp.passes) == 1
+
+
+async def test_should_tell_and_come_back_as_an_act_says_that_could_not_begin():
+    """Its sentence and its seconds take the place of the step's: nothing was done, and nothing failed."""
+    bench = Bench(
+        Lamp(step=Wait("the bulb is exchanged", after=1), acting=lambda: Waits("waits for leave: somebody else is on the ladder", 20))
+    )
+    await bench.run(50)
+    assert [event["note"] for event in bench.kube.events] == ["waits for leave: somebody else is on the ladder"]
+    assert (bench.kube.events[0]["type"], bench.kube.events[0]["reason"]) == ("Normal", "Waits")
+    assert [round(at) for at in bench.lamp.passes] == [0, 20, 40]
 
 
 async def test_should_show_an_error_of_the_act_then_back_off():
