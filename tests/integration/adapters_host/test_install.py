@@ -24,6 +24,12 @@ from tests.integration.adapters_host.lab_bench import PLAYBOOKS, LabBench
 pytestmark = pytest.mark.integration
 
 PACKAGES = PLAYBOOKS.parent / "packages/machine"
+OF_A_NODE = {
+    "containerd": "containerd-1.6.20-r1",
+    "cni-plugins": "cni-plugins-1.1.1-r1",
+    "kubelet": "kubelet-1.35.4-r1",
+    "sysctl-base": "sysctl-base-1-r1",
+}
 BOOTSTRAP = "apiVersion: v1\nkind: Config\n"
 DRIFT = {
     "containerd": {
@@ -59,7 +65,7 @@ def node(bench: LabBench) -> LabBench:
 def node_packages(bench: LabBench, *, endpoint: str = "https://10.89.0.2:31443") -> tuple[DesiredPackage, ...]:
     """containerd, CNI plugins, kubelet and a sysctl profile, with the lab's settings."""
     assets = {name: AssetFacts(entry.sha256) for name, entry in AssetsFolder().index().items()}
-    released = [yaml.safe_load(path.read_text()) for path in sorted(PACKAGES.glob("*/*.yaml"))]
+    released = [yaml.safe_load((PACKAGES / component / f"{name}.yaml").read_text()) for component, name in OF_A_NODE.items()]
     variants = [m for m in lab_packages(released, assets=assets, operator_image="unused") if m["kind"] == "MachinePackageVersion"]
     ca = bench.shell(
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -subj /CN=t -days 1 2>/dev/null"
