@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT
-from operators.api.cluster import Cluster
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane.desired_bootstrap import EtcdBootstrap
@@ -48,14 +47,20 @@ async def look_at_members(world: World, view: PlaneView, cached_pods: Sequence[M
         return PlaneMembers({})
     gone = await _gone_nodes(world, [pod for pod in cached_pods if not is_ready(pod)])
     wanted = [(etcd, record) for etcd in etcds_of(view.cluster) if (record := record_of(view.cluster, etcd, view.objects))]
-    found = await asyncio.gather(*(_look(world, view, etcd, record) for etcd, record in wanted if _is_asked(view.cluster, record)))
+    found = await asyncio.gather(*(_look(world, view, etcd, record) for etcd, record in wanted if _is_asked(view, etcd, record)))
     others = [pod for pod in cached_pods if component_of(pod) not in ETCDS and gone.get(node_of(pod))]
     stranded = tuple(MemberPod(name_of(pod), str(pod["metadata"]["uid"]), gone_node=gone[node_of(pod)]) for pod in others)
     return PlaneMembers({etcd.etcd: etcd for etcd in found}, stranded)
 
 
-def _is_asked(cluster: Cluster, record: EtcdBootstrap) -> bool:
-    return cluster.spec.etcd.members > 1 or len(record.members) > 1 or bool(record.added)
+def _is_asked(view: PlaneView, etcd: str, record: EtcdBootstrap) -> bool:
+    """Not one that has and shall have one member, and nothing left of others."""
+    several = view.cluster.spec.etcd.members > 1 or len(record.members) > 1 or bool(record.added)
+    return several or len(_claims(view, etcd)) > 1
+
+
+def _claims(view: PlaneView, etcd: str) -> list[Manifest]:
+    return [each for found, each in view.objects.items() if found.kind == kinds.VOLUME_CLAIM.kind and component_of(each) == etcd]
 
 
 async def _look(world: World, view: PlaneView, etcd: str, record: EtcdBootstrap) -> EtcdView:
@@ -63,7 +68,7 @@ async def _look(world: World, view: PlaneView, etcd: str, record: EtcdBootstrap)
     selector = f"{LABEL_CLUSTER}={names.cluster},{LABEL_COMPONENT}={etcd}"
     pods = (await world.meta.list(kinds.POD, namespace=names.namespace, selector=selector, deadline=READ_SECONDS)).items
     unready = [pod for pod in pods if not is_ready(pod)]
-    claims = [each for found, each in view.objects.items() if found.kind == kinds.VOLUME_CLAIM.kind and component_of(each) == etcd]
+    claims = _claims(view, etcd)
     gone, homeless = await asyncio.gather(_gone_nodes(world, unready), _homeless(world, claims, pods))
     listed, statuses, silent = await _ask(world, view, etcd, pods)
     return EtcdView(
@@ -90,9 +95,7 @@ def _revision(view: PlaneView, etcd: str) -> str:
     return str(status.get("updateRevision") or "") if seen else ""
 
 
-async def _ask(
-    world: World, view: PlaneView, etcd: str, pods: Sequence[Manifest]
-) -> tuple[MemberList, dict[int, MemberStatus], str]:
+async def _ask(world: World, view: PlaneView, etcd: str, pods: Sequence[Manifest]) -> tuple[MemberList, dict[int, MemberStatus], str]:
     """The member list, the statuses of those that answer by member id, and why there is no list."""
     nothing = MemberList("", ())
     try:

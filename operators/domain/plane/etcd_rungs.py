@@ -38,7 +38,8 @@ def etcd_size(view: PlaneView) -> Step | None:
             return step
     words = next(filter(None, map(waits_for, view.etcds.values())), "")
     if view.unrecorded:
-        words = f"{view.unrecorded[0]} has not had its first quorum yet"
+        workload = view.workloads.get(view.unrecorded[0])
+        words = (workload.shortfall if workload else "") or f"{view.unrecorded[0]} has not had its first quorum yet"
     return Wait("Etcd", words) if words else None
 
 

@@ -35,6 +35,7 @@ class EtcdPods(Pods):
 
     def __post_init__(self) -> None:
         super().__init__(self.stage.admin, self.stage.namespace)
+        self.left_alone.add("etcd")
 
     async def tick(self) -> None:
         admin, namespace = self.stage.admin, self.stage.namespace
@@ -49,7 +50,6 @@ class EtcdPods(Pods):
             claim = claims.get(f"data-{name}")
             if claim and name in there and pod["spec"].get("nodeName", "") not in self.dead:
                 await self._show(pod, self._start(name, claim["metadata"]["uid"], record))
-        self.broken["etcd"] = {"conditions": []}
         await super().tick()
 
     def _start(self, name: str, disk: str, record: Manifest | None) -> Manifest:

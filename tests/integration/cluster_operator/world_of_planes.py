@@ -173,11 +173,15 @@ class Pods:
         self.broken: dict[str, Manifest] = {}
         self.of_image: dict[str, Manifest] = {}
         """Image of the first container -> what its pods come to."""
+        self.left_alone: set[str] = set()
+        """Components whose pods somebody else brings up."""
 
     async def tick(self) -> None:
         """Everything that is there now."""
         for pod in (await self._kube.list(kinds.POD, namespace=self._namespace)).items:
             component = pod["metadata"]["labels"].get("app.kubernetes.io/component", "")
+            if component in self.left_alone:
+                continue
             wanted = self.broken.get(component, SUCCEEDED if component == "snapshot" else READY)
             status = pod.get("status") or {}
             wanted = self.of_image.get(_image_of(pod), wanted)
