@@ -72,13 +72,13 @@ def sentence_of(step: Step, told: str | KokError) -> str:
     return told or step.reason
 
 
-_TRANSIENT = frozenset({ErrorCode.Conflict, ErrorCode.Unreachable, ErrorCode.Timeout, ErrorCode.TooManyRequests})
+TRANSIENT = frozenset({ErrorCode.Conflict, ErrorCode.Unreachable, ErrorCode.Timeout, ErrorCode.TooManyRequests})
 
 
 def stalled_by(step: Step, told: str | KokError) -> ErrorCode | None:
     """Why it will not go on by itself; None while it does."""
     if isinstance(told, KokError):
-        return None if told.code in _TRANSIENT else told.code
+        return None if told.code in TRANSIENT else told.code
     if isinstance(step, DrainNode) and step.overdue:
         return ErrorCode.DrainOverdue
     return step.stalled if isinstance(step, Wait) else None

@@ -17,6 +17,7 @@ from operators.domain.machine.host import DesiredPackage
 from operators.domain.machine.node import node_of
 from operators.domain.machine.pool_ladder import problem_of
 from operators.domain.machine.render import HostFacts, NodeFacts, desired_package
+from operators.domain.machine.status import TRANSIENT
 from operators.domain.machine.view import (
     ABANDON,
     FORCE_DRAIN,
@@ -197,9 +198,16 @@ class Observer:
         try:
             question = await self._question(view, claim)
         except KokError as error:
-            return replace(view, probe=Probe(view.now, None, error))
+            return replace(view, probe=self._without_question(view, error))
         probe = await self._world.hands.probes.look(view.name, question, max_age=self._max_age(view))
         return replace(view, probe=probe, now=self._world.now())
+
+    def _without_question(self, view: MachineView, error: KokError) -> Probe | None:
+        """How the host is reached could not be read. If it is our API that is busy, the last look still tells of the host, for a while."""
+        last = self._world.hands.probes.last(view.name)
+        if error.code in TRANSIENT and (last is None or (view.now - last.at).total_seconds() < 2 * view.times.probe):
+            return last
+        return Probe(view.now, None, error)
 
     async def _question(self, view: MachineView, claim: HostClaim) -> Question:
         host = view.wish.host if not view.is_leaving and view.wish.host else claim.spec.connection

@@ -184,14 +184,14 @@ async def _is_holder(replicas: Replicas, replica: Replica) -> bool:
 
 
 class BusyKube(RecordingKube):
-    """A third of the calls is answered by 429, the same ones in every run."""
+    """A fifth of the calls is answered by 429, the same ones in every run."""
 
     def __init__(self, kube: KubePort) -> None:
         super().__init__(kube)
         self.refused, self._dice = 0, random.Random(7)
 
     def _before(self, verb: str, ref: Ref) -> None:
-        if self._dice.random() < 1 / 3:
+        if self._dice.random() < 1 / 5:
             self.refused += 1
             raise TooManyRequests("the server is busy", retry_after=0.1)
 

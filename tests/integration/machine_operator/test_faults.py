@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -147,7 +148,11 @@ async def test_should_wait_for_the_gates_of_the_pool(rig: Rig) -> None:
     assert "the Node has no such condition" in found["message"]
     kubelet = rig.ansible.kubelets[one["name"]]
     node = await rig.node(one) or {}
-    conditions = [*node["status"]["conditions"], {"type": "DiskChecked", "status": "True", "reason": "Checked", "message": ""}]
+    now = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    conditions = [
+        *node["status"]["conditions"],
+        {"type": "DiskChecked", "status": "True", "reason": "Checked", "message": "", "lastHeartbeatTime": now},
+    ]
     assert kubelet.client is not None
     from operators.ports.kube import Subresource
 
