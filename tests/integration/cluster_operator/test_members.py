@@ -1,4 +1,4 @@
-"""The operator's part of members that come, go and are lost: what it reads of pods, claims, nodes and records, and what it writes.
+"""The operator's part of members that come, go and are lost: what it reads of pods, claims and records, and what it writes.
 
 Real: the meta API server with the StatefulSet's controller and the protection of claims. Simulated: pods and etcd (its own contract holds it to
 the real one). That no write is lost is proven over real etcds in tests/integration/plane/test_members.py.
@@ -15,11 +15,10 @@ from operators.adapters.sim_etcd import SimEtcd, SimEtcds
 from operators.cluster_operator.cluster import kinds
 from operators.domain.plane.etcd_observed import NO_DATA
 from operators.domain.plane.steps import Done, RollMember
-from operators.ports.kube import Invalid, Kind, Manifest, NotFound, Preconditions, Subresource
+from operators.ports.kube import Invalid, Manifest, NotFound, Subresource
 from tests.integration.cluster_operator.world_of_planes import READY, GenerousGrants, Operator, Pods, Stage
 
 pytestmark = pytest.mark.integration
-NODE = Kind("v1", "Node")
 
 
 @dataclass
@@ -30,8 +29,6 @@ class EtcdPods(Pods):
     etcd: SimEtcd
     disks: dict[str, int] = field(default_factory=dict)
     """uid of a claim -> the member whose data is on it."""
-    dead: set[str] = field(default_factory=set)
-    """Nodes whose kubelets say nothing any more."""
 
     def __post_init__(self) -> None:
         super().__init__(self.stage.admin, self.stage.namespace)
@@ -48,7 +45,7 @@ class EtcdPods(Pods):
         for pod in pods:
             name = pod["metadata"]["name"]
             claim = claims.get(f"data-{name}")
-            if claim and name in there and pod["spec"].get("nodeName", "") not in self.dead:
+            if claim and name in there:
                 await self._show(pod, self._start(name, claim["metadata"]["uid"], record))
         await super().tick()
 
@@ -157,45 +154,3 @@ async def test_should_not_end_any_pod_when_members_come(stage: Stage, members: E
     assert again
     assert pod["metadata"]["uid"] == again["metadata"]["uid"]
     assert not [step for step in operator.steps if isinstance(step, RollMember)]
-
-
-async def test_should_replace_a_member_whose_node_is_confirmed_to_be_gone(stage: Stage, members: EtcdPods) -> None:
-    await stage.create()
-    operator = stage.operator()
-    await whole(stage, operator, members, 1)
-    await wish(stage, members=3)
-    await whole(stage, operator, members, 3)
-    node = f"w-{stage.namespace}"
-    await stage.admin.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}})
-    await bind(stage, "demo-etcd-2", node)
-    members.dead.add(node)
-    members.etcd.stop("demo-etcd-2")
-    await say_unready(stage, "demo-etcd-2")
-
-    for _ in range(5):
-        await operator.one_pass(stage.key)
-    assert len(members.etcd.members) == 3, "a node that is only silent is not gone"
-
-    await stage.admin.delete(NODE.ref(node), preconditions=Preconditions())
-    await whole(stage, operator, members, 3)
-    pod = await stage.admin.get(kinds.POD.ref("demo-etcd-2", stage.namespace))
-    assert pod
-    assert not pod["spec"].get("nodeName")
-
-
-async def bind(stage: Stage, pod: str, node: str) -> None:
-    """What the scheduler and a provisioner of local volumes do."""
-    namespace = stage.namespace
-    found = await stage.admin.get(kinds.POD.ref(pod, namespace))
-    assert found
-    binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod, "namespace": namespace}}
-    await stage.admin.create_subresource(
-        kinds.POD.ref(pod, namespace), Subresource("binding"), {**binding, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
-    )
-
-
-async def say_unready(stage: Stage, pod: str) -> None:
-    conditions = [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
-    await stage.admin.patch_json(
-        kinds.POD.ref(pod, stage.namespace), {"status": {"conditions": conditions}}, subresource=Subresource.Status
-    )
