@@ -252,7 +252,9 @@ def _piece(at: MemberAddress, line: bytes) -> tuple[bytes, int]:
     try:
         message = json.loads(line)
         result = message["result"]
-        return base64.b64decode(result.get("blob") or "", validate=True), int(result.get("remaining_bytes") or result.get("remainingBytes") or 0)
+        return base64.b64decode(result.get("blob") or "", validate=True), int(
+            result.get("remaining_bytes") or result.get("remainingBytes") or 0
+        )
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
         words = line[:200].decode(errors="replace")
         raise KokError(ErrorCode.EtcdRefused, f"etcd member {at.pod} gives no snapshot: {words}") from error
