@@ -56,7 +56,7 @@ BAD_WISHES: list[tuple[dict[str, Any], ErrorCode, tuple[str, ...], dict[str, Any
         },
         ErrorCode.NetworkOverlap,
         ("spec.network.podCIDR 127.0.0.0/16 holds 127.0.0.1", "spec.endpoint.host localhost", "create it with another range"),
-        {"endpoint": {"host": "127.1.0.1"}},
+        {"endpoint": {"host": "10.89.0.2"}},
     ),
 ]
 
