@@ -25,6 +25,8 @@ from operators.ports.kube import Manifest
 SHARED = ("containerd", "cni-plugins")
 """Components that hosts of a meta cluster and of business clusters get alike."""
 DONE_FILE = "/etc/kok/meta-init.done"
+HOST_CACHE = "/var/cache/kok/sha256"
+"""Where hosts keep what they were sent, named by sha256: what business hosts need as well, so it can serve as `--artifacts`."""
 NEEDED = (
     *(f"{name}-{v.DEFAULT_KUBERNETES}" for name in ("kubelet", "kubeadm", "kubectl", "images-meta", "images-node")),
     f"containerd-{v.CONTAINERD}", f"runc-{v.RUNC}", f"cni-plugins-{v.CNI_PLUGINS}",

@@ -46,7 +46,7 @@ async def _init(inventory: Inventory, key: str, kubeconfig: Path, *, dry_run: bo
     from meta_cluster.assets.table import table
     from meta_cluster.bootstrap.folder_artifacts import FolderArtifacts
     from meta_cluster.bootstrap.meta_init import MetaInit
-    from meta_cluster.bootstrap.meta_packages import NEEDED, wanted_packages
+    from meta_cluster.bootstrap.meta_packages import HOST_CACHE, NEEDED, wanted_packages
     from meta_cluster.cli.console import say, tell
     from meta_cluster.cli.meta import asset_facts
     from operators.adapters.ansible import AnsibleRunner
@@ -65,7 +65,7 @@ async def _init(inventory: Inventory, key: str, kubeconfig: Path, *, dry_run: bo
     changed = await work.run(kubeconfig, lambda: _surround(inventory, kubeconfig))
     say(f"{changed} changes: the meta cluster {inventory.name} is ready" if changed else f"0 changes: {inventory.name} is as it should be")
     image = f" --image {images.name}" if images else ""
-    tell(f"next: kok meta install --kubeconfig {kubeconfig}{image}")
+    tell(f"next: kok meta install --kubeconfig {kubeconfig}{image} --artifacts {HOST_CACHE}")
 
 
 async def _surround(inventory: Inventory, kubeconfig: Path) -> int:

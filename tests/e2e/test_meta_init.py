@@ -73,7 +73,11 @@ def test_should_make_a_meta_cluster_of_three_hosts_and_install_kok_on_it(invento
     assert "packages: 1 hosts changed, 2 as they were" in words_of(kok(*init))
 
     image = next(word for word in said.split() if word.startswith("registry.kok.dev/kok:"))
-    words_of(kok("meta", "install", "--kubeconfig", str(kubeconfig), "--image", image, "--artifacts", "/var/cache/kok", "--timeout", "600"))
+    words_of(
+        kok(
+            "meta", "install", "--kubeconfig", str(kubeconfig), "--image", image, "--artifacts", "/var/cache/kok/sha256", "--timeout", "600"
+        )
+    )
     wait_until("kok is whole there", lambda: kok("meta", "status", "--kubeconfig", str(kubeconfig)).returncode == 0, timeout=120)
     assert (
         json.loads(meta.run("get", "deployment", "kok-cluster-operator", "-n", "kok-system", "-o", "json"))["status"]["readyReplicas"] == 2
