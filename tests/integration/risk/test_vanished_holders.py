@@ -146,7 +146,9 @@ async def test_should_forget_what_is_history(centre: Centre, grants: KubeGrants,
     """The last of a namespace stay for a day; what is live stays."""
     live = await granted(grants, centre, request(centre.namespace, host))
     extra = 5
-    await asyncio.gather(*(_denied_object(centre, number) for number in range(KEPT_PER_NAMESPACE + extra)))
+    for first in range(0, KEPT_PER_NAMESPACE + extra, 16):  # some at a time: a busy machine answers in time then
+        numbers = range(first, min(first + 16, KEPT_PER_NAMESPACE + extra))
+        await asyncio.gather(*(_denied_object(centre, number) for number in numbers))
     assert await _count(centre) == KEPT_PER_NAMESPACE + extra + 1
     centre.clock.ahead += 3600
     await centre.tidy_up()
