@@ -38,7 +38,7 @@ from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource,
 
 PACKAGE = "kubernetes-1.35.4-test"
 SYSTEM = "kok-system"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def package_manifest(name: str = PACKAGE, version: str = "1.35.4") -> Manifest:
