@@ -39,7 +39,8 @@ def up(
     dev: Annotated[bool, typer.Option("--dev", help="Run the operators from this work tree (mounted at /kok-src).")] = False,
     node_image: Annotated[str | None, typer.Option(envvar="KOK_NODE_IMAGE", help="A kind node image instead of our own.")] = None,
     planes: Annotated[
-        list[str] | None, typer.Option("--with", metavar="VERSION", help="A further Kubernetes version for planes, e.g. 1.34.4; repeatable.")
+        list[str] | None,
+        typer.Option("--with", metavar="VERSION", help="A further Kubernetes version for planes, e.g. 1.34.4; repeatable."),
     ] = None,
     meta_nodes: Annotated[int, typer.Option(min=1, max=5, help="Nodes of the meta cluster, at least.")] = 1,
 ) -> None:

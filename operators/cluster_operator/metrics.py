@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -17,7 +18,11 @@ def expose(registry: CollectorRegistry, cache: ObjectCache) -> None:
     """Read at every scrape from what the cache holds of their statuses; a standby holds nothing and says 0."""
     clusters = Gauge("kok_clusters", "Clusters by what their status shows.", ["state"], registry=registry)
     for state in STATES:
-        clusters.labels(state).set_function(lambda state=state: counted(cache.list(kinds.CLUSTER), state))
+        clusters.labels(state).set_function(partial(_count, cache, state))
+
+
+def _count(cache: ObjectCache, state: str) -> float:
+    return counted(cache.list(kinds.CLUSTER), state)
 
 
 def counted(clusters: Iterable[Manifest], state: str) -> int:

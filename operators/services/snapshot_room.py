@@ -21,4 +21,4 @@ def make_room(folder: Path, *, kept: int = KEPT) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("removed:", *make_room(Path(sys.argv[1])))
+    sys.stdout.write(f"removed: {' '.join(make_room(Path(sys.argv[1])))}\n")

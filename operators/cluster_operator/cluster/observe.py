@@ -23,8 +23,8 @@ from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.release_look import ReleaseLook
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
 from operators.cluster_operator.cluster.sealed import sealed_ref, unsealed
-from operators.cluster_operator.cluster.volumes import with_volume_trouble
 from operators.cluster_operator.cluster.ssh_secret import look_at_ssh_secret
+from operators.cluster_operator.cluster.volumes import with_volume_trouble
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane.certificates import digest_of
 from operators.domain.plane.drift import ObjectId
@@ -151,7 +151,9 @@ class Observer:
         if not isinstance(plan, Plan):
             return view
         business, (ssh_secret, ssh_code), found = await asyncio.gather(
-            self._look(key, view, plan, digest), look_at_ssh_secret(self._world, view.cluster), look_at_members(self._world, view, self._cached(key).pods)
+            self._look(key, view, plan, digest),
+            look_at_ssh_secret(self._world, view.cluster),
+            look_at_members(self._world, view, self._cached(key).pods),
         )
         return replace(view, business=business, ssh_secret=ssh_secret, ssh_code=ssh_code, etcds=found.etcds, stranded=found.stranded)
 

@@ -300,7 +300,12 @@ def host_report(packages):
     records = {name[: -len(".json")]: read_json(RECORDS + "/" + name) for name in listing(RECORDS) if name.endswith(".json")}
     reports = {wanted["component"]: package_report(wanted, records.get(wanted["component"], {})) for wanted in packages}
     for component, record in records.items():
-        left = {"component": component, "name": record.get("name", ""), "version": record.get("version", ""), "order": record.get("order", 100)}
+        left = {
+            "component": component,
+            "name": record.get("name", ""),
+            "version": record.get("version", ""),
+            "order": record.get("order", 100),
+        }
         reports.setdefault(component, left)
     disk = shutil.disk_usage("/var")
     return {

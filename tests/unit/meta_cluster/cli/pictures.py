@@ -175,7 +175,10 @@ def upgrading() -> ClusterPicture:
     """In the soak of a new minor."""
     waits = "kubernetes-1.34.4-r1 to kubernetes-1.35.4-r1, stage Soak: soaks for about 9 min more, emulating 1.34"
     hop = {"lower": "kubernetes-1.34.4-r1", "upper": "kubernetes-1.35.4-r1", "emulated": "1.34", "direction": "Up", "stage": "Soak"}
-    release = {**RELEASE, "spec": {**RELEASE["spec"], "reached": "kubernetes-1.34.4-r1", "hop": {**hop, "startedAt": at(90), "stageSince": at(60)}}}
+    release = {
+        **RELEASE,
+        "spec": {**RELEASE["spec"], "reached": "kubernetes-1.34.4-r1", "hop": {**hop, "startedAt": at(90), "stageSince": at(60)}},
+    }
     ready = condition("Ready", "False", "Upgrading", waits, ago=60)
     matches = condition("ReleaseMatchesWish", "False", "Upgrading", waits, ago=60)
     shown = cluster(ready, matches, components=ALL_UP, phase="Upgrading", message=waits)

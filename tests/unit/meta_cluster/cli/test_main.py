@@ -102,7 +102,11 @@ def test_should_show_examples_in_help(verb: str, capsys: pytest.CaptureFixture[s
 
 
 def _commands(verb: str) -> list[list[str]]:
-    groups = {"meta": ("install", "uninstall", "status", "rebuild-ledger"), "host": ("scan",), "budget": ("explain", "freeze", "unfreeze", "settle")}
+    groups = {
+        "meta": ("install", "uninstall", "status", "rebuild-ledger"),
+        "host": ("scan",),
+        "budget": ("explain", "freeze", "unfreeze", "settle"),
+    }
     return [[verb, word] for word in groups[verb]] if verb in groups else [[verb]]
 
 

@@ -114,7 +114,7 @@ def test_should_refuse_a_flag_that_a_component_does_not_take(component: str, fla
 
 
 def test_should_say_that_an_unknown_flag_is_the_packages() -> None:
-    with pytest.raises(KokError, match="ClusterPackageVersion kubernetes-1.35.4-r1: flags of scheduler: made-up"):
+    with pytest.raises(KokError, match=r"ClusterPackageVersion kubernetes-1\.35\.4-r1: flags of scheduler: made-up"):
         flags.refuse_unknown(a_package(scheduler={"made-up": "1"}), a_cluster(), KNOWN)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,7 +76,7 @@ def test_should_move_one_part_at_a_time() -> None:
         mixes = [[variant_of(entered(hop, stage, now=NOW), part) for part in Part] for stage in walk(hop)]
         assert mixes[0] == [Variant.Lower] * 4
         assert mixes[-1] == [Variant.Upper] * 4
-        assert all(sum(a != b for a, b in zip(one, next_one, strict=True)) <= 1 for one, next_one in zip(mixes, mixes[1:], strict=False))
+        assert all(sum(a != b for a, b in zip(one, next_one, strict=True)) <= 1 for one, next_one in itertools.pairwise(mixes))
 
 
 def test_should_be_at_the_upper_package_without_a_hop() -> None:
