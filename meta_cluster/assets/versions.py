@@ -29,7 +29,7 @@ KUBE_BINARIES = {
     "1.33.13": _PLANE,
 }
 """Version -> what is built of it: the default in full, one minor below to upgrade from, a second patch, and the oldest one."""
-KUBERNETES_ON_DEMAND = frozenset({"1.33.13"})
+KUBERNETES_ON_DEMAND = frozenset({"1.33.13", "1.35.3"})
 """Built only when asked for by name: what only the longest tests need."""
 
 IMAGE_ETCD = f"registry.k8s.io/etcd:{ETCD}-0"

@@ -29,6 +29,28 @@ FENCE: tuple[tuple[str, ...], ...] = (
 """The rules in the order of insertion: each goes in front of the one before."""
 
 
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+WATCHERS = 1024
+
+
+def ensure_inotify(limit: Path = INOTIFY) -> None:
+    """Raise the number of file watchers per user: the usual 128 are used up by the systemd and kubelet of a handful of machines.
+
+    The remedy of kind's documentation ("too many open files"). Without the right to do so it is said, and the lab is tried as it is.
+    """
+    now = int(limit.read_text())
+    if now >= WATCHERS:
+        return
+    try:
+        limit.write_text(str(WATCHERS))
+    except OSError as error:
+        say(
+            f"  kernel: fs.inotify.max_user_instances is {now} and cannot be raised ({error.strerror}): more than five machines may not start"
+        )
+    else:
+        say(f"  kernel: fs.inotify.max_user_instances raised from {now} to {WATCHERS}")
+
+
 def ensure_engine() -> None:
     """Use the engine that answers; else start one: through systemd where that is pid 1, else as a child that outlives this process."""
     install_tools([("docker", "docker.io")])

@@ -120,6 +120,7 @@ def _remember_planes(wanted: Wanted) -> list[str]:
 
 
 def _ensure_surroundings() -> None:
+    engine.ensure_inotify()
     engine.ensure_engine()
     engine.ensure_network()
     engine.ensure_fence()
