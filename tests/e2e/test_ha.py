@@ -121,6 +121,7 @@ def whole_again(plane: Plane, members: int = 3) -> None:
     wait_until(f"{members} members again", lambda: plane.whole(members), timeout=PATIENCE, tell=plane.message)
 
 
+@pytest.mark.slow
 def test_should_go_on_when_the_leader_of_etcd_is_killed(plane: Plane) -> None:
     with story(plane, "etcd leader SIGKILL"):
         leader = plane.leader()

@@ -350,8 +350,8 @@ async def test_should_connect_anew_when_the_kubeconfig_changed(api_server):
     ("text", "words"),
     [
         ("a: [", "no YAML"),
-        ("[]", "no mapping"),
-        ("current-context: x", "no context named 'x'"),
+        ("[]", "it is no kubeconfig"),
+        ("current-context: x", "it has no contexts"),
         ("{current-context: x, contexts: [{name: x, context: {cluster: y}}]}", "no cluster named 'y'"),
         ("{current-context: x, contexts: [{name: x, context: {cluster: y}}], clusters: [{name: y, cluster: {}}]}", "no server"),
         (

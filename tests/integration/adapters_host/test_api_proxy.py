@@ -38,6 +38,7 @@ def package(*hosts: str) -> DesiredPackage:
     return desired_package(MachinePackageVersion.model_validate(variant), HostFacts(NodeFacts("n1", "10.0.0.1"), cluster))
 
 
+@pytest.mark.slow
 async def test_should_install_reload_and_leave_nothing(bench: LabBench) -> None:
     bench.runner = AnsibleRunner(HttpArtifacts(f"file://{AssetsFolder().root / 'artifacts'}", bench.folder / "cache"), PLAYBOOKS)
     bench.ports = Ports(bench.ports.ssh, bench.runner)

@@ -152,6 +152,7 @@ async def _put_back(node: LabBench, wanted: DesiredPackage, deb: Path) -> None:
     assert differences((wanted,), await node.probe(wanted)) == ()
 
 
+@pytest.mark.slow
 async def test_should_install_upgrade_mend_and_remove_the_package_of_the_how_to(node: LabBench) -> None:
     before = node.changed_files()
     keepalive = node.shell("cat /proc/sys/net/ipv4/tcp_keepalive_time")

@@ -100,7 +100,7 @@ async def test_should_not_hand_on_what_it_does_not_have(operator: KubePort) -> N
     ("verb", "group", "resource", "allowed"),
     [
         ("create", "apps", "deployments", True),
-        ("create", "apps", "daemonsets", False),
+        ("create", "apps", "replicasets", False),
         ("get", "kok.dev", "clusterpackageversions", True),
         ("create", "kok.dev", "clusterpackageversions", False),
         ("delete", "", "pods", True),

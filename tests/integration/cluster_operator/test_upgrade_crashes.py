@@ -106,6 +106,7 @@ async def _order(stage: Stage, after: str) -> list[str]:
     return [name for name, _ in groupby("controllers" if name in ("controller-manager", "scheduler") else name for name in names)]
 
 
+@pytest.mark.slow
 async def test_should_change_api_servers_before_controllers_and_the_other_way_round_on_the_way_back(
     meta: KubePort, business: KubePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:

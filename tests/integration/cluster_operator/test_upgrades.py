@@ -110,6 +110,7 @@ async def test_should_soak_a_new_minor_under_emulation_before_it_is_let_loose(up
     assert await seen(upgradable) == dict.fromkeys(MASTERS, ("1.35.4", ""))
 
 
+@pytest.mark.slow
 async def test_should_lower_the_emulation_before_it_goes_back_a_minor(upgradable: Stage) -> None:
     await upgradable.create(packageVersion=PACKAGE, upgrade={"soakSeconds": 0})
     operator = upgradable.operator()
@@ -122,6 +123,7 @@ async def test_should_lower_the_emulation_before_it_goes_back_a_minor(upgradable
     assert stages_walked(operator)[-3:] == ["Controllers", "Apiserver", "Prepare"]
 
 
+@pytest.mark.slow
 async def test_should_take_a_snapshot_and_the_images_first_and_keep_only_the_snapshot(upgradable: Stage) -> None:
     await upgradable.create(packageVersion=OLD, upgrade={"soakSeconds": 0})
     operator = upgradable.operator()
@@ -143,6 +145,7 @@ async def test_should_take_a_snapshot_and_the_images_first_and_keep_only_the_sna
     assert await upgradable.admin.get(kinds.VOLUME_CLAIM.ref("demo-snapshots", upgradable.namespace))
 
 
+@pytest.mark.slow
 async def test_should_chain_several_minors_each_whole_before_the_next(upgradable: Stage) -> None:
     await upgradable.create(packageVersion=OLDEST, upgrade={"soakSeconds": 0})
     operator = upgradable.operator()
@@ -154,6 +157,7 @@ async def test_should_chain_several_minors_each_whole_before_the_next(upgradable
     assert f"by way of {OLD}" in (await release_of(upgradable))["current"]["reason"]
 
 
+@pytest.mark.slow
 async def test_should_turn_round_in_the_middle_even_when_the_new_version_never_comes_up(upgradable: Stage) -> None:
     await upgradable.create(packageVersion=OLD, upgrade={"soakSeconds": 0})
     operator = upgradable.operator()
