@@ -23,7 +23,7 @@ demo-down: setup ## remove exactly what the demo made
 test: setup ## unit, integration and end-to-end tests; stops what it started
 	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests/unit -q
-	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
+	$(PYTEST) tests/integration -q -m "not slow" -n 2 --dist loadgroup
 	$(PYTEST) tests/e2e -q -m "not slow"
 
 test-unit: setup ## the pure parts, under 30 seconds
@@ -31,7 +31,7 @@ test-unit: setup ## the pure parts, under 30 seconds
 
 test-integration: setup ## real etcd, API servers, sshd, Ansible
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
+	$(PYTEST) tests/integration -q -m "not slow" -n 2 --dist loadgroup
 
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"
