@@ -239,6 +239,7 @@ def host_ground() -> tuple[str, Ground]:
     """The host image and the ground, for commands on single hosts; the engine, network and fence are made sure of first."""
     folder = AssetsFolder()
     Builder(folder, table() | lab_assets()).ensure([HOST_IMAGE])
-    _ensure_surroundings()
-    image = load_image(folder, HOST_IMAGE)
+    with exclusive():
+        _ensure_surroundings()
+        image = load_image(folder, HOST_IMAGE)
     return image, find_ground(image)

@@ -14,7 +14,7 @@ from meta_cluster.assets.folder import AssetsFolder
 from operators.adapters.kube_danger import POD
 from operators.adapters.sim_ssh import HostFault
 from operators.machine_operator import kinds
-from operators.ports.kube import Manifest
+from operators.ports.kube import Manifest, Subresource
 from tests import howto
 from tests.integration.machine_operator.rig import Rig, condition, mpv
 
@@ -164,6 +164,9 @@ async def _drained_node(rig: Rig, one: dict[str, Any]) -> str:
     container = {"name": "web", "image": "registry.kok.dev/web:1"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "labels": labels}}
     await rig.business.create({**pod, "spec": {"nodeName": one["name"], "containers": [container], "terminationGracePeriodSeconds": 0}})
+    # An eviction passes over the budget of a pod that is pending: it has to run.
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    await rig.business.patch_json(POD.ref(name, "default"), {"status": ready}, subresource=Subresource.Status)
     spec = {"minAvailable": 1, "selector": {"matchLabels": labels}}
     head = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": "default"}}
     await rig.business.create({**head, "spec": spec})
