@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from operators.api.base import DnsLabel
-from operators.api.machines import Host
+from operators.api.hosts import Host
 from operators.errors import ErrorCode, KokError
 
 ADDRESS = r"^[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?$"

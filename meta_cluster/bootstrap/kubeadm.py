@@ -11,7 +11,7 @@ import yaml
 
 from meta_cluster.assets import versions as v
 from meta_cluster.bootstrap.inventory import Inventory
-from operators.api.machines import Host
+from operators.api.hosts import Host
 
 API = "kubeadm.k8s.io/v1beta4"
 SOCKET = "unix:///run/containerd/containerd.sock"

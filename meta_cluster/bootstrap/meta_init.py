@@ -20,7 +20,7 @@ from meta_cluster.bootstrap.inventory import Inventory
 from meta_cluster.bootstrap.kubeadm import ignored_errors, init_documents, join_document
 from meta_cluster.bootstrap.meta_packages import DONE_FILE, done_mark, host_names
 from meta_cluster.bootstrap.play import Player, play, private_folder
-from operators.api.machines import Host
+from operators.api.hosts import Host
 from operators.domain.machine.difference import package_difference
 from operators.domain.machine.host import DesiredPackage, HostReport, Owner
 from operators.errors import ErrorCode, KokError

@@ -17,7 +17,7 @@ from meta_cluster.bootstrap.kubeadm import RESOLV_CONF
 from meta_cluster.lab.catalogue import CHANGES
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.api import ClusterPackageVersion, MachinePackageVersion
-from operators.api.machines import Host
+from operators.api.hosts import Host
 from operators.domain.machine.host import DesiredFile, DesiredPackage
 from operators.domain.machine.render import ClusterFacts, HostFacts, NodeFacts, desired_package
 from operators.ports.kube import Manifest

@@ -13,7 +13,7 @@ from typing import Any
 
 from operators.api import API_VERSION, KINDS, Resource
 from operators.api.base import DNS_LABEL, DNS_NAME
-from operators.api.machines import PRINTABLE
+from operators.api.pools import PRINTABLE
 from operators.api.schema import crd_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "kinds.md"

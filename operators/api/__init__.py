@@ -2,9 +2,12 @@
 
 from operators.api.base import API_VERSION, GROUP, VERSION, Condition, ConditionStatus, KindInfo, Model, ObjectMeta, Resource, Scope
 from operators.api.budgets import OperationBudget
-from operators.api.cluster import Cluster, ClusterRelease
-from operators.api.machines import HostClaim, Machine, MachinePool, MachinePoolRelease
+from operators.api.cluster import Cluster
+from operators.api.cluster_release import ClusterRelease
+from operators.api.hosts import HostClaim
+from operators.api.machines import Machine
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
+from operators.api.pools import MachinePool, MachinePoolRelease
 from operators.api.risk import Ledger, OperationGrant
 from operators.api.rollout import FleetRollout
 

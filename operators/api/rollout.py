@@ -24,11 +24,9 @@ from operators.api.base import (
     list_map,
     rules,
 )
-from operators.api.machines import LABEL_KEY, LabelValue
+from operators.api.labels import LABEL_KEY, LabelValue
 
-LabelKey = Annotated[
-    str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$", max_length=317)
-]
+LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=317)]
 MatchLabels = Annotated[
     dict[str, LabelValue],
     Field(

@@ -6,7 +6,8 @@ import hashlib
 from datetime import datetime
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_MANAGED_BY, LABEL_POOL, MANAGED_BY
-from operators.api.machines import Host, MachinePool
+from operators.api.hosts import Host
+from operators.api.pools import MachinePool
 from operators.ports.kube import Manifest
 
 

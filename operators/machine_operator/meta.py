@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
-from operators.api.cluster import Cluster, ClusterRelease, EndpointType
-from operators.api.machines import HostClaim, HostRelease, MachinePool, MachinePoolRelease
+from operators.api.cluster import Cluster, EndpointType
+from operators.api.cluster_release import ClusterRelease
+from operators.api.hosts import HostClaim
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
+from operators.api.pools import HostRelease, MachinePool, MachinePoolRelease
 from operators.api.risk import Decision, OperationGrant
 from operators.domain.machine.render import ClusterFacts
 from operators.domain.machine.times import parse_time

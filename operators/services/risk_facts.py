@@ -13,7 +13,8 @@ from datetime import timedelta
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_COMPONENT
 from operators.api.budgets import OperationBudget, Per
-from operators.api.machines import HostClaim, MachinePool
+from operators.api.hosts import HostClaim
+from operators.api.pools import MachinePool
 from operators.api.risk import Target
 from operators.domain.risk.decide import Ask
 from operators.domain.risk.facts import Facts, FleetCluster, Member

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY, ObjectMeta
-from operators.api.cluster import Authorisation, ClusterRelease, ClusterReleaseSpec
+from operators.api.cluster_release import Authorisation, ClusterRelease, ClusterReleaseSpec
 from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port

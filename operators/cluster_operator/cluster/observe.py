@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from operators.api.base import LABEL_CLUSTER
-from operators.api.cluster import Cluster, ClusterRelease
+from operators.api.cluster import Cluster
+from operators.api.cluster_release import ClusterRelease
 from operators.api.packages import ClusterPackageVersion
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook

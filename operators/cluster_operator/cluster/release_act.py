@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.api.cluster import ClusterRelease, Hop
+from operators.api.cluster_release import ClusterRelease, Hop
 from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.grants import Act, acquire, verify

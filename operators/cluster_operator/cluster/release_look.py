@@ -10,7 +10,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from operators.api.cluster import ChangePolicy, ClusterRelease, ClusterReleaseSpec, Direction, Hop
+from operators.api.cluster import ChangePolicy
+from operators.api.cluster_release import ClusterRelease, ClusterReleaseSpec, Direction, Hop
 from operators.api.packages import ClusterPackageVersion
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook

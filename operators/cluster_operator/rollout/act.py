@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.api.cluster import Authorisation, AuthorisedBy, ClusterRelease
+from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRelease
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.journal import JournalBook

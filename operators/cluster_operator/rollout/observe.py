@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from operators.api.base import ConditionStatus
-from operators.api.cluster import AuthorisedBy, Cluster, ClusterRelease
+from operators.api.cluster import Cluster
+from operators.api.cluster_release import AuthorisedBy, ClusterRelease
 from operators.api.rollout import FleetRollout
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from operators.api.machines import KubeletMinor
 from operators.api.packages import Artifact, MachinePackageVersion
 from operators.api.pending import Effect
+from operators.api.pools import KubeletMinor
 from operators.domain.machine.host import DesiredPackage, PackageReport
 
 KUBELET = "kubelet"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from operators.api.machines import GateCount
+from operators.api.pools import GateCount
 from operators.domain.machine.conditions import Observed
 from operators.domain.machine.pool_view import PoolView
 

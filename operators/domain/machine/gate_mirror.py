@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from operators.api.machines import RESERVED_GATES, GateSource
+from operators.api.pools import RESERVED_GATES, GateSource
 from operators.domain.machine.gates import GateResult
 from operators.domain.machine.node import OWN_CONDITIONS, NodeFacts
 from operators.domain.machine.steps import MirrorGates, PatchNode, Rung, Step

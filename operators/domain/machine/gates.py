@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from operators.api.machines import RESERVED_GATES, GateSource, ReadinessGate
+from operators.api.pools import RESERVED_GATES, GateSource, ReadinessGate
 from operators.domain.machine.node import OPENED_BOOT, NodeFacts
 from operators.domain.machine.reports import CONDITIONS_NAMESPACE, GateReport
 from operators.domain.machine.times import parse_time

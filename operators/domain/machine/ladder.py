@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from operators.api.machines import Host, HostClaim
+from operators.api.hosts import Host, HostClaim
 from operators.domain.machine import leaving as leaving_rungs
 from operators.domain.machine.certificates import Identity, why_not
 from operators.domain.machine.drain_ladder import drain_for

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from operators.api.machines import Taint, TaintEffect
+from operators.api.pools import Taint, TaintEffect
 
 NOT_READY = Taint(key="kok.dev/not-ready", effect=TaintEffect.NoSchedule)
 CORDON_CLAIMS = "kok.dev/cordon-claims"

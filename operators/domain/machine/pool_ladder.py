@@ -6,7 +6,8 @@ Order: cluster readable and not paused > deleting > finalizer > what is wrong wi
 from __future__ import annotations
 
 from operators.api.base import LABEL_CLUSTER, LABEL_POOL
-from operators.api.machines import HostRelease, Machine
+from operators.api.machines import Machine
+from operators.api.pools import HostRelease
 from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
 from operators.domain.machine.release import Batch, PoolHosts, next_release
 from operators.domain.machine.steps import AddFinalizer, ApplyMachines, Done, RemoveFinalizer, Step, Wait, WriteRelease

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from operators.api.machines import Machine, MachinePoolStatus
+from operators.api.machines import Machine
 from operators.api.pending import PendingChange
+from operators.api.pools import MachinePoolStatus
 from operators.domain.machine.conditions import Observed, conditions_of
 from operators.domain.machine.gate_counts import gate_counts, gates_condition
 from operators.domain.machine.pending import sum_of

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from operators.api.machines import HostClaim, HostRelease, Machine, MachinePool
+from operators.api.hosts import HostClaim
+from operators.api.machines import Machine
+from operators.api.pools import HostRelease, MachinePool
 from operators.domain.machine.release import Verdict
 from operators.domain.machine.view import ClusterState
 from operators.domain.machine.wish import Catalogue

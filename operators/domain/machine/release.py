@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from operators.api.machines import Host, HostRelease, UpdateStrategy
+from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
+from operators.api.pools import HostRelease, UpdateStrategy
 from operators.domain.machine.effects import EffectRules, changes_between, refusal_of
 from operators.errors import ErrorCode
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from operators.api.machines import Host, HostRelease
+from operators.api.hosts import Host
+from operators.api.pools import HostRelease
 from operators.api.risk import Operation, Outcome
 from operators.domain.machine.drain import PodFacts
 from operators.domain.machine.host import DesiredPackage

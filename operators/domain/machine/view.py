@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from operators.api.machines import DesiredState, Host, HostClaim, Machine, MachinePool, ReadinessGate
+from operators.api.hosts import Host, HostClaim
+from operators.api.machines import DesiredState, Machine
+from operators.api.pools import MachinePool, ReadinessGate
 from operators.api.risk import Operation
 from operators.domain.machine.certificates import CertificateRequest
 from operators.domain.machine.difference import PackageDifference, differences

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from operators.api.machines import MachinePool
 from operators.api.packages import MachinePackageVersion
+from operators.api.pools import MachinePool
 from operators.errors import ErrorCode, KokError
 
 Catalogue = Mapping[str, MachinePackageVersion]

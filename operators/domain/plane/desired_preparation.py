@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from operators.api.base import LABEL_COMPONENT
-from operators.api.cluster import Hop
+from operators.api.cluster_release import Hop
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.desired_rendering import NotYet, Renderer
 from operators.domain.plane.inputs import Manifest, PlaneInputs

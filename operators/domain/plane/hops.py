@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from operators.api.cluster import ClusterReleaseSpec, Direction, Hop, HopStage
+from operators.api.cluster_release import ClusterReleaseSpec, Direction, Hop, HopStage
 from operators.domain.plane.paths import Package
 
 S = HopStage

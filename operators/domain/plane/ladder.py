@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 
-from operators.api.cluster import Authorisation, AuthorisedBy, ChangePolicy, ClusterRelease
+from operators.api.cluster import ChangePolicy
+from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRelease
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.deletion import blocked_deletion, deletion_step
 from operators.domain.plane.desired import KONNECTIVITY

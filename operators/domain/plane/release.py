@@ -5,7 +5,8 @@ The wish is `spec.packageVersion`, what is authorised stands in the ClusterRelea
 
 from __future__ import annotations
 
-from operators.api.cluster import Authorisation, AuthorisedBy, ChangePolicy, ClusterRelease, ClusterReleaseSpec, Hop
+from operators.api.cluster import ChangePolicy
+from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRelease, ClusterReleaseSpec, Hop
 from operators.domain.plane.hops import wanted_direction
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.paths import Package, Path, Refused, plan_path

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from operators.api.cluster import ClusterReleaseSpec
+from operators.api.cluster_release import ClusterReleaseSpec
 from operators.api.risk import Purpose
 
 

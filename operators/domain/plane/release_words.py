@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from operators.api.base import ConditionStatus
-from operators.api.cluster import ChangePolicy, ClusterRelease, Direction, Hop
+from operators.api.cluster import ChangePolicy
+from operators.api.cluster_release import ClusterRelease, Direction, Hop
 from operators.domain.plane.steps import Stall, Step, Wait
 from operators.domain.plane.view import PlaneView
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from operators.api.cluster import Cluster, ClusterSpec, Hop, HopStage
+from operators.api.cluster import Cluster, ClusterSpec
+from operators.api.cluster_release import Hop, HopStage
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.flags import overrides_of
 from operators.domain.risk.identity import at

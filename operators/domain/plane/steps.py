@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from operators.api.cluster import Authorisation
+from operators.api.cluster_release import Authorisation
 from operators.api.risk import Outcome
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.inputs import Manifest

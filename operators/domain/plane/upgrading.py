@@ -8,7 +8,7 @@ for what keeps data and order safe.
 from __future__ import annotations
 
 from operators.api.base import LABEL_COMPONENT
-from operators.api.cluster import ClusterRelease, ClusterReleaseSpec, Direction, Hop, HopStage
+from operators.api.cluster_release import ClusterRelease, ClusterReleaseSpec, Direction, Hop, HopStage
 from operators.api.risk import Purpose
 from operators.domain.plane import hops
 from operators.domain.plane.desired_preparation import PREPARING

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from operators.api.cluster import Cluster, ClusterRelease
+from operators.api.cluster import Cluster
+from operators.api.cluster_release import ClusterRelease
 from operators.api.packages import ClusterPackageVersion
 from operators.api.pending import PendingChanges
 from operators.api.risk import Operation

@@ -6,7 +6,7 @@ import base64
 import binascii
 
 from operators.api.cluster import Cluster
-from operators.api.machines import Host
+from operators.api.hosts import Host
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator.kinds import SECRET
 from operators.machine_operator.world import World

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 
-from operators.api.machines import Host, HostClaim
+from operators.api.hosts import Host, HostClaim
 from operators.api.risk import Operation, Outcome, Target
 from operators.domain.machine import steps
 from operators.domain.machine.certificates import request_of, why_not

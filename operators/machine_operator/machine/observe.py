@@ -9,7 +9,8 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
-from operators.api.machines import Host, HostClaim, Machine
+from operators.api.hosts import Host, HostClaim
+from operators.api.machines import Machine
 from operators.api.pending import Effect
 from operators.domain.machine.certificates import request_of
 from operators.domain.machine.effects import EffectRules, changes_between, is_at_least

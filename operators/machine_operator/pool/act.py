@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_MANAGED_BY, LABEL_POOL, MANAGED_BY
-from operators.api.machines import HostRelease, MachinePool
+from operators.api.pools import HostRelease, MachinePool
 from operators.domain.machine import steps
 from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
 from operators.domain.machine.steps import Step

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from operators.api.machines import HostRelease, Machine, MachinePool
+from operators.api.machines import Machine
+from operators.api.pools import HostRelease, MachinePool
 from operators.domain.machine.pool_view import PoolView
 from operators.errors import KokError
 from operators.machine_operator import kinds

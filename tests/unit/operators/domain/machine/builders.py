@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from operators.adapters.sim_ssh import report_as_wanted
-from operators.api.machines import Host, HostClaim, Machine, MachinePool
+from operators.api.hosts import Host, HostClaim
+from operators.api.machines import Machine
 from operators.api.packages import Effects, Unit
 from operators.api.pending import Effect
+from operators.api.pools import MachinePool
 from operators.api.risk import Operation
 from operators.domain.machine.drain import PodFacts
 from operators.domain.machine.host import DesiredPackage, HostReport, Owner, PackageReport

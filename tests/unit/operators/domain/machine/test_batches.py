@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from operators.api.machines import Host, HostRelease, MaxUnavailable, UpdateStrategy
+from operators.api.hosts import Host
+from operators.api.pools import HostRelease, MaxUnavailable, UpdateStrategy
 from operators.domain.machine import release
 from operators.domain.machine.release import PoolHosts, Verdict, limit_of, next_release
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from operators.adapters.sim_ssh import report_as_wanted
-from operators.api.machines import KubeletMinor
 from operators.api.packages import MachinePackageVersion
 from operators.api.pending import Effect, PendingChange
+from operators.api.pools import KubeletMinor
 from operators.api.risk import Operation, Outcome
 from operators.domain.machine import steps
 from operators.domain.machine.effects import EffectRules, PackageChange, changes_between, effect_on_host, refusal_of

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.api.machines import GateCount, GateSource
+from operators.api.pools import GateCount, GateSource
 from operators.api.risk import Operation, Outcome
 from operators.domain.machine import steps
 from operators.domain.machine.gate_counts import gate_counts, gates_condition

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from operators.api.machines import GateSource, ReadinessGate
+from operators.api.pools import GateSource, ReadinessGate
 from operators.domain.machine.gates import Boot, Evidence, GateReason, GateReport, GateResult, boot_of, gate_results
 from operators.domain.machine.node import node_of
 from operators.domain.machine.reports import gate_report_of, renewals

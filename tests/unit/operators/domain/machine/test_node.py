@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from operators.api.machines import Taint, TaintEffect
+from operators.api.pools import Taint, TaintEffect
 from operators.domain.machine.node import close_patch, cordon_patch, node_of, open_patch, settings_patch, uncordon_patch
 
 FOREIGN = {"key": "node.kubernetes.io/disk-pressure", "effect": "NoSchedule", "timeAdded": "2026-01-01T00:00:00Z"}

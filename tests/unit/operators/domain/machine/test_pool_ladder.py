@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from operators.api.machines import Host, HostRelease
+from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
+from operators.api.pools import HostRelease
 from operators.domain.machine import steps
 from operators.domain.machine.pool_ladder import next_pool_step
 from operators.domain.machine.pool_status import pool_status_of

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.api.machines import Host, HostRelease, MaxUnavailable, UpdateStrategy
+from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
 from operators.api.pending import Effect
+from operators.api.pools import HostRelease, MaxUnavailable, UpdateStrategy
 from operators.domain.machine.release import PoolHosts, Verdict, is_in_service, limit_of, next_release
 from operators.errors import ErrorCode
 

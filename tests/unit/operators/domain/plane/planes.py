@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from operators.api.cluster import Cluster, ClusterRelease
+from operators.api.cluster import Cluster
+from operators.api.cluster_release import ClusterRelease
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.certificates import LeafForm, LeafSpec, RootForm, RootSpec
 from operators.domain.plane.drift import ObjectId, stamped

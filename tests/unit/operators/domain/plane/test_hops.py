@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.api.cluster import Authorisation, AuthorisedBy, ClusterReleaseSpec, Direction, Hop, HopStage
+from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterReleaseSpec, Direction, Hop, HopStage
 from operators.domain.plane import hops
 from operators.domain.plane.hops import (
     ACROSS_MINORS,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operators.api.cluster import ClusterRelease, Direction, HopStage
+from operators.api.cluster_release import ClusterRelease, Direction, HopStage
 from operators.api.packages import ClusterPackageVersion
 from operators.api.risk import Purpose
 from operators.domain.plane import steps

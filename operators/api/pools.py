@@ -1,0 +1,260 @@
+"""MachinePool and MachinePoolRelease: hosts as wished, and what each is authorised for. Read by the Machine-Operator."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from operators.api.base import (
+    LIST_SET,
+    Column,
+    Conditions,
+    DnsLabel,
+    DnsName,
+    KindInfo,
+    Model,
+    ObservedGeneration,
+    Resource,
+    Scope,
+    Text,
+    Timestamp,
+    cel,
+    list_map,
+    rules,
+)
+from operators.api.hosts import Host, PackageNames
+from operators.api.labels import LabelKey, Labels, LabelValue
+from operators.api.pending import Effect, PendingSum
+
+PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
+
+
+class FollowCluster(StrEnum):
+    """Where a pool's packages come from."""
+
+    Cluster = "Cluster"
+
+
+class PoolPackages(Model):
+    """Which MachinePackageVersions the hosts get."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel("has(self.follow) != has(self.explicit)", "set either follow: Cluster or explicit: [...], not both and not neither")
+        )
+    )
+
+    follow: FollowCluster | None = None
+    """Cluster: what the cluster's ClusterPackageVersion lists."""
+    explicit: Annotated[tuple[DnsName, ...], Field(max_length=32, json_schema_extra=LIST_SET)] | None = None
+    """Exactly these."""
+    extra: Annotated[tuple[DnsName, ...], Field(max_length=32, json_schema_extra=LIST_SET)] = ()
+    """In addition; replaces a followed package of the same component."""
+
+
+class GateSource(StrEnum):
+    """Where a readiness gate is read from."""
+
+    ConfigMap = "ConfigMap"
+    NodeCondition = "NodeCondition"
+
+
+RESERVED_GATES = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+"""Conditions of a Node that the kubelet and its controllers write: no report may be shown in their place."""
+
+
+class ReadinessGate(Model):
+    """One condition that must hold before the node takes pods, beside kok's own."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "(has(self.source) && self.source == 'NodeCondition') || (has(self.reporter) && self.reporter != '')",
+                "a gate that is read from a ConfigMap needs a reporter: the user name whose reports count",
+            ),
+            cel(
+                f"(has(self.source) && self.source == 'NodeCondition') || !(self.type in {list(RESERVED_GATES)})",
+                "this condition is the kubelet's own; use source: NodeCondition, or another type",
+            ),
+        )
+    )
+
+    type: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9]*$", min_length=1, max_length=63)]
+    """For example LogAgentReady."""
+    source: GateSource = GateSource.ConfigMap
+    """A condition ConfigMap, or a condition of the Node."""
+    reporter: Annotated[str, Field(pattern=PRINTABLE, max_length=253)] = ""
+    """The only identity whose reports count (ConfigMap), for example system:serviceaccount:logging:agent."""
+    max_age_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
+    """ConfigMap: the reporter must have renewed its Lease within this time. NodeCondition: the condition's last heartbeat must be younger."""
+
+
+class TaintEffect(StrEnum):
+    """As in core/v1."""
+
+    NoSchedule = "NoSchedule"
+    PreferNoSchedule = "PreferNoSchedule"
+    NoExecute = "NoExecute"
+
+
+class Taint(Model):
+    """A taint the pool's nodes carry."""
+
+    key: LabelKey
+    value: LabelValue = ""
+    effect: TaintEffect
+
+
+class MaxUnavailable(Model):
+    """How many hosts of a pool may be out of service at once: min(count, percent rounded down), but at least floor."""
+
+    count: Annotated[int, Field(ge=0, le=200)] = 1
+    percent: Annotated[int, Field(ge=0, le=100)] = 10
+    floor: Annotated[int, Field(ge=0, le=10)] = 1
+
+
+class KubeletMinor(StrEnum):
+    """What a kubelet minor upgrade does first."""
+
+    Drain = "Drain"
+    InPlace = "InPlace"
+
+
+class UpdateStrategy(Model):
+    """How changes reach the hosts: batch by batch, the next one only when every host of the last is in service with the new packages."""
+
+    max_unavailable: MaxUnavailable = MaxUnavailable()
+    """How many hosts may be out of service at once, for whatever reason."""
+    per_zone: Annotated[int, Field(ge=1, le=200)] = 1
+    """How many of them in one zone; hosts without a zone are not limited by it."""
+    partition: Annotated[int, Field(ge=0, le=200)] = 0
+    """So many hosts, the first by name, keep what they have."""
+    paused: bool = False
+    """No further host is authorised; hosts that are authorised are finished."""
+    max_effect: Effect = Effect.Drain
+    """The worst that a change may do to the pods of a host; what needs more waits, and says so (`status.pending`)."""
+    kubelet_minor: KubeletMinor = KubeletMinor.Drain
+    """Whether a node is drained before its kubelet's minor changes; InPlace: as the package says."""
+
+
+class MachinePoolSpec(Model):
+    """The wish."""
+
+    cluster_name: Annotated[
+        DnsLabel,
+        Field(json_schema_extra=rules(cel("self == oldSelf", "a pool stays with its cluster; create another pool and move the hosts"))),
+    ]
+    """The Cluster of this namespace."""
+    hosts: Annotated[
+        tuple[Host, ...],
+        Field(
+            max_length=200,
+            json_schema_extra=list_map("name")
+            | rules(
+                cel(
+                    "self.all(h, self.exists_one(o, o.address == h.address && o.port == h.port))",
+                    "two hosts have the same address and port; a host belongs into a pool once",
+                )
+            ),
+        ),
+    ] = ()
+    """At most 200; more hosts are more pools."""
+    packages: PoolPackages
+    """What is installed on them."""
+    labels: Labels = Field(default_factory=dict)
+    """Labels of the nodes."""
+    taints: Annotated[tuple[Taint, ...], Field(max_length=16)] = ()
+    """Taints of the nodes."""
+    readiness_gates: Annotated[tuple[ReadinessGate, ...], Field(max_length=16, json_schema_extra=list_map("type"))] = ()
+    """Beside kok's own gates."""
+    update: UpdateStrategy = UpdateStrategy()
+    """How changes reach the hosts."""
+
+
+class GateCount(Model):
+    """One gate of a pool, counted over its machines that have a Node."""
+
+    type: Annotated[str, Field(max_length=63)]
+    """The gate."""
+    holds: Annotated[int, Field(ge=0)] = 0
+    """Machines on which it holds."""
+    closed: Annotated[int, Field(ge=0)] = 0
+    """Machines that take no new pods and on which it does not hold."""
+    would_close: Annotated[int, Field(ge=0)] = 0
+    """Machines that still take pods although it does not hold: they are closed one after the other, as budgets allow."""
+
+
+class MachinePoolStatus(Model):
+    """Displays only."""
+
+    observed_generation: ObservedGeneration = 0
+    machines: Annotated[int, Field(ge=0)] = 0
+    """Machines that exist."""
+    ready: Annotated[int, Field(ge=0)] = 0
+    """Open to pods."""
+    gates: Annotated[tuple[GateCount, ...], Field(max_length=48, json_schema_extra=list_map("type"))] = ()
+    """Each readiness gate, and how many machines it closes and would close."""
+    pending: PendingSum = ()
+    """Changes that are still to come, authorised or not."""
+    message: Text = ""
+    """What is in hand, one sentence."""
+    conditions: Conditions = ()
+
+
+class MachinePool(Resource):
+    """Hosts of one cluster that are alike: which they are, what is installed on them, when their nodes open."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="machinepools",
+        short=("kmp",),
+        scope=Scope.Namespaced,
+        columns=(
+            Column("Cluster", ".spec.clusterName"),
+            Column("Machines", ".status.machines", "integer"),
+            Column("Ready", ".status.ready", "integer"),
+            Column("Message", ".status.message", priority=1),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+    kind: Literal["MachinePool"] = "MachinePool"
+    spec: MachinePoolSpec
+    status: MachinePoolStatus | None = None
+
+
+class HostRelease(Model):
+    """What one host is authorised for."""
+
+    name: DnsLabel
+    """The host."""
+    packages: PackageNames
+    """MachinePackageVersions."""
+    at: Timestamp
+    """When."""
+    reason: Text = ""
+    """Why, one sentence."""
+    before: PackageNames = ()
+    """What it was authorised for before this; empty for a new host."""
+    opened_at: Timestamp | None = None
+    """When the host was first found in service with exactly these packages; absent: not yet."""
+
+
+class MachinePoolReleaseSpec(Model):
+    """Which host is authorised for which packages."""
+
+    hosts: Annotated[tuple[HostRelease, ...], Field(max_length=200, json_schema_extra=list_map("name"))] = ()
+
+
+class MachinePoolRelease(Resource):
+    """What is authorised for the MachinePool of the same name. Written by operators only; a journal, not a display."""
+
+    INFO: ClassVar[KindInfo] = KindInfo(
+        plural="machinepoolreleases",
+        short=("kmr",),
+        scope=Scope.Namespaced,
+        columns=(Column("Age", ".metadata.creationTimestamp", "date"),),
+        status=False,
+    )
+    kind: Literal["MachinePoolRelease"] = "MachinePoolRelease"
+    spec: MachinePoolReleaseSpec

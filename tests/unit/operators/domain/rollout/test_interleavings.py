@@ -1,0 +1,120 @@
+"""What must hold of a rollout in any interleaving of passes, crashes, clock steps, edits, sick members and outsiders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from operators.api.rollout import Order
+from operators.domain.rollout.state import Authorise, GoBack, Hold, Note, RolloutView, next_step
+from operators.domain.rollout.story import Event, Outcome
+from operators.domain.rollout.verdict import Verdict
+from operators.domain.rollout.windows import WindowState
+from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, OLD, PASS, rollout
+from tests.unit.operators.domain.rollout.world import OPEN, World
+
+
+class RolloutMachine(RuleBasedStateMachine):
+    """Any interleaving of passes, crashes, clock steps, edits, sick members and outsiders."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World.of(rollout(perDomain={"label": "zone", "maxParallel": 2}), 8)
+        self.world.heals = False
+        self.authorised: list[str] = []
+
+    @rule(crash=st.booleans())
+    def one_pass(self, crash: bool) -> None:
+        world = self.world
+        view = world.view()
+        step = next_step(view)
+        assert next_step(world.view()) == step, "the same world leads to the same step"
+        if isinstance(step, Authorise):
+            self.check_forward(view, step)
+        if isinstance(step, GoBack):
+            assert world.members[step.key].hold == Hold.Forward
+            assert step.to == OLD
+        if isinstance(step, Note) and step.record.event == Event.Ended:
+            coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
+            assert not coming, "an end is told when everybody has arrived"
+        if not crash:
+            world.do(step)
+            if isinstance(step, Authorise):
+                self.authorised.append(step.key)
+
+    def check_forward(self, view: RolloutView, step: Authorise) -> None:
+        """What must hold whenever something new is started."""
+        assert not view.breaker
+        assert view.window.is_open
+        assert view.spec.order == Order.Go
+        assert view.verdict != FAIL or not self.in_stage(step.key)[1], "nothing new after a bad sample"
+        assert not any(record.event in (Event.GoingBack, Event.Ended) for record in view.records)
+        assert step.key not in self.authorised, "nobody is touched twice"
+        stage, touched = self.in_stage(step.key)
+        passed = {record.stage for record in view.records if record.event == Event.StagePassed}
+        assert all(name in passed for name in ["canary", "half", "rest"][: ["canary", "half", "rest"].index(stage)])
+        limit = {"canary": 1, "half": 2, "rest": 2}[stage]
+        busy = [key for key in touched if not self.world.members[key].healthy]
+        assert len(busy) < limit
+
+    def in_stage(self, key: str) -> tuple[str, list[str]]:
+        stage = next(each for each in self.world.plan.stages if any(member.key == key for member in each.members))
+        return stage.name, [m.key for m in stage.members if m.key in self.world.members and self.world.members[m.key].hold != Hold.Free]
+
+    @rule()
+    def good_times(self) -> None:
+        """All is well until the stage in hand is passed, so that later stages are reached."""
+        world = self.world
+        if world.records and world.records[-1].event in (Event.GoingBack, Event.Ended):
+            return
+        world.order, world.verdict, world.breaker, world.window = Order.Go, PASS, "", OPEN
+        for _ in range(40):
+            self.one_pass(crash=False)
+            if world.records[-1].event in (Event.StagePassed, Event.GoingBack, Event.Ended):
+                return
+            for key, facts in world.members.items():
+                world.members[key] = replace(facts, healthy=True, unhealthy_since=None)
+            world.now += timedelta(seconds=20)
+
+    @rule(number=st.integers(0, 7), healthy=st.booleans())
+    def health(self, number: int, healthy: bool) -> None:
+        key = f"prod/c{number}"
+        if (facts := self.world.members.get(key)) and facts.hold in (Hold.Forward, Hold.Back):
+            self.world.members[key] = replace(facts, healthy=healthy, unhealthy_since=None if healthy else self.world.now)
+
+    @rule(seconds=st.sampled_from([1, 30, 61, 900, 1801, -30, -3600]))
+    def clock(self, seconds: int) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+    @rule(order=st.sampled_from([Order.Go, Order.Go, Order.Go, Order.Pause, Order.Pause, Order.Abort, Order.Undo]))
+    def edit(self, order: Order) -> None:
+        self.world.order = order
+
+    @rule(verdict=st.sampled_from([PASS, PASS, HOLD, FAIL]), breaker=st.sampled_from(["", "", "open"]), is_open=st.booleans())
+    def surroundings(self, verdict: Verdict, breaker: str, is_open: bool) -> None:
+        self.world.verdict, self.world.breaker, self.world.window = verdict, breaker, WindowState(is_open)
+
+    @precondition(lambda self: self.world.order != Order.Pause)
+    @rule()
+    def rollback_is_always_reachable(self) -> None:
+        """From here, in a copy: an order to undo takes everything back when members can come up."""
+        world = self.world
+        copy = World(world.made, world.plan, dict(world.members), list(world.records), world.now, FAIL, WindowState(False), "open")
+        copy.members = {key: replace(facts, healthy=True) for key, facts in copy.members.items()}
+        copy.order = Order.Undo
+        copy.run_to_end()
+        assert copy.records[-1].event == Event.Ended
+        assert not copy.changed()
+
+    @invariant()
+    def an_end_is_an_end(self) -> None:
+        if self.world.outcome in (Outcome.Bad, Outcome.Aborted, Outcome.Undone):
+            assert not self.world.changed()
+
+
+TestRolloutMachine = RolloutMachine.TestCase
+TestRolloutMachine.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)

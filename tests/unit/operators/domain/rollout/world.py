@@ -1,0 +1,83 @@
+"""Members and records of one rollout, on which the tests carry out steps as the operator would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from operators.api.rollout import FleetRollout, Order
+from operators.domain.rollout.evidence import Baseline
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember
+from operators.domain.rollout.state import Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait, next_step
+from operators.domain.rollout.story import Event, Outcome, Record, record_of
+from operators.domain.rollout.verdict import Counts, Verdict
+from operators.domain.rollout.windows import WindowState
+from tests.unit.operators.domain.rollout.builders import PASS, START, frozen, untouched
+
+OPEN = WindowState(True)
+BASELINE = Baseline(Counts(10, 10), Counts(20, 20))
+
+
+@dataclass
+class World:
+    """Members and records that steps are carried out on, as the operator would."""
+
+    made: FleetRollout
+    plan: FrozenPlan
+    members: dict[str, MemberFacts]
+    records: list[Record] = field(default_factory=list)
+    now: datetime = START
+    verdict: Verdict = PASS
+    window: WindowState = OPEN
+    breaker: str = ""
+    late: tuple[PlannedMember, ...] = ()
+    order: Order = Order.Go
+    edits: dict[str, Any] = field(default_factory=dict)
+    heals: bool = True
+    """Whether a changed member becomes healthy at once."""
+
+    @classmethod
+    def of(cls, made: FleetRollout, count: int = 6) -> World:
+        plan = frozen(made, count)
+        return cls(made, plan, {member.key: untouched() for member in plan.members})
+
+    def view(self) -> RolloutView:
+        spec = self.made.spec.model_copy(update={"order": self.order, **self.edits})
+        return RolloutView(
+            spec, self.plan, tuple(self.records), dict(self.members), self.verdict, self.window, self.now, BASELINE, self.breaker, self.late
+        )
+
+    def do(self, step: Step) -> None:
+        match step:
+            case Note(record=record):
+                self.records.append(record_of(record.document()))
+                self.late = () if record.event == Event.Joined else self.late
+                self.members |= {member.key: untouched() for member in record.members}
+            case Authorise(key=key, to=to):
+                self.members[key] = MemberFacts(Hold.Forward, to, self.now, healthy=self.heals, trouble="apiserver rolls")
+            case GoBack(key=key, to=to):
+                self.members[key] = MemberFacts(Hold.Back, to, self.now, healthy=self.heals, trouble="apiserver rolls")
+
+    def run(self, limit: int = 500) -> Wait:
+        """Passes until there is nothing to do at this moment."""
+        for _ in range(limit):
+            step = next_step(self.view())
+            if isinstance(step, Wait):
+                return step
+            self.do(step)
+        raise AssertionError(f"no rest after {limit} passes: {step}")
+
+    def run_to_end(self, seconds: float = 86400) -> Wait:
+        """As `run`, letting time pass while it waits."""
+        until = self.now + timedelta(seconds=seconds)
+        while (step := self.run()).state != State.Ended and self.now < until:
+            self.now += timedelta(seconds=60)
+        return step
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self.records[-1].outcome if self.records and self.records[-1].event == Event.Ended else None
+
+    def changed(self) -> list[str]:
+        return [key for key, facts in self.members.items() if facts.hold == Hold.Forward]
