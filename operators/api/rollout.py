@@ -25,6 +25,7 @@ from operators.api.base import (
     rules,
 )
 from operators.api.labels import LABEL_KEY, LabelValue
+from operators.api.risk import Operation
 
 LabelKey = Annotated[str, Field(pattern=LABEL_KEY, max_length=317)]
 MatchLabels = Annotated[
@@ -177,15 +178,28 @@ class DomainLimit(Model):
     """Members of one domain that are in hand at once."""
 
 
+class Said(Model):
+    """Who ordered what the spec says now, and why. Admission keeps people from signing with another's name."""
+
+    by: Annotated[str, Field(max_length=253)] = ""
+    """User name; `kok` fills it in."""
+    reason: Text = ""
+    """Why, one sentence."""
+
+    def ordered(self, what: str) -> str:
+        """`jane ordered a pause (incident 42)`."""
+        return f"{self.by or 'a person'} ordered {what}{f' ({self.reason})' if self.reason else ''}"
+
+
 class FleetRolloutSpec(Model):
-    """The change, its members, its stages; only `order`, `approvals`, `acceptedFailures` and `windows` may be edited after it was started."""
+    """The change, its members, its stages; only `order`, `approvals`, `acceptedFailures`, `said` and `windows` may be edited after it was started."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
                 "self.change == oldSelf.change && self.selector == oldSelf.selector && self.stages == oldSelf.stages "
                 "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail",
-                "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures and windows may be edited)",
+                "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures, said and windows may be edited)",
             ),
             cel(
                 "self.stages.filter(s, has(s.rest) && s.rest).size() <= 1 && (!self.stages.exists(s, has(s.rest) && s.rest) "
@@ -222,6 +236,8 @@ class FleetRolloutSpec(Model):
     """Stages that a person said yes to."""
     accepted_failures: Annotated[tuple[DnsLabel, ...], Field(max_length=20, json_schema_extra=LIST_SET)] = ()
     """Failed stages after which a person said to go on (with onFail: Pause)."""
+    said: Said = Said()
+    """Who ordered this, and why; goes into the records."""
 
 
 class MemberPhase(StrEnum):
@@ -237,14 +253,14 @@ class MemberPhase(StrEnum):
 
 
 class MemberStatus(Model):
-    """One line per member that is in hand or in trouble."""
+    """One line per member that is in hand or in trouble, or of a plan."""
 
     cluster: ClusterKey
     """namespace/name."""
     stage: Annotated[str, Field(max_length=63)] = ""
     phase: MemberPhase
     message: Text = ""
-    """Why."""
+    """Why; of a plan: what it would see, or why it would be refused."""
 
 
 class StageStatus(Model):
@@ -258,6 +274,14 @@ class StageStatus(Model):
     """PASS, FAIL, HOLD, INCONCLUSIVE; empty while it is not judged."""
     message: Text = ""
     """The numbers behind the verdict, or what it waits for."""
+
+
+class Need(Model):
+    """Leave that the whole plan takes at least."""
+
+    operation: Operation
+    count: Annotated[int, Field(ge=0)]
+    """Grants of that operation."""
 
 
 class FleetRolloutStatus(Model):
@@ -274,7 +298,9 @@ class FleetRolloutStatus(Model):
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=20, json_schema_extra=list_map("name"))] = ()
     """One line per stage."""
     members: Annotated[tuple[MemberStatus, ...], Field(max_length=200, json_schema_extra=list_map("cluster"))] = ()
-    """Members in hand, failed or skipped; at most 200."""
+    """Members in hand, failed or skipped; with mode: Plan all, in the order of their turn, with what they would see. At most 200."""
+    needs: Annotated[tuple[Need, ...], Field(max_length=16, json_schema_extra=list_map("operation"))] = ()
+    """With mode: Plan: the grants that it takes."""
     total: Annotated[int, Field(ge=0)] = 0
     """Members in the plan."""
     changed: Annotated[int, Field(ge=0)] = 0

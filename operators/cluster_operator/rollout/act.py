@@ -15,6 +15,7 @@ from operators.cluster_operator.rollout.journal import JournalBook
 from operators.cluster_operator.rollout.observe import Seen
 from operators.domain.plane.release import KEPT, release_manifest
 from operators.domain.risk.identity import stamp
+from operators.domain.rollout.forecast import Outlook
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.state import Authorise, GoBack, Note, Step, Wait
 from operators.domain.rollout.story import Event, Outcome
@@ -42,9 +43,9 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Mode Plan: the plan is only shown."""
+    """Mode Plan: the plan is only shown, with what its members would see."""
 
-    plan: FrozenPlan
+    outlook: Outlook
     reason: str
     after: float | None = 60.0
 

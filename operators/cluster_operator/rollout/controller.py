@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from operators.api.rollout import Mode, StageStatus
+from operators.api.rollout import Mode
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.act import Actor, Answer, Freeze, Move, Refuse, RolloutStep
 from operators.cluster_operator.rollout.journal import JournalBook
 from operators.cluster_operator.rollout.observe import Observer, Seen
 from operators.cluster_operator.rollout.probing import EVERY, ProbeBook, ProbeController, Prober, pod_prober
-from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
+from operators.domain.rollout.forecast import outlook
+from operators.domain.rollout.plan import Refused, freeze
 from operators.domain.rollout.state import next_step
 from operators.domain.rollout.status import planned_status, running_status, stalled_status
 from operators.domain.rollout.windows import check
@@ -56,8 +57,8 @@ class RolloutController:
                 wanted = running_status(seen.rollout, seen.shown, seen.view, move, outcome)
             case Refuse(code=code):
                 wanted = stalled_status(seen.rollout, seen.shown, code.value, step.reason, seen.now)
-            case Answer(plan=plan):
-                wanted = planned_status(seen.rollout, seen.shown, step.reason, _lines(plan), seen.now)
+            case Answer(outlook=outlook):
+                wanted = planned_status(seen.rollout, seen.shown, step.reason, outlook, seen.now)
             case _:
                 return None
         return StatusWrite(ref, seen.shown, wanted)
@@ -78,14 +79,9 @@ def begin(seen: Seen) -> RolloutStep:
     if isinstance(plan, Refused):
         return Refuse(plan.code, plan.reason)
     words = f"{len(plan.members)} clusters in {len(plan.stages)} stages to {to}; {len(plan.skipped)} left alone"
-    return Answer(plan, words) if spec.mode is Mode.Plan else Freeze(plan, f"the plan is frozen: {words}")
-
-
-def _lines(plan: FrozenPlan) -> list[StageStatus]:
-    return [
-        StageStatus(name=stage.name, members=len(stage.members), message=" ".join(member.key for member in stage.members)[:1024])
-        for stage in plan.stages
-    ]
+    if spec.mode is Mode.Plan:
+        return Answer(outlook(plan, seen.pools, seen.catalogue), words)
+    return Freeze(plan, f"the plan is frozen: {words}")
 
 
 def rollout_controllers(

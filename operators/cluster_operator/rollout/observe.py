@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from operators.api.base import ConditionStatus
 from operators.api.cluster import Cluster
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease
-from operators.api.rollout import FleetRollout
+from operators.api.pools import MachinePool
+from operators.api.rollout import FleetRollout, Mode
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.journal import Journal, JournalBook
+from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
 from operators.cluster_operator.rollout.probing import ProbeBook
 from operators.domain.risk.identity import at
 from operators.domain.rollout.evidence import Baseline, Samples, baseline_of, probe_evidence, probe_limits
+from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage, place, selects
 from operators.domain.rollout.state import Hold, MemberFacts, RolloutView
 from operators.domain.rollout.story import Story, stages_of, story_of
@@ -45,6 +48,10 @@ class Seen:
     releases: Mapping[str, ClusterRelease] = field(default_factory=dict)
     wishes: Mapping[str, str] = field(default_factory=dict)
     """Cluster -> spec.packageVersion."""
+    pools: Mapping[str, tuple[MachinePool, ...]] = field(default_factory=dict)
+    """With mode Plan: Cluster -> its pools."""
+    catalogue: Catalogue = NO_CATALOGUE
+    """With mode Plan: every package version."""
 
 
 class Observer:
@@ -71,9 +78,12 @@ class Observer:
         except KokError as error:
             return Seen(rollout, seen.shown, candidates, bad, packages, seen.now, broken=error)
         if journal.plan is None:
-            return seen
+            return await self._planning(seen) if rollout.spec.mode is Mode.Plan else seen
         view = self._view(seen, journal, journal.plan, {name: cluster for name, cluster, _, _ in clusters.values()})
         return Seen(rollout, seen.shown, candidates, bad, packages, seen.now, len(journal.records), view, releases=releases, wishes=wishes)
+
+    async def _planning(self, seen: Seen) -> Seen:
+        return replace(seen, pools=pools_by_cluster(self._world), catalogue=await catalogue_of(self._world))
 
     def _clusters(self) -> Iterable[tuple[str, tuple[str, Cluster, ClusterRelease | None, Manifest]]]:
         """Every Cluster that can be read, with its release. One that cannot be read is not there for a rollout."""

@@ -168,13 +168,13 @@ def next_step(view: RolloutView) -> Step:
     story = view.story
     if story.ended:
         if view.spec.order == Order.Undo and story.ended.outcome == Outcome.Good:
-            return _go_back(view, Outcome.Undone, "a person ordered undo")
+            return _go_back(view, Outcome.Undone, view.spec.said.ordered("undo"))
         return Wait(State.Ended, story.ended.text, after=None)
     if story.going_back:
         return _going_back(view, story.going_back)
     if view.spec.order in (Order.Abort, Order.Undo):
         outcome = Outcome.Aborted if view.spec.order == Order.Abort else Outcome.Undone
-        return _go_back(view, outcome, f"a person ordered {view.spec.order.value.lower()}")
+        return _go_back(view, outcome, view.spec.said.ordered(view.spec.order.value.lower()))
     return _forward(view, story)
 
 
@@ -217,7 +217,7 @@ class StageWork:
         if bad := self._bad():
             return self._fail(bad)
         if self.view.spec.order == Order.Pause:
-            return Wait(State.Paused, "a person ordered a pause; what is in hand comes to its end, nothing new starts")
+            return Wait(State.Paused, f"{self.view.spec.said.ordered('a pause')}; what is in hand comes to its end, nothing new starts")
         if self.name in self.story.healthy:
             return self._judge(self.story.healthy[self.name])
         return self._change()
@@ -226,7 +226,7 @@ class StageWork:
         if not self.stage.members and not (self.wish.rest and self.view.late):
             return _note(self.view, Event.StagePassed, f"stage {self.name} has no clusters", stage=self.name)
         if self.view.spec.order == Order.Pause:
-            return Wait(State.Paused, f"a person ordered a pause before stage {self.name}")
+            return Wait(State.Paused, f"{self.view.spec.said.ordered('a pause')} before stage {self.name}")
         if self.wish.approval and self.name not in self.view.spec.approvals:
             return Wait(State.AwaitingApproval, f"stage {self.name} waits for approval: kok rollout approve", after=None)
         if isinstance(self.view.baseline, NoData):
@@ -353,7 +353,7 @@ class StageWork:
 
 def _going_back(view: RolloutView, decided: Record) -> Step:
     if view.spec.order == Order.Pause:
-        return Wait(State.Paused, f"a person ordered a pause while going back ({decided.text})")
+        return Wait(State.Paused, f"{view.spec.said.ordered('a pause')} while going back: {decided.text}")
     members = [member for stage in stages_of(view.plan, view.story) for member in stage.members if member.key in view.members]
     coming = [member for member in members if view.members[member.key].hold == Hold.Back and not view.members[member.key].healthy]
     forward = [member for member in members if view.members[member.key].hold == Hold.Forward]

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from operators.api.base import Condition, ConditionStatus
-from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase, MemberStatus, StageStatus
+from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase, MemberStatus, Need, StageStatus
 from operators.domain.risk.identity import stamp
+from operators.domain.rollout.forecast import Forecast, Outlook
+from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.state import Hold, RolloutView, StageWork, State, Step, Wait
 from operators.domain.rollout.story import Event, Outcome, stages_of
 from operators.errors import ErrorCode, KokError
@@ -58,21 +60,35 @@ def stalled_status(rollout: FleetRollout, shown: Mapping[str, Any], code: str, w
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def planned_status(
-    rollout: FleetRollout, shown: Mapping[str, Any], words: str, stages: Iterable[StageStatus], now: datetime
-) -> dict[str, Any]:
+def planned_status(rollout: FleetRollout, shown: Mapping[str, Any], words: str, outlook: Outlook, now: datetime) -> dict[str, Any]:
     """The answer to mode: Plan."""
     summary = {"Ready": (TRUE, "Planned", words), "Reconciling": (FALSE, "Planned", ""), "Stalled": (FALSE, "Planned", "")}
-    lines = tuple(stages)
+    plan = outlook.plan
     status = FleetRolloutStatus(
         observed_generation=rollout.metadata.generation,
         phase="Planned",
         message=words[:TEXT],
-        stages=lines,
-        total=sum(line.members for line in lines),
+        revision=plan.revision,
+        stages=tuple(
+            StageStatus(name=stage.name, members=len(stage.members), message=" ".join(member.key for member in stage.members)[:TEXT])
+            for stage in plan.stages
+        ),
+        members=tuple(_planned(plan, outlook.forecasts))[:SHOWN_MEMBERS],
+        needs=tuple(Need(operation=operation, count=count) for operation, count in sorted(outlook.needs.items())),
+        total=len(plan.members),
         conditions=conditions(shown, now, rollout.metadata.generation, summary),
     )
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _planned(plan: FrozenPlan, forecasts: Mapping[str, Forecast]) -> Iterable[MemberStatus]:
+    for stage in plan.stages:
+        for member in stage.members:
+            seen = forecasts[member.key]
+            words = f"would be refused: {seen.refused}" if seen.refused else seen.words
+            yield MemberStatus(cluster=member.key, stage=stage.name, phase=MemberPhase.Waiting, message=words[:TEXT])
+    for key, why in plan.skipped.items():
+        yield MemberStatus(cluster=key, phase=MemberPhase.Skipped, message=why[:TEXT])
 
 
 def conditions(

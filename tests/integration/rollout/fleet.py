@@ -142,7 +142,7 @@ class RolloutOperator:
         self.fleet, self.kube = fleet, kube or fleet.kube
         metrics = Metrics()
         self.cache = ObjectCache(lambda key: None)
-        for kind in (cluster_kinds.CLUSTER, cluster_kinds.RELEASE, cluster_kinds.PACKAGE, kinds.ROLLOUT):
+        for kind in (cluster_kinds.CLUSTER, cluster_kinds.RELEASE, cluster_kinds.PACKAGE, cluster_kinds.POOL, kinds.ROLLOUT):
             self.cache.follow(Watched(kind, lambda manifest: [kinds.key_of(manifest["metadata"]["name"])]))
         self._sweeper = Sweeper(self.cache, {"meta": self.kube}, metrics)
         self._ahead, self._probed, self.failed = timedelta(), set[Key](), ""

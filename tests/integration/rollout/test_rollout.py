@@ -104,6 +104,9 @@ async def test_should_only_answer_in_mode_plan(kube: KubeClient) -> None:
     fleet, operator, name = await begun(kube, mode="Plan")
     shown = await operator.until(name, "Planned")
     assert [stage["members"] for stage in shown["stages"]] == [1, 2]
+    assert [member["stage"] for member in shown["members"]] == ["canary", "rest", "rest"]
+    assert {member["message"].partition(":")[0] for member in shown["members"]} == {"1.34.4 -> 1.35.4, one hop"}
+    assert shown["needs"] == [{"operation": "UpgradePlane", "count": 3}]
     assert await fleet.touched() == []
 
 

@@ -1,0 +1,114 @@
+"""Business metrics as counts: which queries are asked of which clusters, and what the answers add up to. Pure; asked by cluster_operator.rollout.measuring.
+
+A metric is two counters over a window, good events and all events, so that every ratio is made of counts. That it is alive is asked apart:
+a window of minutes still shows the events of a series that has vanished meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from operators.api.rollout import Analysis, Metric
+from operators.domain.rollout.verdict import NOTHING, Counts, Limits, NoData, Reading
+from operators.ports.metrics import Answer, NoNumber, Number
+
+JUDGED = 20
+"""Clusters of one group that a metric is asked of, so that a stage of hundreds does not ask thousands of queries."""
+ROUNDING = 0.05
+"""Prometheus extrapolates increases: good may seem to be so much more than all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One cluster (namespace/name) and over how many seconds, until now, its events are counted."""
+
+    cluster: str
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about one metric of one cluster. `alive` is empty where the window is short enough to tell by itself."""
+
+    metric: Metric
+    span: Span
+    good: str
+    total: str
+    alive: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricBaseline:
+    """One metric before a stage, as it is kept in the record: the numbers, and how they were come by."""
+
+    stage: Counts
+    control: Counts
+    window_seconds: int
+    good: str
+    """The query of the first cluster."""
+    total: str
+
+
+def questions_of(analysis: Analysis, spans: Iterable[Span]) -> tuple[Question, ...]:
+    """Every metric of every cluster."""
+    return tuple(_question(metric, span, analysis.stale_seconds) for metric in analysis.metrics for span in spans)
+
+
+def _question(metric: Metric, span: Span, stale: int) -> Question:
+    good, total = (filled(each, span) for each in (metric.good, metric.total))
+    needs_more = span.seconds > stale and not metric.empty_means_zero
+    return Question(metric, span, good, total, filled(metric.total, Span(span.cluster, stale)) if needs_more else "")
+
+
+def filled(query: str, span: Span) -> str:
+    """The query for one cluster and window."""
+    namespace, _, name = span.cluster.partition("/")
+    parts = {"{{cluster}}": name, "{{namespace}}": namespace, "{{window}}": f"{span.seconds}s"}
+    for mark, value in parts.items():
+        query = query.replace(mark, value)
+    return query
+
+
+def reading_of(question: Question, answers: Mapping[str, Answer]) -> Reading:
+    """The counts of one question, or why there are none."""
+    if question.alive and isinstance(alive := answers[question.alive], NoNumber):
+        words = f"no sample in the last {question.alive and _seconds(question)} s" if alive.is_empty else alive.reason
+        return NoData(f"{question.span.cluster}: {words}")
+    found = [_value(question, answers[query]) for query in (question.good, question.total)]
+    for each in found:
+        if isinstance(each, NoData):
+            return each
+    good, total = (each for each in found if isinstance(each, float))
+    if good < 0 or total < 0 or good > total * (1 + ROUNDING) + 1:
+        return NoData(f"{question.span.cluster}: {good:g} good events of {total:g}, which cannot be: the two queries do not fit together")
+    return Counts(min(round(good), round(total)), round(total))
+
+
+def _seconds(question: Question) -> str:
+    """The window of `alive`, as it stands in the query."""
+    return question.alive.split("[", 1)[-1].split("s]", 1)[0] if "[" in question.alive else "few"
+
+
+def _value(question: Question, answer: Answer) -> float | NoData:
+    if isinstance(answer, Number):
+        return answer.value
+    if answer.is_empty and question.metric.empty_means_zero:
+        return 0.0
+    return NoData(f"{question.span.cluster}: {answer.reason}")
+
+
+def sums_of(questions: Sequence[Question], answers: Mapping[str, Answer]) -> dict[str, Reading]:
+    """Metric -> the counts of all clusters together; one cluster without data leaves the metric without."""
+    sums: dict[str, Reading] = {question.metric.name: NOTHING for question in questions}
+    for question in questions:
+        name, found = question.metric.name, reading_of(question, answers)
+        so_far = sums[name]
+        if isinstance(so_far, Counts):
+            sums[name] = so_far + found if isinstance(found, Counts) else found
+    return sums
+
+
+def metric_limits(metric: Metric) -> Limits:
+    """When it is bad, as the rollout says."""
+    return Limits(metric.floor, metric.margin, metric.min_samples)
