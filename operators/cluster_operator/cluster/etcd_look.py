@@ -1,7 +1,7 @@
 """Asks the etcds of a plane who their members are and how each is, and which nodes are gone for good. Reads only; called by observe.
 
-Members and pods are read live, since what is decided on them is risky. An etcd that has, and shall have, one member is not asked at all: there
-is nothing to decide. Nodes and volumes are looked at only while a pod of a plane that once lived is not ready.
+Members and pods are read live, since what is decided on them is risky. An etcd that has, and shall have, one member is not asked unless its node
+is gone: there is nothing to decide. Nodes and volumes are looked at only while a pod of a plane that once lived is not ready.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ async def look_at_members(world: World, view: PlaneView, cached_pods: Sequence[M
         return PlaneMembers({})
     gone = await _gone_nodes(world, [pod for pod in cached_pods if not is_ready(pod)])
     wanted = [(etcd, record) for etcd in etcds_of(view.cluster) if (record := record_of(view.cluster, etcd, view.objects))]
-    found = await asyncio.gather(*(_look(world, view, etcd, record) for etcd, record in wanted if _is_asked(view, etcd, record)))
+    cut_off = {component_of(pod) for pod in cached_pods if gone.get(node_of(pod))}
+    asked = [(etcd, record) for etcd, record in wanted if etcd in cut_off or _is_asked(view, etcd, record)]
+    found = await asyncio.gather(*(_look(world, view, etcd, record) for etcd, record in asked))
     others = [pod for pod in cached_pods if component_of(pod) not in ETCDS and gone.get(node_of(pod))]
     stranded = tuple(MemberPod(name_of(pod), str(pod["metadata"]["uid"]), gone_node=gone[node_of(pod)]) for pod in others)
     return PlaneMembers({etcd.etcd: etcd for etcd in found}, stranded)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from operators.api.risk import Operation, Outcome
 from operators.domain.plane.etcd_shape import shape_of
 from operators.domain.plane.member_steps import RestartPod
-from operators.domain.plane.members import next_repair, next_shrink, waits_for
+from operators.domain.plane.members import lost_for_good, next_repair, next_shrink, waits_for
 from operators.domain.plane.quorum import majority
 from operators.domain.plane.steps import RollMember, SettleGrants, Step, Wait
 from operators.domain.plane.view import PlaneView
@@ -17,7 +17,12 @@ from operators.domain.plane.workloads import ordinal_of
 def member_step(view: PlaneView, name: str) -> Step | None:
     """What this etcd's members need now. One that was not asked, since it has and shall have one member, is only rolled."""
     etcd = view.etcds.get(name)
-    return next_repair(etcd) if etcd else _roll(view, name)
+    if etcd is None:
+        return _roll(view, name)
+    if step := next_repair(etcd):
+        return step
+    words = lost_for_good(etcd)
+    return Wait("Etcd", words) if words else None
 
 
 def _roll(view: PlaneView, name: str) -> Step | None:

@@ -21,14 +21,14 @@ from operators.domain.plane.member_steps import (
     RestartPod,
     UpdateRecord,
 )
-from operators.domain.plane.quorum import is_in_sync, is_well, may_drop, may_join, may_lose, may_vote, unwell
+from operators.domain.plane.quorum import is_in_sync, is_well, majority, may_drop, may_join, may_lose, may_vote, unwell
 from operators.domain.plane.steps import RollMember
 
 
 def next_repair(etcd: EtcdView) -> MemberStep | RollMember | None:
     """The next act that mends, finishes or refreshes; None if there is nothing to do now."""
     if etcd.silent:
-        return _roll_what_is_down(etcd)
+        return _free_without_quorum(etcd) or _roll_what_is_down(etcd)
     if foreign(etcd):
         return None
     return (
@@ -121,9 +121,35 @@ def _free_from_gone_node(etcd: EtcdView) -> RestartPod | None:
     for ordinal, member in sorted(etcd.by_ordinal.items()):
         pod, volume = etcd.pods.get(ordinal), etcd.volumes.get(ordinal)
         if pod and pod.gone_node and not (volume and volume.gone_node) and member.id not in etcd.statuses and may_drop(etcd, member):
-            words = f"{pod.name} goes on elsewhere with its volume: it was on {pod.gone_node}"
-            return RestartPod(pod.name, pod.uid, words, force=True, needs_leave=True)
+            return _freed(pod)
     return None
+
+
+def _free_without_quorum(etcd: EtcdView) -> RestartPod | None:
+    """The same when nobody can be asked: whoever is on a node that is gone has no vote there, and may be the one that is missing."""
+    for ordinal, pod in sorted(etcd.pods.items()):
+        volume = etcd.volumes.get(ordinal)
+        if pod.gone_node and not (volume and volume.gone_node):
+            return _freed(pod)
+    return None
+
+
+def _freed(pod: MemberPod) -> RestartPod:
+    words = f"{pod.name} goes on elsewhere with its volume: it was on {pod.gone_node}"
+    return RestartPod(pod.name, pod.uid, words, force=True, needs_leave=True)
+
+
+def lost_for_good(etcd: EtcdView) -> str:
+    """Why the quorum will not come back by itself: the data of too many members is on nodes that are gone. Empty if it may."""
+    lost = [volume for ordinal, volume in sorted(etcd.volumes.items()) if volume.gone_node and ordinal < etcd.replicas]
+    members = len(etcd.record.members)
+    if not etcd.silent or members - len(lost) >= majority(members):
+        return ""
+    return (
+        f"{etcd.etcd} has lost its quorum: volume {lost[0].name} was on {lost[0].gone_node}"
+        + (f", and {len(lost) - 1} more were lost alike" if len(lost) > 1 else "")
+        + "; bring the node back, or restore the last snapshot of etcd"
+    )
 
 
 def _is_lost(etcd: EtcdView, ordinal: int, member: Member) -> str:

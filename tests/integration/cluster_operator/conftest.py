@@ -8,9 +8,11 @@ import pytest
 
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
+from operators.adapters.sim_etcd import SimEtcd, SimEtcds
 from operators.ports.kube import AlreadyExists, KubePort
 from tests.integration.api_server import ApiServer
-from tests.integration.cluster_operator.world_of_planes import SYSTEM, OneBusinessServer, Stage, package_manifest
+from tests.integration.cluster_operator.etcd_pods import EtcdPods
+from tests.integration.cluster_operator.world_of_planes import SYSTEM, GenerousGrants, OneBusinessServer, Stage, package_manifest
 
 
 @pytest.fixture(scope="session")
@@ -50,3 +52,13 @@ async def meta(kube_as: Callable[..., KubeClient], api_server_with_controllers: 
 def stage(meta: KubePort, business: KubePort, namespace: str) -> Stage:
     """A namespace for one Cluster."""
     return Stage(meta, OneBusinessServer(business), namespace)
+
+
+@pytest.fixture
+def members(stage: Stage) -> EtcdPods:
+    """The stage with an etcd whose members answer."""
+    etcds = SimEtcds(GenerousGrants())
+    stage.etcd = etcds
+    etcd = etcds.etcds[f"{stage.namespace}/demo-etcd"] = SimEtcd()
+    stage.pods = EtcdPods(stage, etcd)
+    return stage.pods

@@ -175,12 +175,14 @@ class Pods:
         """Image of the first container -> what its pods come to."""
         self.left_alone: set[str] = set()
         """Components whose pods somebody else brings up."""
+        self.dead: set[str] = set()
+        """Nodes whose kubelets say nothing any more."""
 
     async def tick(self) -> None:
         """Everything that is there now."""
         for pod in (await self._kube.list(kinds.POD, namespace=self._namespace)).items:
             component = pod["metadata"]["labels"].get("app.kubernetes.io/component", "")
-            if component in self.left_alone:
+            if component in self.left_alone or pod["spec"].get("nodeName") in self.dead:
                 continue
             wanted = self.broken.get(component, SUCCEEDED if component == "snapshot" else READY)
             status = pod.get("status") or {}

@@ -104,6 +104,28 @@ def test_should_replace_a_member_whose_node_is_gone_with_its_volume() -> None:
     assert model.is_right
 
 
+def test_should_take_pods_off_gone_nodes_even_when_the_quorum_went_with_them() -> None:
+    model = three()
+    for ordinal in (1, 2):
+        model.etcd.stop(model.name(ordinal))
+        model.pods[ordinal] = replace(model.pods[ordinal], gone_node="node w1, which does not exist any more", ready=False)
+    step = next_repair(replace(model.view(), silent="no quorum"))
+
+    assert isinstance(step, steps.RestartPod)
+    assert (step.pod, step.force, step.needs_leave) == ("demo-etcd-1", True, True)
+
+
+def test_should_say_when_the_quorum_went_with_its_disks() -> None:
+    model = three()
+    model.lose_node(1)
+    assert members.lost_for_good(replace(model.view(), silent="no quorum")) == "", "one of three is no majority"
+    model.lose_node(2)
+    view = replace(model.view(), silent="no quorum")
+
+    assert next_repair(view) is None
+    assert "data-demo-etcd-1 was on node w1, which does not exist any more, and 1 more were lost alike" in members.lost_for_good(view)
+
+
 def test_should_take_a_pod_off_a_gone_node_when_its_volume_can_be_had_elsewhere() -> None:
     model = three()
     model.crash(1)
