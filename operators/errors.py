@@ -65,6 +65,7 @@ class ErrorCode(StrEnum):
     Unauthorized = "Unauthorized"
     Unreachable = "Unreachable"
     UpdateStopped = "UpdateStopped"
+    UpgradeOverdue = "UpgradeOverdue"
     UpgradeRefused = "UpgradeRefused"
     Usage = "Usage"
     VersionBad = "VersionBad"

@@ -245,6 +245,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "a host of the pool failed with the new packages, so no further host gets them",
         "the condition names the host and what it says: mend that host, correct the packages, or wish the old ones again; it goes on by itself",
     ),
+    E.UpgradeOverdue: Entry(
+        "a stage of a change of version was not done within spec.upgrade.stageDeadlineSeconds; the plane stays on what serves",
+        "the message says what did not become ready and why; mend that and it goes on by itself, or put the old package version back",
+    ),
     E.UpgradeRefused: Entry(
         "there is no allowed way from the package version that a cluster has to the one it wishes: Kubernetes' skew policy, its kubelets or etcd's own rules forbid it",
         "the message names the nearest package version that is allowed; wish that one, or put the old value back",

@@ -19,6 +19,7 @@ from operators.domain.plane.etcd_rungs import etcd_size, first_quorum, member_st
 from operators.domain.plane.grants import finished_grants, leftover_grants
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
+from operators.domain.plane.overdue import in_time
 from operators.domain.plane.ranges import overlap
 from operators.domain.plane.release import authorised_wish, refused_wish
 from operators.domain.plane.steps import (
@@ -51,7 +52,7 @@ def next_step(view: PlaneView) -> Step:
     if view.cluster.spec.paused:
         return Paused("spec.paused is true: nothing is changed until it is false")
     if not view.cluster.deleting:
-        return _climb(view)
+        return in_time(view, _climb(view))
     if not (blocked := blocked_deletion(view)):
         return deletion_step(view)
     step = _climb(view)

@@ -45,6 +45,8 @@ class Wait:
     stage: str
     reason: str
     after: float | None = CREATING_SECONDS
+    is_patient: bool = False
+    """Whether it may take as long as it takes: a soak, machines that follow their pool. The deadline of a hop is not for these."""
 
 
 @dataclass(frozen=True, slots=True)

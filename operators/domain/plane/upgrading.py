@@ -96,7 +96,7 @@ def hop(view: PlaneView) -> Step | None:
         words = (
             f"{_words(under_way)}: soaks for {words_of_left(left)} more, emulating {under_way.emulated}; going back is cheapest until then"
         )
-        return Wait(STAGE, words, after=min(left.total_seconds(), LONGEST_LOOK))
+        return Wait(STAGE, words, after=min(left.total_seconds(), LONGEST_LOOK), is_patient=True)
     following = hops.following(under_way)
     return _move(view, release, under_way, following) if following else _end(release, under_way, under_way.upper)
 
@@ -165,8 +165,9 @@ def _words(under_way: Hop) -> str:
 def _last_of_way_down(view: PlaneView, release: ClusterReleaseSpec, under_way: Hop, facts: UpgradeFacts) -> Step:
     if hops.following(under_way) is None:
         return _end(release, under_way, under_way.lower)
-    words = _why_not_lower(view, release, under_way, facts) or facts.unprepared or "what was lowered is not whole yet"
-    return Wait(STAGE, f"{_words(under_way)}: {words}", after=5.0)
+    if machines := _why_not_lower(view, release, under_way, facts):
+        return Wait(STAGE, f"{_words(under_way)}: {machines}", after=5.0, is_patient=True)
+    return Wait(STAGE, f"{_words(under_way)}: {facts.unprepared or 'what was lowered is not whole yet'}", after=5.0)
 
 
 def _why_not_lower(view: PlaneView, release: ClusterReleaseSpec, under_way: Hop, facts: UpgradeFacts) -> str:

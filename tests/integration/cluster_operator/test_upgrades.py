@@ -172,6 +172,25 @@ async def test_should_turn_round_in_the_middle_even_when_the_new_version_never_c
     assert (await upgradable.condition("Ready"))["status"] == "True"
 
 
+async def test_should_say_that_a_hop_is_stuck_and_turn_round_all_the_same(upgradable: Stage) -> None:
+    await upgradable.create(packageVersion=PATCH, upgrade={"stageDeadlineSeconds": 600})
+    operator = upgradable.operator()
+    await settled(upgradable, operator, PATCH)
+    upgradable.pods.of_image["registry.k8s.io/kube-apiserver:v1.35.4"] = PULLING
+    await wish(upgradable, PACKAGE)
+    await upgradable.until(operator, lambda step: isinstance(step, Wait) and "ImagePullBackOff" in step.reason)
+    entered = {"spec": {"hop": {"stageSince": "2026-01-01T00:00:00Z"}}}
+    await upgradable.admin.patch_json(kinds.RELEASE.ref(upgradable.name, upgradable.namespace), entered)
+    step = await upgradable.stalled(operator)
+    assert step.code == "UpgradeOverdue"
+    assert f"{PATCH} to {PACKAGE}: stage Apiserver was not done within 600 s" in step.reason
+    assert (await upgradable.condition("Stalled"))["message"] == step.reason
+    await wish(upgradable, PATCH)
+    await settled(upgradable, operator, PATCH)
+    assert await seen(upgradable) == dict.fromkeys(MASTERS, ("1.35.3", ""))
+    assert (await upgradable.condition("Stalled"))["status"] == "False"
+
+
 async def test_should_do_nothing_while_paused_and_go_on_afterwards(upgradable: Stage) -> None:
     await upgradable.create(packageVersion=OLD, upgrade={"soakSeconds": 0})
     operator = upgradable.operator()
