@@ -56,7 +56,7 @@ def change(fleet: Fleet, package: str) -> float:
 def at(fleet: Fleet, package: str) -> bool:
     release = (fleet.meta.get("clusterreleases.kok.dev", NAME, "-n", NAME) or {}).get("spec", {})
     ready = fleet.meta.condition("clusters.kok.dev", NAME, "Ready", namespace=NAME)
-    return release.get("reached", package) == package and "hop" not in release and ready.get("status") == "True"
+    return (release.get("reached") or package) == package and "hop" not in release and ready.get("status") == "True"
 
 
 def message(fleet: Fleet) -> str:
