@@ -17,7 +17,7 @@ from operators.adapters.catalogue_files import FileCatalogue
 from operators.api import Cluster, ClusterPackageVersion
 from operators.domain.plane.certificates import LeafForm, LeafSpec, digest_of, leaf_specs, root_specs
 from operators.domain.plane.desired import desired_plane
-from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs
+from operators.domain.plane.inputs import Names, PlaneEndpoint, PlaneInputs, PlaneTunnel
 from operators.services.pki import Issued, issue_leaf, new_root
 from tests.bench import volumes
 from tests.bench.first_write import Client, until_first_write
@@ -85,7 +85,8 @@ def _wish(ground: Ground, name: str) -> Manifest:
 
 
 def _ready_made(ground: Ground, name: str) -> tuple[list[Manifest], str]:
-    inputs = PlaneInputs(Cluster.parse(_wish(ground, name)), ground.package, PlaneEndpoint(ground.node, PORT, (ground.node,)))
+    endpoint, tunnel = PlaneEndpoint(ground.node, PORT, (ground.node,)), PlaneTunnel(ground.node, None)
+    inputs = PlaneInputs(Cluster.parse(_wish(ground, name)), ground.package, endpoint, tunnel=tunnel)
     now = datetime.now(UTC)
     issued = {spec.secret: new_root(spec, now) for spec in root_specs(inputs)}
     for spec in leaf_specs(inputs):
