@@ -63,8 +63,8 @@ def message(fleet: Fleet) -> str:
     return str(((fleet.meta.get("clusters.kok.dev", NAME, "-n", NAME) or {}).get("status") or {}).get("message"))
 
 
-def kubeconfig() -> str:
-    return kok("kubeconfig", NAME, "-n", NAME)
+def kubeconfig(fleet: Fleet) -> str:
+    return kok("kubeconfig", NAME, "-n", NAME, f"--kubeconfig={fleet.lab['kubeconfig']}")
 
 
 def names_inside(fleet: Fleet, traffic: Traffic) -> set[str]:
@@ -79,7 +79,7 @@ def names_inside(fleet: Fleet, traffic: Traffic) -> set[str]:
 def test_should_go_a_minor_up_and_back_without_a_failed_request(fleet: Fleet, packages: dict[str, str]) -> None:
     """Two API servers; every object that was written meanwhile is there at the end."""
     make(fleet, packages[OLD], replicas=2)
-    with Traffic(kubeconfig()) as traffic:
+    with Traffic(kubeconfig(fleet)) as traffic:
         up = change(fleet, packages[NEW])
         back = change(fleet, packages[OLD])
     print(
@@ -95,7 +95,7 @@ def test_should_go_a_minor_up_and_back_without_a_failed_request(fleet: Fleet, pa
 def test_should_see_failed_requests_when_api_servers_are_rolled_naively(fleet: Fleet, packages: dict[str, str]) -> None:
     """The positive control: all API server pods ended at once, without their time to say goodbye."""
     make(fleet, packages[NEW], replicas=2)
-    with Traffic(kubeconfig()) as traffic:
+    with Traffic(kubeconfig(fleet)) as traffic:
         time.sleep(3)
         selector = f"kok.dev/cluster={NAME},app.kubernetes.io/component=apiserver"
         fleet.meta.run("delete", "pods", "-n", NAME, "-l", selector, "--grace-period=0", "--force", timeout=60)
