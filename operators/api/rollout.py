@@ -126,14 +126,18 @@ class Stage(Model):
     """From a member's authorisation until it must be healthy at the new version."""
 
 
+Query = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"\{\{window\}\}")]
+"""A query of Prometheus over `{{window}}`, for example `sum(increase(orders_total{cluster="{{cluster}}"}[{{window}}]))`."""
+
+
 class Metric(Model):
     """A business metric from Prometheus, as two counters: judged by counts, never by a ready-made ratio."""
 
     name: DnsLabel
     """As it is shown."""
-    good: Annotated[str, Field(min_length=1, max_length=2048)]
-    """Query for the number of good events in the window; `{{cluster}}`, `{{namespace}}` and `{{window}}` are filled in."""
-    total: Annotated[str, Field(min_length=1, max_length=2048)]
+    good: Query
+    """Query for the number of good events in the window; `{{cluster}}`, `{{namespace}}` and `{{window}}` are filled in. It must give one number."""
+    total: Query
     """Query for the number of all events in the window."""
     floor: Annotated[float, Field(ge=0, le=1)] = 0.9
     """A ratio below this fails by itself."""
@@ -152,6 +156,8 @@ class Analysis(Model):
     """Business metrics beside the probe."""
     window_seconds: Annotated[int, Field(ge=60, le=86400)] = 300
     """Length of the windows that are compared."""
+    stale_seconds: Annotated[int, Field(ge=5, le=3600)] = 180
+    """A metric without a sample in so many seconds has vanished, and holds; at least three scrapes."""
     probe_floor: Annotated[float, Field(ge=0, le=1)] = 0.95
     """A pod-creation success ratio below this fails by itself."""
     hold_deadline_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 900
@@ -263,6 +269,17 @@ class MemberStatus(Model):
     """Why; of a plan: what it would see, or why it would be refused."""
 
 
+class MetricStatus(Model):
+    """What one metric says of a stage."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """`pod creation`, or the metric's own name."""
+    verdict: Annotated[str, Field(max_length=16)]
+    """PASS, FAIL, HOLD or INCONCLUSIVE."""
+    message: Text = ""
+    """Before, after, control, samples and the test's p; or why there are no numbers."""
+
+
 class StageStatus(Model):
     """One line per stage."""
 
@@ -274,6 +291,12 @@ class StageStatus(Model):
     """PASS, FAIL, HOLD, INCONCLUSIVE; empty while it is not judged."""
     message: Text = ""
     """The numbers behind the verdict, or what it waits for."""
+    window_seconds: Annotated[int, Field(ge=0)] = 0
+    """Length of the windows that are compared; 0 while nothing is."""
+    test: Annotated[str, Field(max_length=255)] = ""
+    """How the numbers are compared."""
+    metrics: Annotated[tuple[MetricStatus, ...], Field(max_length=20, json_schema_extra=list_map("name"))] = ()
+    """Each metric by itself, while the stage is judged."""
 
 
 class Need(Model):

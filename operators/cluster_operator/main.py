@@ -22,6 +22,7 @@ from operators.adapters.kube import KubeClient
 from operators.adapters.kube_connector import BusinessClusters
 from operators.adapters.kube_credentials import Credentials, in_cluster_credentials, kubeconfig_file_credentials
 from operators.adapters.lease_kube import KubeLease
+from operators.adapters.prometheus import Prometheus
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.controller import ClusterController
 from operators.cluster_operator.cluster.world import Reach, World
@@ -29,6 +30,7 @@ from operators.cluster_operator.metrics import expose
 from operators.cluster_operator.risk.centre import RiskCentre
 from operators.cluster_operator.rollout import kinds as rollout_kinds
 from operators.cluster_operator.rollout.controller import rollout_controllers
+from operators.cluster_operator.rollout.records import RecordsController, recorded
 from operators.cluster_operator.settings import Settings
 from operators.engine.elector import ElectorConfig
 from operators.engine.fenced import FencedConnector, FencedKube
@@ -57,7 +59,7 @@ def build(settings: Settings, credentials: Credentials) -> Process:
             if (cluster.get("spec") or {}).get("packageVersion") == name:
                 yield kinds.key_of(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
 
-    watched = (*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED, *rollout_kinds.watched_kinds())
+    watched = recorded((*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED, *rollout_kinds.watched_kinds()))
     apart = KubeClient(credentials, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "lease"))  # never behind other calls
     lease = KubeLease(apart, namespace=settings.own_namespace, name=LEASE)
     elector = ElectorConfig.of(settings.identity, settings.lease_seconds)
@@ -74,9 +76,11 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     way_in = "operator-kubeconfig" if settings.reach is Reach.internal else "kubeconfig"
     for controller in RiskCentre(tools, connector, process.leadership, now=meta.now, secret=way_in).controllers:
         process.add(controller, tools, workers=8)
-    rollouts, prober = rollout_controllers(world, lambda key: probing.add(key))
+    asked = Prometheus(settings.prometheus_url) if settings.prometheus_url else None
+    rollouts, prober = rollout_controllers(world, lambda key: probing.add(key), metrics=asked)
     process.add(rollouts, tools, workers=4)
     probing = process.add(prober, tools, workers=16)
+    process.add(RecordsController(world), tools, workers=4)
     return process
 
 

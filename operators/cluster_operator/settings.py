@@ -21,3 +21,5 @@ class Settings(OperatorSettings):
     """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     """Clusters in work at the same time."""
+    prometheus_url: str = ""
+    """Prometheus that business metrics of rollouts are asked of, for example http://prometheus.monitoring:9090; empty: there is none."""

@@ -17,8 +17,8 @@ from operators.domain.plane.release import KEPT, release_manifest
 from operators.domain.risk.identity import stamp
 from operators.domain.rollout.forecast import Outlook
 from operators.domain.rollout.plan import FrozenPlan
-from operators.domain.rollout.state import Authorise, GoBack, Note, Step, Wait
 from operators.domain.rollout.story import Event, Outcome
+from operators.domain.rollout.view import Authorise, GoBack, Note, Step, Wait
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict
 
@@ -99,8 +99,8 @@ class Actor:
 
     async def _release(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
         """One compare-and-swap on the release as it was observed; Conflict if it has changed since."""
-        release = seen.releases.get(key)
-        if release is None:
+        cluster, release = seen.fleet.get(key, (None, None))
+        if cluster is None or release is None:
             raise KokError(ErrorCode.NotFound, f"Cluster {key} has no ClusterRelease any more")
         ref = cluster_kinds.RELEASE.ref(release.metadata.name, release.metadata.namespace or "")
         live = await self._world.meta.get(ref)
@@ -113,7 +113,7 @@ class Actor:
             from_version=before.package_version,
             by=by,
             name=name,
-            wish=seen.wishes.get(key, ""),
+            wish=cluster.spec.package_version,
             at=stamp(seen.now),
             reason=reason[:TEXT],
         )

@@ -9,16 +9,19 @@ from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.act import Actor, Answer, Freeze, Move, Refuse, RolloutStep
 from operators.cluster_operator.rollout.journal import JournalBook
+from operators.cluster_operator.rollout.measuring import EVERY as METRICS_EVERY
+from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
 from operators.cluster_operator.rollout.probing import EVERY, ProbeBook, ProbeController, Prober, pod_prober
-from operators.domain.rollout.forecast import outlook
+from operators.domain.rollout.forecast import outlook, with_refusals
 from operators.domain.rollout.plan import Refused, freeze
+from operators.domain.rollout.preflight import Ground, refused_members, refused_spec, refused_ways
 from operators.domain.rollout.state import next_step
 from operators.domain.rollout.status import planned_status, running_status, stalled_status
-from operators.domain.rollout.windows import check
 from operators.engine.reconcile import StatusWrite
-from operators.errors import ErrorCode, KokError
+from operators.errors import KokError
 from operators.ports.kube import Key
+from operators.ports.metrics import MetricsPort, NoMetrics
 
 
 class RolloutController:
@@ -26,9 +29,9 @@ class RolloutController:
 
     name = kinds.CONTROLLER
 
-    def __init__(self, world: World, probes: ProbeBook) -> None:
+    def __init__(self, world: World, probes: ProbeBook, measurer: Measurer) -> None:
         journals = JournalBook(world.meta, world.own_namespace)
-        self._observer, self._actor = Observer(world, journals, probes), Actor(world, journals)
+        self._observer, self._actor = Observer(world, journals, probes, measurer), Actor(world, journals)
 
     async def observe(self, key: Key) -> Seen | None:
         """See Controller."""
@@ -66,27 +69,31 @@ class RolloutController:
 
 def begin(seen: Seen) -> RolloutStep:
     """Freeze the plan, answer with it, or say why there is none."""
-    spec = seen.rollout.spec
-    try:
-        for window in spec.windows:
-            check(window)
-    except KokError as error:
-        return Refuse(error.code, f"{error.message}; {error.hint}")
-    to = spec.change.cluster_package_version
-    if to not in seen.known_packages:
-        return Refuse(ErrorCode.PackageMissing, f"spec.change.clusterPackageVersion: ClusterPackageVersion {to} does not exist")
+    spec, to = seen.rollout.spec, seen.rollout.spec.change.cluster_package_version
+    if refused := refused_spec(spec, seen.catalogue, has_metrics=seen.has_metrics):
+        return Refuse(refused.code, refused.reason)
     plan = freeze(seen.rollout, seen.candidates, bad_versions=tuple(seen.bad_versions))
     if isinstance(plan, Refused):
         return Refuse(plan.code, plan.reason)
+    ways = refused_ways(plan.members, to, Ground(seen.fleet, seen.pools, seen.catalogue), seen.now)
+    refused = refused_members(ways, len(plan.members))
     words = f"{len(plan.members)} clusters in {len(plan.stages)} stages to {to}; {len(plan.skipped)} left alone"
     if spec.mode is Mode.Plan:
-        return Answer(outlook(plan, seen.pools, seen.catalogue), words)
-    return Freeze(plan, f"the plan is frozen: {words}")
+        return Answer(
+            with_refusals(outlook(plan, seen.pools, seen.catalogue), ways), f"would be refused: {refused.reason}" if refused else words
+        )
+    return Refuse(refused.code, refused.reason) if refused else Freeze(plan, f"the plan is frozen: {words}")
 
 
 def rollout_controllers(
-    world: World, wake: Callable[[Key], None], *, prober: Prober | None = None, probe_every: float = EVERY
+    world: World,
+    wake: Callable[[Key], None],
+    *,
+    metrics: MetricsPort | None = None,
+    prober: Prober | None = None,
+    probe_every: float = EVERY,
 ) -> tuple[RolloutController, ProbeController]:
-    """Both controllers, sharing the probes' results. `wake` enqueues a key of the second one."""
+    """Both controllers, sharing the probes' results. `wake` enqueues a key of the second one; `metrics`: what business metrics are asked of."""
     book = ProbeBook(world.now, wake)
-    return RolloutController(world, book), ProbeController(world, book, prober or pod_prober(world), every=probe_every)
+    measurer = Measurer(metrics or NoMetrics(), every=METRICS_EVERY if probe_every else 0.0)
+    return RolloutController(world, book, measurer), ProbeController(world, book, prober or pod_prober(world), every=probe_every)

@@ -13,7 +13,7 @@ from typing import Any
 
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
 from operators.api.rollout import FleetRollout
-from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage, plan_of
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.story import Record, record_of
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import AlreadyExists, Conflict, Kind, KubePort, Manifest
@@ -118,7 +118,7 @@ def _assembled(head: Mapping[str, Any], shards: Sequence[Manifest]) -> FrozenPla
         PlannedStage(name, tuple(PlannedMember(key, origin, domain) for stage, key, origin, domain in rows if stage == name))
         for name in head["stages"]
     )
-    plan = plan_of(FrozenPlan(head["to"], stages, head.get("skipped") or {}).document())
+    plan = FrozenPlan(str(head["to"]), stages, dict(head.get("skipped") or {}))
     if plan.revision != head["revision"]:
         raise KokError(
             ErrorCode.Internal, "the frozen plan is not complete", "nothing is changed; make the rollout anew under another name"

@@ -1,35 +1,41 @@
-"""One pass over a FleetRollout: its journal read live, its members from the cache, the probe's numbers. Reads only; no decision."""
+"""One pass over a FleetRollout: its journal read live, its members from the cache, the numbers of probe and metrics, the Ledger. Reads only; no decision."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from operators.api.base import ConditionStatus
+from operators.api.budgets import OperationBudget
 from operators.api.cluster import Cluster
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease
 from operators.api.pools import MachinePool
-from operators.api.rollout import FleetRollout, Mode
+from operators.api.rollout import FleetRollout
 from operators.cluster_operator.cluster import kinds as cluster_kinds
-from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.cluster.world import Remembered, World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.journal import Journal, JournalBook
+from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
 from operators.cluster_operator.rollout.probing import ProbeBook
-from operators.domain.risk.identity import at
-from operators.domain.rollout.evidence import Baseline, Samples, baseline_of, probe_evidence, probe_limits
+from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
-from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage, place, selects
-from operators.domain.rollout.state import Hold, MemberFacts, RolloutView
+from operators.domain.rollout.judging import Measured, changed_since, spans_after, spans_before, stage_verdict
+from operators.domain.rollout.leave import Leave
+from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, still_unchanged
+from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
+from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
-from operators.domain.rollout.verdict import Judgement, Verdict, judge_all
+from operators.domain.rollout.verdict import NoData, Reading
+from operators.domain.rollout.view import MemberFacts, RolloutView
 from operators.domain.rollout.windows import window_state
 from operators.errors import KokError
 from operators.ports.kube import Key, Manifest
+from operators.services.ledger import ledger_ref, read_ledger
+from operators.services.risk_facts import BUDGET
 
-CONTROLS = 5
-"""Unchanged clusters that are probed beside a stage: enough to see a trouble that is everybody's."""
+RIVAL_SECONDS = 30.0
+"""How long it is remembered that another rollout has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,183 +45,164 @@ class Seen:
     rollout: FleetRollout
     shown: Manifest
     candidates: tuple[Candidate, ...]
-    bad_versions: frozenset[str]
-    known_packages: frozenset[str]
     now: datetime
+    bad_versions: frozenset[str] = frozenset()
     records: int = 0
     view: RolloutView | None = None
     broken: KokError | None = None
-    releases: Mapping[str, ClusterRelease] = field(default_factory=dict)
-    wishes: Mapping[str, str] = field(default_factory=dict)
-    """Cluster -> spec.packageVersion."""
+    fleet: Fleet = field(default_factory=dict)
+    """Every Cluster that can be read, with its release."""
     pools: Mapping[str, tuple[MachinePool, ...]] = field(default_factory=dict)
-    """With mode Plan: Cluster -> its pools."""
+    """Before the plan is frozen: Cluster -> its pools."""
     catalogue: Catalogue = NO_CATALOGUE
-    """With mode Plan: every package version."""
+    """Before the plan is frozen: every package version."""
+    has_metrics: bool = False
+    """Whether a metrics provider is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageLook:
+    """The stage in hand, and who stays unchanged beside it."""
+
+    story: Story
+    stage: PlannedStage
+    members: Mapping[str, MemberFacts]
+    controls: tuple[str, ...]
+
+    @property
+    def own(self) -> list[str]:
+        """Members that are still there."""
+        return [member.key for member in self.stage.members if member.key in self.members]
 
 
 class Observer:
     """Reads everything that one pass looks at."""
 
-    def __init__(self, world: World, journals: JournalBook, probes: ProbeBook) -> None:
-        self._world, self._journals, self._probes = world, journals, probes
+    def __init__(self, world: World, journals: JournalBook, probes: ProbeBook, measurer: Measurer) -> None:
+        self._world, self._journals, self._probes, self._measurer = world, journals, probes, measurer
+        self._ended: Remembered[str] = Remembered(1000, RIVAL_SECONDS)
 
     async def observe(self, key: Key) -> Seen | None:
         """None if the rollout is gone. A journal that cannot be read stops everything: nothing is decided on half a story."""
         manifest = self._world.cache.get(kinds.ROLLOUT.ref(key.name))
         if manifest is None:
             return None
-        rollout = FleetRollout.parse(manifest)
-        clusters = dict(self._clusters())
-        releases = {name: release for name, _, release, _ in clusters.values() if release}
-        candidates = tuple(candidate_of(cluster, release) for _, cluster, release, _ in clusters.values())
-        wishes = {name: cluster.spec.package_version for name, cluster, _, _ in clusters.values()}
-        packages = frozenset(each["metadata"]["name"] for each in (await self._world.meta.list(cluster_kinds.PACKAGE)).items)
-        bad = await self._journals.bad_versions()
-        seen = Seen(rollout, manifest.get("status") or {}, candidates, bad, packages, self._world.now(), releases=releases, wishes=wishes)
+        rollout, clusters = FleetRollout.parse(manifest), dict(self._clusters())
+        seen = Seen(
+            rollout,
+            manifest.get("status") or {},
+            tuple(candidate_of(cluster, release) for cluster, release in clusters.values()),
+            self._world.now(),
+            fleet=clusters,
+            has_metrics=self._measurer.is_there,
+        )
         try:
+            seen = replace(seen, bad_versions=await self._journals.bad_versions())
             journal = await self._journals.read(rollout)
+            if journal.plan is None:
+                return replace(seen, pools=pools_by_cluster(self._world), catalogue=await catalogue_of(self._world))
+            view = await self._view(seen, journal, journal.plan)
         except KokError as error:
-            return Seen(rollout, seen.shown, candidates, bad, packages, seen.now, broken=error)
-        if journal.plan is None:
-            return await self._planning(seen) if rollout.spec.mode is Mode.Plan else seen
-        view = self._view(seen, journal, journal.plan, {name: cluster for name, cluster, _, _ in clusters.values()})
-        return Seen(rollout, seen.shown, candidates, bad, packages, seen.now, len(journal.records), view, releases=releases, wishes=wishes)
+            return replace(seen, broken=error)
+        return replace(seen, records=len(journal.records), view=view)
 
-    async def _planning(self, seen: Seen) -> Seen:
-        return replace(seen, pools=pools_by_cluster(self._world), catalogue=await catalogue_of(self._world))
-
-    def _clusters(self) -> Iterable[tuple[str, tuple[str, Cluster, ClusterRelease | None, Manifest]]]:
+    def _clusters(self) -> Iterable[tuple[str, tuple[Cluster, ClusterRelease | None]]]:
         """Every Cluster that can be read, with its release. One that cannot be read is not there for a rollout."""
         for manifest in self._world.cache.list(cluster_kinds.CLUSTER):
             metadata = manifest["metadata"]
-            name = f"{metadata['namespace']}/{metadata['name']}"
             found = self._world.cache.get(cluster_kinds.RELEASE.ref(metadata["name"], metadata["namespace"]))
             try:
                 cluster, release = Cluster.parse(manifest), ClusterRelease.parse(found) if found else None
             except KokError:
                 continue
-            yield name, (name, cluster, release, manifest)
+            yield f"{metadata['namespace']}/{metadata['name']}", (cluster, release)
 
-    def _view(self, seen: Seen, journal: Journal, plan: FrozenPlan, clusters: Mapping[str, Cluster]) -> RolloutView:
-        story = story_of(journal.records)
+    async def _view(self, seen: Seen, journal: Journal, plan: FrozenPlan) -> RolloutView:
+        rollout, story = seen.rollout, story_of(journal.records)
         stages = stages_of(plan, story)
-        keys = [member.key for stage in stages for member in stage.members]
-        facts = {key: self._facts(seen.rollout, clusters[key], seen.releases.get(key)) for key in keys if key in clusters}
-        stage = next((each for each in stages if each.name not in story.passed), stages[-1])
-        control = controls(seen, stages, stage, story, facts)
-        ended = story.ended is not None
-        if not ended:
-            self._probes.want({member.key for member in stage.members if member.key in facts} | set(control))
-        window = timedelta(seconds=seen.rollout.spec.analysis.window_seconds)
-        own = [member.key for member in stage.members if member.key in facts]
+        keys = [member.key for stage in stages for member in stage.members if member.key in seen.fleet]
+        running = await self._running(rollout, (release for key in keys if (release := seen.fleet[key][1])))
+        facts = {key: facts_of(rollout.metadata.name, *seen.fleet[key], running, seen.now) for key in keys}
+        look = self._look(seen, stages, story, facts)
+        baseline, after = await self._numbers(seen, look)
+        leave = None if story.ended or story.going_back else await self._leave(seen)
         return RolloutView(
-            spec=seen.rollout.spec,
+            spec=rollout.spec,
             plan=plan,
             records=journal.records,
             members=facts,
-            verdict=verdict_of(seen.rollout, story, stage, facts, control, self._probes.samples, seen.now),
-            window=window_state(seen.rollout.spec.windows, seen.now),
+            verdict=stage_verdict(
+                rollout.spec.analysis, story, look.stage, facts, Measured(self._probes.samples, look.controls, after, seen.now)
+            ),
+            window=window_state(rollout.spec.windows, seen.now),
             now=seen.now,
-            baseline=baseline_of(self._probes.samples, own, control, window, seen.now),
-            late=late_joiners(seen, plan, story),
+            baseline=baseline,
+            breaker=leave if isinstance(leave, str) else "",
+            late=await self._late(seen, plan, story),
             bad_versions=seen.bad_versions,
+            leave=leave if isinstance(leave, Leave) else None,
         )
 
-    def _facts(self, rollout: FleetRollout, cluster: Cluster, release: ClusterRelease | None) -> MemberFacts:
-        if release is None:
-            return MemberFacts(Hold.Free, "", self._world.now(), False, "nothing is authorised for it yet")
-        current = release.spec.current
-        trouble, since = trouble_of(cluster, release)
-        hold, rival = self._hold(rollout, release)
-        unhealthy, ready = (since, None) if trouble else (None, since)
-        return MemberFacts(hold, current.package_version, at(current.at), not trouble, trouble, unhealthy, ready, rival)
+    def _look(self, seen: Seen, stages: Sequence[PlannedStage], story: Story, facts: Mapping[str, MemberFacts]) -> StageLook:
+        """The controls are those of the baseline as long as they are unchanged; who is looked at is probed."""
+        stage = next((each for each in stages if each.name not in story.passed), stages[-1])
+        before = story.baselines.get(stage.name)
+        frozen = still_unchanged(before.controls, seen.candidates, facts) if before else ()
+        control = frozen or controls(seen.rollout.metadata.uid, seen.candidates, stages, stage, facts)
+        look = StageLook(story, stage, facts, control)
+        if story.ended is None:
+            self._probes.want({*look.own, *control})
+        return look
 
-    def _hold(self, rollout: FleetRollout, release: ClusterRelease) -> tuple[Hold, str]:
-        current, own = release.spec.current, rollout.metadata.name
-        if current.by is AuthorisedBy.Spec:
-            return Hold.Free, ""
-        if current.name == own:
-            return (Hold.Forward if current.by is AuthorisedBy.Rollout else Hold.Back), ""
-        rival = self._world.cache.get(kinds.ROLLOUT.ref(current.name))
-        if rival is None or ((rival.get("status") or {}).get("endedAt") and not rival["metadata"].get("deletionTimestamp")):
-            return Hold.Free, ""
-        return Hold.Rival, current.name
+    async def _numbers(self, seen: Seen, look: StageLook) -> tuple[Baseline | NoData, Mapping[str, tuple[Reading, Reading]]]:
+        """The baseline before a stage begins, and what its changed members show of the metrics afterwards."""
+        analysis, name = seen.rollout.spec.analysis, f"{seen.rollout.metadata.uid}/{look.stage.name}"
+        is_over = look.story.ended is not None or look.story.going_back is not None
+        after: Mapping[str, tuple[Reading, Reading]] = {}
+        if is_over or look.stage.name in look.story.started:
+            changed = changed_since(look.stage, look.members)
+            if analysis.metrics and changed and not is_over:
+                after = await self._measurer.readings(
+                    name, analysis, spans_after(changed, look.controls, analysis.window_seconds, seen.now)
+                )
+            return NoData("the stage has begun"), after
+        metrics = None
+        if analysis.metrics:
+            metrics = await self._measurer.baseline(name, analysis, spans_before(look.own, look.controls, analysis.window_seconds))
+        window = timedelta(seconds=analysis.window_seconds)
+        return baseline_of(self._probes.samples, (look.own, look.controls), window, seen.now, metrics=metrics), after
 
+    async def _late(self, seen: Seen, plan: FrozenPlan, story: Story) -> tuple[PlannedMember, ...]:
+        """Late joiners whose planes can go there; the catalogue is only read when there are any."""
+        late = late_joiners(seen.rollout, seen.candidates, plan, story)
+        if not late or story.ended:
+            return ()
+        refused = refused_ways(late, plan.to, Ground(seen.fleet, pools_by_cluster(self._world), await catalogue_of(self._world)), seen.now)
+        return tuple(each for each in late if each.key not in refused)
 
-def candidate_of(cluster: Cluster, release: ClusterRelease | None) -> Candidate:
-    """A Cluster as a plan sees it."""
-    metadata = cluster.metadata
-    version = release.spec.current.package_version if release else ""
-    trouble = trouble_of(cluster, release)[0] if release else ""
-    return Candidate(f"{metadata.namespace}/{metadata.name}", version, metadata.labels, trouble)
+    async def _leave(self, seen: Seen) -> Leave | str:
+        """What the risk centre would say, by its own Ledger and budgets; a sentence if they cannot be read, and then nothing new starts."""
+        try:
+            ledger = await read_ledger(self._world.meta, ledger_ref(self._world.own_namespace))
+            budgets = [OperationBudget.parse(each) for each in (await self._world.meta.list(BUDGET)).items]
+        except KokError as error:
+            return error.message
+        return Leave({each.key: each.labels for each in seen.candidates}, budgets, ledger.spec, seen.now)
 
+    async def _running(self, rollout: FleetRollout, releases: Iterable[ClusterRelease]) -> frozenset[str]:
+        """Other rollouts that wrote a member's release last and have not ended, by their journals."""
+        current = (release.spec.current for release in releases)
+        names = {each.name for each in current if each.by is not AuthorisedBy.Spec} - {rollout.metadata.name}
+        return frozenset([name for name in sorted(names) if not await self._has_ended(name)])
 
-def trouble_of(cluster: Cluster, release: ClusterRelease) -> tuple[str, datetime | None]:
-    """Why a Cluster is not healthy at what is authorised, empty when it is; and since when it is so.
-
-    Its own conditions are asked, but only if they speak of this generation and of this authorisation.
-    """
-    status = cluster.status
-    ready = next((each for each in status.conditions if each.type == "Ready"), None) if status else None
-    if cluster.deleting:
-        return "it is being deleted", None
-    if cluster.spec.paused:
-        return "it is paused", None
-    if status is None or ready is None or status.observed_generation < cluster.metadata.generation:
-        return "its operator has not looked at it yet", None
-    since = at(ready.last_transition_time)
-    if status.package_version != release.spec.current.package_version or release.spec.hop is not None:
-        return status.message or "is changing", since
-    if release.spec.plane_package != release.spec.current.package_version:
-        return status.message or "is changing", since
-    return ("", since) if ready.status is ConditionStatus.TRUE else (ready.message or ready.reason, since)
-
-
-def controls(
-    seen: Seen, stages: tuple[PlannedStage, ...], stage: PlannedStage, story: Story, members: Mapping[str, MemberFacts]
-) -> list[str]:
-    """Healthy Clusters that stay unchanged while this stage goes on: members of later stages first, then Clusters that are no members."""
-    known = {member.key for each in stages for member in each.members}
-    later = [member.key for each in stages if each.name != stage.name and each.name not in story.started for member in each.members]
-    untouched = [key for key in later if key in members and members[key].hold is Hold.Free and members[key].healthy]
-    others = [each.key for each in seen.candidates if each.key not in known and each.version and not each.trouble]
-    uid = seen.rollout.metadata.uid
-    return [key for group in (untouched, others) for key in sorted(group, key=lambda key: place(f"control/{uid}", key))][:CONTROLS]
-
-
-def verdict_of(  # noqa: PLR0913 - what a verdict is made of
-    rollout: FleetRollout,
-    story: Story,
-    stage: PlannedStage,
-    facts: Mapping[str, MemberFacts],
-    control: list[str],
-    samples: Samples,
-    now: datetime,
-) -> Verdict:
-    """The verdict on the stage in hand, by the probe."""
-    baseline = story.baselines.get(stage.name)
-    if not isinstance(baseline, Baseline):
-        return Verdict(Judgement.HOLD, "no baseline was taken")
-    changed = {
-        member.key: max(facts[member.key].since, facts[member.key].ready_since or facts[member.key].since)
-        for member in stage.members
-        if member.key in facts and facts[member.key].hold is Hold.Forward and facts[member.key].healthy
-    }
-    evidence = probe_evidence(baseline, samples, changed, control, now)
-    return judge_all([evidence], {evidence.metric: probe_limits(rollout.spec.analysis.probe_floor)})
-
-
-def late_joiners(seen: Seen, plan: FrozenPlan, story: Story) -> tuple[PlannedMember, ...]:
-    """Selected healthy Clusters that the plan does not know, in its order."""
-    known = {member.key for member in (*plan.members, *story.joined)} | set(plan.skipped)
-    new = [
-        each
-        for each in seen.candidates
-        if each.key not in known and selects(seen.rollout.spec.selector, each) and each.version not in ("", plan.to) and not each.trouble
-    ]
-    uid, domain = seen.rollout.metadata.uid, seen.rollout.spec.per_domain
-    return tuple(
-        PlannedMember(each.key, each.version, each.labels.get(domain.label, "") if domain else "")
-        for each in sorted(new, key=lambda each: place(uid, each.key))
-    )
+    async def _has_ended(self, name: str) -> bool:
+        manifest = self._world.cache.get(kinds.ROLLOUT.ref(name))
+        if manifest is None:
+            return True
+        uid = manifest["metadata"]["uid"]
+        if self._ended.get(uid):
+            return True
+        ended = story_of((await self._journals.read(FleetRollout.parse(manifest))).records).ended is not None
+        if ended:
+            self._ended.put(uid, uid)
+        return ended

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
 from operators.api.pending import Effect
@@ -97,6 +97,12 @@ def outlook(plan: FrozenPlan, pools: Mapping[str, Sequence[MachinePool]], catalo
     """The forecast of every member. `pools`: cluster (namespace/name) -> its pools."""
     made = {each.key: forecast(each.origin, plan.to, pools.get(each.key, ()), catalogue) for each in plan.members}
     return Outlook(plan, made)
+
+
+def with_refusals(seen: Outlook, refused: Mapping[str, str]) -> Outlook:
+    """The same, with the members that would be refused for whatever reason."""
+    forecasts = {key: replace(each, refused=refused.get(key, each.refused)) for key, each in seen.forecasts.items()}
+    return Outlook(seen.plan, forecasts)
 
 
 def forecast(start: str, goal: str, pools: Sequence[MachinePool], catalogue: Catalogue) -> Forecast:

@@ -11,12 +11,29 @@ from dataclasses import dataclass
 
 from operators.api.rollout import Analysis, Metric
 from operators.domain.rollout.verdict import NOTHING, Counts, Limits, NoData, Reading
-from operators.ports.metrics import Answer, NoNumber, Number
 
 JUDGED = 20
 """Clusters of one group that a metric is asked of, so that a stage of hundreds does not ask thousands of queries."""
 ROUNDING = 0.05
 """Prometheus extrapolates increases: good may seem to be so much more than all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A finite number, and nothing was wrong with the answer."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoNumber:
+    """Why there is none, one clause. `is_empty`: the provider answered, and knows nothing of the kind; then asking others may still help."""
+
+    reason: str
+    is_empty: bool = False
+
+
+Answer = Number | NoNumber
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +53,8 @@ class Question:
     good: str
     total: str
     alive: str = ""
+    alive_seconds: int = 0
+    """The window of `alive`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,7 @@ def questions_of(analysis: Analysis, spans: Iterable[Span]) -> tuple[Question, .
 def _question(metric: Metric, span: Span, stale: int) -> Question:
     good, total = (filled(each, span) for each in (metric.good, metric.total))
     needs_more = span.seconds > stale and not metric.empty_means_zero
-    return Question(metric, span, good, total, filled(metric.total, Span(span.cluster, stale)) if needs_more else "")
+    return Question(metric, span, good, total, filled(metric.total, Span(span.cluster, stale)) if needs_more else "", stale)
 
 
 def filled(query: str, span: Span) -> str:
@@ -73,7 +92,7 @@ def filled(query: str, span: Span) -> str:
 def reading_of(question: Question, answers: Mapping[str, Answer]) -> Reading:
     """The counts of one question, or why there are none."""
     if question.alive and isinstance(alive := answers[question.alive], NoNumber):
-        words = f"no sample in the last {question.alive and _seconds(question)} s" if alive.is_empty else alive.reason
+        words = f"no sample in the last {question.alive_seconds} s" if alive.is_empty else alive.reason
         return NoData(f"{question.span.cluster}: {words}")
     found = [_value(question, answers[query]) for query in (question.good, question.total)]
     for each in found:
@@ -83,11 +102,6 @@ def reading_of(question: Question, answers: Mapping[str, Answer]) -> Reading:
     if good < 0 or total < 0 or good > total * (1 + ROUNDING) + 1:
         return NoData(f"{question.span.cluster}: {good:g} good events of {total:g}, which cannot be: the two queries do not fit together")
     return Counts(min(round(good), round(total)), round(total))
-
-
-def _seconds(question: Question) -> str:
-    """The window of `alive`, as it stands in the query."""
-    return question.alive.split("[", 1)[-1].split("s]", 1)[0] if "[" in question.alive else "few"
 
 
 def _value(question: Question, answer: Answer) -> float | NoData:

@@ -65,15 +65,8 @@ class FrozenPlan:
         return hashlib.sha256(json.dumps(self.document(), sort_keys=True).encode()).hexdigest()[:16]
 
     def document(self) -> dict[str, object]:
-        """As JSON; `plan_of` reads it back."""
+        """As JSON, for its digest."""
         return {"to": self.to, "stages": [asdict(stage) for stage in self.stages], "skipped": dict(self.skipped)}
-
-
-def plan_of(document: Mapping[str, object]) -> FrozenPlan:
-    """The plan that `FrozenPlan.document` wrote."""
-    stages: list[Mapping[str, object]] = document["stages"]  # type: ignore[assignment]
-    made = tuple(PlannedStage(str(each["name"]), tuple(PlannedMember(**one) for one in each["members"])) for each in stages)  # type: ignore[attr-defined]
-    return FrozenPlan(str(document["to"]), made, dict(document["skipped"]))  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ Waiting for approval. The next stage wants a person's yes (`spec.approvals`). No
 Holding, before a stage. Its baseline is being taken: the numbers to compare with later, frozen in the record that starts the stage.
 
 Changing. The stage's members are authorised one after another, never more at once than `maxParallel` and the failure domain's limit allow, none
-while a change window is closed, the breaker is open or another rollout has the cluster. A member that is not healthy at the new version by its
+while a change window is closed, a breaker is open, a budget would say no or another rollout has the cluster. A member that is not healthy at the new version by its
 deadline has failed; coming back on the old version is a failure too. Failures within `failuresAllowed` are taken back alone.
 
 Soaking. All members are healthy; they are watched for `soakSeconds`. A FAIL at any moment of Changing or Soaking fails the stage at once.
@@ -31,136 +31,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
-from operators.api.rollout import FleetRolloutSpec, MemberPhase, OnFail, Order, Stage
-from operators.domain.rollout.evidence import Baseline
-from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
-from operators.domain.rollout.story import Event, Outcome, Record, Story, stages_of, story_of
-from operators.domain.rollout.verdict import Judgement, NoData, Verdict
-from operators.domain.rollout.windows import WindowState
-
-ROLLBACK = "rollback"
-"""What a person puts into acceptedFailures to let a rollback go on past a member that it did not help."""
-POLL = 5.0
-"""Seconds until the next look while something is in hand."""
-
-
-class Hold(StrEnum):
-    """By whom a member's ClusterRelease was written last."""
-
-    Free = "Free"
-    """Not by a rollout, or by one that has ended."""
-    Forward = "Forward"
-    """By this rollout, to its version."""
-    Back = "Back"
-    """By this rollout, back."""
-    Rival = "Rival"
-    """By another rollout that has not ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemberFacts:
-    """One member as observed now."""
-
-    hold: Hold
-    version: str
-    """The authorised package version."""
-    since: datetime
-    """When that was authorised."""
-    healthy: bool
-    """Ready, and at the authorised version."""
-    trouble: str = ""
-    """Why it is not healthy."""
-    unhealthy_since: datetime | None = None
-    ready_since: datetime | None = None
-    rival: str = ""
-    """The rollout that has it, with Hold.Rival."""
-
-
-class State(StrEnum):
-    """As in the module's docstring."""
-
-    AwaitingApproval = "AwaitingApproval"
-    Changing = "Changing"
-    Soaking = "Soaking"
-    Holding = "Holding"
-    Failed = "Failed"
-    Paused = "Paused"
-    GoingBack = "GoingBack"
-    Ended = "Ended"
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutView:
-    """Everything one pass has observed. A member that is absent from `members` is gone."""
-
-    spec: FleetRolloutSpec
-    plan: FrozenPlan
-    records: Sequence[Record]
-    members: Mapping[str, MemberFacts]
-    verdict: Verdict
-    """On the stage in hand."""
-    window: WindowState
-    now: datetime
-    baseline: Baseline | NoData
-    """Of the next stage, before it is started."""
-    breaker: str = ""
-    """Why risky forward operations are blocked; empty when they are not."""
-    late: tuple[PlannedMember, ...] = ()
-    """Selected healthy Clusters that came after the plan was frozen."""
-    bad_versions: frozenset[str] = frozenset()
-
-    @property
-    def story(self) -> Story:
-        """What the records add up to."""
-        return story_of(self.records)
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Append this record."""
-
-    record: Record
-    state: State
-
-    @property
-    def reason(self) -> str:
-        """The record's sentence."""
-        return self.record.text
-
-
-@dataclass(frozen=True, slots=True)
-class Authorise:
-    """Write the new version into the member's ClusterRelease."""
-
-    key: str
-    to: str
-    reason: str
-    state: State = State.Changing
-
-
-@dataclass(frozen=True, slots=True)
-class GoBack:
-    """Write the version that the member had into its ClusterRelease."""
-
-    key: str
-    to: str
-    reason: str
-    state: State = State.GoingBack
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do now. `page`: a person has to be called."""
-
-    state: State
-    reason: str
-    after: float | None = POLL
-    page: bool = False
-
-
-Step = Note | Authorise | GoBack | Wait
+from operators.api.rollout import MemberPhase, OnFail, Order, Stage
+from operators.domain.rollout.plan import PlannedMember, PlannedStage
+from operators.domain.rollout.story import Event, Outcome, Record, Story, stages_of
+from operators.domain.rollout.verdict import Judgement, NoData
+from operators.domain.rollout.view import POLL, ROLLBACK, Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait
 
 
 def next_step(view: RolloutView) -> Step:
@@ -291,6 +167,8 @@ class StageWork:
             facts = self.view.members[member.key]
             if facts.hold == Hold.Rival:
                 why = why or f"{member.key} is in the hands of rollout {facts.rival}"
+            elif no := self.view.why_no_leave(member.key):
+                why = why or f"{member.key} waits for leave: {no}"
             elif limit and busy[member.domain] >= limit.max_parallel:
                 why = why or f"failure domain {member.domain or '(none)'} has {busy[member.domain]} in hand"
             else:

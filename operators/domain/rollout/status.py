@@ -7,15 +7,18 @@ from datetime import datetime
 from typing import Any
 
 from operators.api.base import Condition, ConditionStatus
-from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase, MemberStatus, Need, StageStatus
+from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase, MemberStatus, MetricStatus, Need, StageStatus
 from operators.domain.risk.identity import stamp
 from operators.domain.rollout.forecast import Forecast, Outlook
 from operators.domain.rollout.plan import FrozenPlan
-from operators.domain.rollout.state import Hold, RolloutView, StageWork, State, Step, Wait
+from operators.domain.rollout.state import StageWork
 from operators.domain.rollout.story import Event, Outcome, stages_of
+from operators.domain.rollout.verdict import SURE
+from operators.domain.rollout.view import Hold, RolloutView, State, Step, Wait
 from operators.errors import ErrorCode, KokError
 
 SHOWN_MEMBERS = 200
+TEST = f"difference in differences against unchanged clusters, one-sided two-proportion test, p < {SURE}"
 TEXT = 1024
 TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 WORTH_A_LINE = (MemberPhase.InHand, MemberPhase.Failed, MemberPhase.GoingBack, MemberPhase.Back, MemberPhase.Skipped)
@@ -146,7 +149,14 @@ def _stages(view: RolloutView) -> Iterable[tuple[StageStatus, list[MemberStatus]
         healthy = sum(phase is MemberPhase.Healthy for phase in phases.values())
         failed = sum(phase is MemberPhase.Failed for phase in phases.values())
         line = StageStatus(name=stage.name, members=len(members), healthy=healthy, failed=failed, verdict=verdict, message=words[:TEXT])
-        yield line, members
+        yield (line.model_copy(update=_measured(view)) if in_hand else line), members
+
+
+def _measured(view: RolloutView) -> dict[str, Any]:
+    """Window, test and each metric's own verdict, of the stage that is judged."""
+    parts = [(name, part) for name, part in view.verdict.parts if name != "health"]
+    metrics = tuple(MetricStatus(name=name, verdict=part.judgement.value, message=part.sentence[:TEXT]) for name, part in parts)
+    return {"window_seconds": view.spec.analysis.window_seconds, "test": TEST, "metrics": metrics} if metrics else {}
 
 
 def _trouble(view: RolloutView, key: str) -> str:

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import Any
 
 from operators.domain.rollout.evidence import Baseline
+from operators.domain.rollout.metrics import MetricBaseline
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
-from operators.domain.rollout.verdict import Counts
+from operators.domain.rollout.verdict import NOTHING, Counts
 
 
 class Event(StrEnum):
@@ -71,7 +72,17 @@ def record_of(document: Mapping[str, Any]) -> Record:
 
 
 def _baseline_of(document: Mapping[str, Any]) -> Baseline:
-    return Baseline(Counts(**document["stage"]), Counts(**document["control"]))
+    """Numbers of an older release lack what it did not measure."""
+
+    def counts(name: str) -> Counts:
+        return Counts(**document[name]) if name in document else NOTHING
+
+    metrics = {
+        name: MetricBaseline(**{**each, "stage": Counts(**each["stage"]), "control": Counts(**each["control"])})
+        for name, each in (document.get("metrics") or {}).items()
+    }
+    controls, slow_after = tuple(document.get("controls") or ()), float(document.get("slow_after") or 0.0)
+    return Baseline(counts("stage"), counts("control"), controls, slow_after, counts("quick_stage"), counts("quick_control"), metrics)
 
 
 @dataclass(frozen=True, slots=True)

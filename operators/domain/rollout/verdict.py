@@ -89,6 +89,8 @@ class Verdict:
     judgement: Judgement
     sentence: str
     leans_bad: bool = False
+    parts: tuple[tuple[str, Verdict], ...] = ()
+    """Of a verdict on a stage: metric -> the verdict on it alone."""
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
@@ -148,12 +150,12 @@ def difference(before: Counts, after: Counts, control_before: Counts = NOTHING, 
 
 
 def _compared(numbers: str, change: Difference, limits: Limits) -> Verdict:
-    words = f"{numbers}: {change.value:+.2%} against the control"
+    words = f"{numbers}: {change.value:+.2%} against the control (one-sided p={change.p_worse:.2g})"
     if change.value >= -limits.margin:
         return Verdict(Judgement.PASS, words)
     if change.is_surely_worse(limits):
-        return Verdict(Judgement.FAIL, f"{words}, more than {limits.margin:.2%} worse (p={change.p_worse:.1e})", leans_bad=True)
-    return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely (p={change.p_worse:.2f})", leans_bad=True)
+        return Verdict(Judgement.FAIL, f"{words}, more than {limits.margin:.2%} worse", leans_bad=True)
+    return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely", leans_bad=True)
 
 
 def _numbers(metric: str, before: Counts, after: Counts, control_before: Counts, control_after: Counts) -> str:
@@ -166,14 +168,15 @@ def judge_all(evidence: Iterable[Evidence], limits: Mapping[str, Limits], *, sic
 
     Two independent bad signs fail at once, even when neither does so alone.
     """
-    verdicts = [judge(one, limits[one.metric]) for one in evidence]
+    parts = [(one.metric, judge(one, limits[one.metric])) for one in evidence]
     if sick:
-        verdicts.append(Verdict(Judgement.INCONCLUSIVE, sick, leans_bad=True))
+        parts.append(("health", Verdict(Judgement.INCONCLUSIVE, sick, leans_bad=True)))
+    verdicts = [verdict for _, verdict in parts]
     if not verdicts:
         return Verdict(Judgement.HOLD, "nothing was measured")
     sentence = "; ".join(one.sentence for one in verdicts)
     bad_signs = sum(one.leans_bad for one in verdicts)
     if bad_signs >= 2:
-        return Verdict(Judgement.FAIL, f"{bad_signs} bad signs: {sentence}", leans_bad=True)
+        return Verdict(Judgement.FAIL, f"{bad_signs} bad signs: {sentence}", True, tuple(parts))
     worst = min((one.judgement for one in verdicts), key=SEVERITY.index)
-    return Verdict(worst, sentence, leans_bad=bad_signs > 0)
+    return Verdict(worst, sentence, bad_signs > 0, tuple(parts))

@@ -24,7 +24,7 @@ from operators.engine.reconcile import LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
 from operators.engine.sweep import Sweeper
 from operators.errors import KokError
-from operators.ports.kube import Key, KubePort, Manifest, Watched
+from operators.ports.kube import Key, KubePort, Manifest, Ref, Watched
 from operators.services.probe import ProbeResult
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer, cluster_manifest, package_manifest
 
@@ -54,9 +54,23 @@ class Fleet:
         await kube.create(_namespace(fleet.system))
         for package, version in ((OLD, "1.34.4"), (NEW, "1.35.4")):
             await kube.apply(package_manifest(package, version))
+        await kube.create(_budget(name))
+        await kube.create({**RISK, "kind": "Ledger", "metadata": {"name": "ledger", "namespace": fleet.system}, "spec": {}})
         for number in range(count):
             await fleet.add(number)
         return fleet
+
+    async def set_breaker(self, phase: str) -> None:
+        """The fleet's breaker for UpgradePlane, as the risk centre would write it."""
+        breaker = {
+            "budget": self.name,
+            "scope": "the fleet",
+            "phase": phase,
+            "since": _now(),
+            "coolDownSeconds": 600,
+            "reason": "5 of 6 failed",
+        }
+        await self.kube.patch_json(Ref("kok.dev/v1alpha1", "Ledger", self.system, "ledger"), {"spec": {"breakers": [breaker]}})
 
     async def add(self, number: int) -> None:
         cluster = f"{self.name}-{number}"
@@ -125,6 +139,16 @@ class Fleet:
         )
         fields = {"change": {"clusterPackageVersion": NEW}, "selector": {"matchLabels": {"fleet": self.name}}, "stages": list(chosen)}
         return {"apiVersion": "kok.dev/v1alpha1", "kind": "FleetRollout", "metadata": {"name": rollout}, "spec": fields | spec}
+
+
+RISK = {"apiVersion": "kok.dev/v1alpha1"}
+
+
+def _budget(fleet: str) -> Manifest:
+    """So many planes at once that it never says no by itself."""
+    scope = {"per": "Fleet", "clusters": {"matchLabels": {"fleet": fleet}}}
+    spec = {"operations": ["UpgradePlane"], "scope": scope, "concurrency": {"count": 100}}
+    return {**RISK, "kind": "OperationBudget", "metadata": {"name": fleet}, "spec": spec}
 
 
 def _namespace(name: str) -> Manifest:

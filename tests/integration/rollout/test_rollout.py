@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from operators.adapters.kube import KubeClient
 from operators.cluster_operator.rollout import kinds
-from operators.ports.kube import Invalid
+from operators.ports.kube import Invalid, Ref
 from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
 
 pytestmark = pytest.mark.usefixtures("crds")
@@ -23,6 +24,17 @@ async def begun(kube: KubeClient, count: int = 3, **spec: object) -> tuple[Fleet
     await fleet.planes_follow()
     await kube.create(fleet.manifest(name, **spec))
     return fleet, RolloutOperator(fleet), name
+
+
+async def said(operator: RolloutOperator, name: str, words: str) -> dict[str, Any]:
+    """The status once its message has these words."""
+    for _ in range(60):
+        await operator.fleet.planes_follow()
+        await operator.one_round(name)
+        shown: dict[str, Any] = (await operator.fleet.kube.get(kinds.ROLLOUT.ref(name)) or {}).get("status") or {}
+        if words in shown.get("message", ""):
+            return shown
+    raise AssertionError(f"{words!r} was never said: {shown} {operator.failed}")
 
 
 async def order(kube: KubeClient, name: str, word: str) -> None:
@@ -98,6 +110,36 @@ async def test_should_abort_and_undo_from_where_it_stands(kube: KubeClient) -> N
     await order(kube, second, "Undo")
     await operator.until(second, "Undone")
     assert await fleet.versions() == dict.fromkeys(fleet.clusters, OLD)
+
+
+async def test_should_start_nobody_while_the_breaker_is_open_and_still_take_back(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+    await operator.until(name, "Soaking")
+    await fleet.set_breaker("Open")
+    shown = await said(operator, name, "says no by its breaker in the fleet: open since")
+    assert shown["phase"] == "Changing"
+    assert await fleet.touched() == [fleet.clusters[0]]
+    await order(kube, name, "Abort")
+    await operator.until(name, "Aborted")
+    assert await fleet.versions() == dict.fromkeys(fleet.clusters, OLD)
+
+
+async def test_should_go_on_by_itself_when_the_breaker_has_closed(kube: KubeClient) -> None:
+    """The control: the same fleet, and only the breaker is another."""
+    fleet, operator, name = await begun(kube)
+    await fleet.set_breaker("Open")
+    await said(operator, name, "says no by its breaker")
+    assert await fleet.touched() == []
+    await fleet.set_breaker("Closed")
+    await operator.until(name, "Good")
+    assert len(await fleet.touched()) == 3
+
+
+async def test_should_start_nobody_when_the_ledger_cannot_be_read(kube: KubeClient) -> None:
+    fleet, operator, name = await begun(kube)
+    await kube.delete(Ref("kok.dev/v1alpha1", "Ledger", fleet.system, "ledger"))
+    await said(operator, name, "the Ledger")
+    assert await fleet.touched() == []
 
 
 async def test_should_only_answer_in_mode_plan(kube: KubeClient) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from operators.api.rollout import FleetRollout
 from operators.domain.rollout.plan import Candidate, FrozenPlan, freeze
-from operators.domain.rollout.state import Hold, MemberFacts
 from operators.domain.rollout.verdict import Judgement, Verdict
+from operators.domain.rollout.view import Hold, MemberFacts
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 OLD, NEW = "kubernetes-1.34.4-r1", "kubernetes-1.35.4-r1"

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from operators.api.rollout import Order
-from operators.domain.rollout.state import Authorise, GoBack, Hold, Note, RolloutView, next_step
+from operators.domain.rollout.state import next_step
 from operators.domain.rollout.story import Event, Outcome
 from operators.domain.rollout.verdict import Verdict
+from operators.domain.rollout.view import Authorise, GoBack, Hold, Note, RolloutView
 from operators.domain.rollout.windows import WindowState
 from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, OLD, PASS, rollout
 from tests.unit.operators.domain.rollout.world import OPEN, World

@@ -11,9 +11,10 @@ import pytest
 from operators.api.rollout import Order
 from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import PlannedMember
-from operators.domain.rollout.state import Hold, Note, State, Wait, next_step
+from operators.domain.rollout.state import next_step
 from operators.domain.rollout.story import Event, Outcome
 from operators.domain.rollout.verdict import Counts, NoData
+from operators.domain.rollout.view import Hold, Note, State, Wait
 from operators.domain.rollout.windows import WindowState
 from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, NEW, OLD, PASS, START, rollout, untouched
 from tests.unit.operators.domain.rollout.world import BASELINE, World

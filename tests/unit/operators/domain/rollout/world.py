@@ -9,9 +9,10 @@ from typing import Any
 from operators.api.rollout import FleetRollout, Order
 from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember
-from operators.domain.rollout.state import Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait, next_step
+from operators.domain.rollout.state import next_step
 from operators.domain.rollout.story import Event, Outcome, Record, record_of
 from operators.domain.rollout.verdict import Counts, Verdict
+from operators.domain.rollout.view import Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait
 from operators.domain.rollout.windows import WindowState
 from tests.unit.operators.domain.rollout.builders import PASS, START, frozen, untouched
 

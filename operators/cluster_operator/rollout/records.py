@@ -1,0 +1,217 @@
+"""Writes down every change, for good: one immutable ControllerRevision per change of a cluster, per order to a rollout, per end of a rollout.
+
+Records outlive what they are about; notes of orders go with their rollout, whose end repeats them. Everything is derived from journals, so a process
+that was down catches up, and a pass that finds all of it written writes nothing. Decides nothing about clusters; run by the engine, built by main.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
+from operators.api.cluster_release import AuthorisedBy, ClusterRelease
+from operators.api.risk import OperationGrant
+from operators.api.rollout import FleetRollout, Mode
+from operators.cluster_operator.cluster import kinds as cluster_kinds
+from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.rollout import kinds
+from operators.cluster_operator.rollout.journal import LABEL_PART, LABEL_ROLLOUT, REVISION, Journal, JournalBook, label_of
+from operators.domain.risk.identity import at, stamp
+from operators.domain.rollout import record as words
+from operators.domain.rollout.record import ChangeRecord, DueChange
+from operators.domain.rollout.story import Event
+from operators.engine.reconcile import StatusWrite
+from operators.errors import KokError
+from operators.ports.kube import AlreadyExists, Key, KubePort, Manifest, Watched
+
+CONTROLLER = "records"
+HISTORY, ORDER = "history", "order"
+LABEL_SUBJECT = f"{GROUP}/record-of"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is not written yet of one cluster or one rollout."""
+
+    subject: str
+    changes: tuple[DueChange, ...] = ()
+    order: Mapping[str, Any] | None = None
+    noted: tuple[Mapping[str, Any], ...] = ()
+    ended: tuple[FleetRollout, Journal] | None = None
+    rollout: FleetRollout | None = None
+    surplus: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RecordStep:
+    """Write what is due."""
+
+    reason: str
+    after: float | None
+
+
+class RecordsController:
+    """Implements `operators.engine.reconcile.Controller`; shows nothing of itself."""
+
+    name = CONTROLLER
+
+    def __init__(self, world: World) -> None:
+        self._world, self._journals = world, JournalBook(world.meta, world.own_namespace)
+
+    async def observe(self, key: Key) -> Due | None:
+        """What is not written yet; None if the object is gone. Raises KokError: then it is looked at again."""
+        return await (self._of_cluster(key) if key.namespace else self._of_rollout(key.name))
+
+    async def _of_cluster(self, key: Key) -> Due | None:
+        found = self._world.cache.get(cluster_kinds.RELEASE.ref(key.name, key.namespace))
+        if found is None:
+            return None
+        cluster = f"{key.namespace}/{key.name}"
+        written = await self._written("Cluster", cluster)
+        changes = words.due_changes(cluster, ClusterRelease.parse(found).spec, {name for _, name in written})
+        return Due(cluster, changes, surplus=_surplus(written, words.KEPT_PER_CLUSTER))
+
+    async def _of_rollout(self, name: str) -> Due | None:
+        found = self._world.cache.get(kinds.ROLLOUT.ref(name))
+        if found is None:
+            return None
+        rollout = FleetRollout.parse(found)
+        if rollout.spec.mode is Mode.Plan or rollout.deleting:
+            return Due(name)
+        noted = await self._noted(rollout)
+        journal = await self._journals.read(rollout)
+        is_over = bool(journal.records) and journal.records[-1].event is Event.Ended and journal.plan is not None
+        written = await self._written("Rollout", "")
+        is_told = words.end_name(rollout, journal.records) in {each for _, each in written}
+        ended = (rollout, journal) if is_over and not is_told else None
+        order = words.due_order(rollout.spec, noted)
+        return Due(name, (), order, noted, ended, rollout, _surplus(written, words.KEPT_ROLLOUTS))
+
+    async def _written(self, kind: str, subject: str) -> list[tuple[datetime, str]]:
+        """Records of a cluster, or of the ends of all rollouts: when, and their names."""
+        mark = words.subject_mark(kind, subject) if subject else kind.lower()
+        listing = await self._world.meta.list(REVISION, namespace=self._world.own_namespace, selector=f"{LABEL_SUBJECT}={mark}")
+        return [(at(item["data"].get("ended") or item["data"]["at"]), item["metadata"]["name"]) for item in listing.items]
+
+    async def _noted(self, rollout: FleetRollout) -> tuple[Mapping[str, Any], ...]:
+        selector = f"{LABEL_ROLLOUT}={label_of(rollout)},{LABEL_PART}={ORDER}"
+        listing = await self._world.meta.list(REVISION, namespace=self._world.own_namespace, selector=selector)
+        return tuple(item["data"] for item in sorted(listing.items, key=lambda item: int(item["revision"])))
+
+    def next_step(self, due: Due) -> RecordStep:
+        """Write it, if there is anything."""
+        count = len(due.changes) + bool(due.order) + bool(due.ended)
+        if not count:
+            return RecordStep("everything is written down", None)
+        return RecordStep(f"{count} records of {due.subject} are written", 0.0)
+
+    async def act(self, due: Due, step: RecordStep) -> None:
+        """Every record is a write of its own; one that is there already was written by a process before this one."""
+        if due.order is not None and due.rollout is not None:
+            await self._note(due, due.rollout, due.order)
+            return  # its end repeats all orders: they are read again first
+        for change in due.changes:
+            await self._write(change.name, words.subject_mark("Cluster", due.subject), await self._change(due.subject, change))
+        if due.ended:
+            rollout, journal = due.ended
+            orders = order_records(rollout.metadata.name, due.noted)
+            assert journal.plan is not None
+            entry = words.end_record(rollout, journal.plan, journal.records, orders)
+            await self._write(words.end_name(rollout, journal.records), "rollout", entry)
+        for name in due.surplus:
+            await self._world.meta.delete(REVISION.ref(name, self._world.own_namespace))
+
+    async def _note(self, due: Due, rollout: FleetRollout, order: Mapping[str, Any]) -> None:
+        live = await self._world.meta.get(kinds.ROLLOUT.ref(rollout.metadata.name)) or {"metadata": {}}
+        moment = stamp(self._world.now()) if due.noted else rollout.metadata.creation_timestamp
+        data = {**order, "manager": words.manager_of(live, "order") or words.manager_of(live, "change"), "at": moment}
+        owner = {"apiVersion": rollout.api_version, "kind": rollout.kind, "name": rollout.metadata.name, "uid": rollout.metadata.uid}
+        labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_ROLLOUT: label_of(rollout), LABEL_PART: ORDER}
+        name = f"{label_of(rollout)}.o{len(due.noted):05}"
+        metadata = {"name": name, "namespace": self._world.own_namespace, "labels": labels, "ownerReferences": [owner]}
+        await self._create(metadata, len(due.noted), data)
+
+    async def _change(self, cluster: str, change: DueChange) -> ChangeRecord:
+        namespace, _, name = cluster.partition("/")
+        grants = await self._world.meta.list(cluster_kinds.GRANT, namespace=namespace)
+        who = await self._who(change, namespace, name)
+        return words.change_record(cluster, change, who, _parsed(grants.items), self._world.now())
+
+    async def _who(self, change: DueChange, namespace: str, name: str) -> str:
+        """Who wished it: the field manager of the wish, or who signed the rollout."""
+        each = change.authorisation
+        if each.by is AuthorisedBy.Spec:
+            live = await self._world.meta.get(cluster_kinds.CLUSTER.ref(name, namespace))
+            return words.manager_of(live, "packageVersion") if live else ""
+        found = await self._world.meta.get(kinds.ROLLOUT.ref(each.name))
+        said = ((found or {}).get("spec") or {}).get("said") or {}
+        return str(said.get("by") or (words.manager_of(found, "change") if found else ""))
+
+    async def _write(self, name: str, mark: str, entry: ChangeRecord) -> None:
+        labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: HISTORY, LABEL_SUBJECT: mark}
+        await self._create({"name": name, "namespace": self._world.own_namespace, "labels": labels}, 1, entry.document())
+
+    async def _create(self, metadata: Manifest, revision: int, data: Mapping[str, Any]) -> None:
+        kind = {"apiVersion": REVISION.api_version, "kind": REVISION.kind}
+        try:
+            await self._world.meta.create({**kind, "metadata": metadata, "revision": revision, "data": dict(data)})
+        except AlreadyExists:
+            return
+
+    def status_of(self, due: Due, step: RecordStep, outcome: object) -> StatusWrite | None:
+        """Nothing is shown."""
+        return None
+
+
+def _surplus(written: Sequence[tuple[datetime, str]], kept: int) -> tuple[str, ...]:
+    return tuple(words.surplus(written, kept))
+
+
+def _parsed(manifests: Iterable[Manifest]) -> Iterator[OperationGrant]:
+    for manifest in manifests:
+        try:
+            yield OperationGrant.parse(manifest)
+        except KokError:
+            continue
+
+
+def order_records(rollout: str, noted: Sequence[Mapping[str, Any]]) -> list[ChangeRecord]:
+    """Notes of orders, as entries."""
+    return [words.order_record(rollout, note, noted[index - 1] if index else None) for index, note in enumerate(noted)]
+
+
+def recorded(watched: Iterable[Watched]) -> tuple[Watched, ...]:
+    """The same kinds, whose releases and rollouts wake this controller, too."""
+    return tuple(replace(each, keys_of=_also(each)) if each.kind in (cluster_kinds.RELEASE, kinds.ROLLOUT) else each for each in watched)
+
+
+def _also(each: Watched) -> Callable[[Manifest], Iterator[Key]]:
+    def keys_of(manifest: Manifest) -> Iterator[Key]:
+        yield from each.keys_of(manifest)
+        yield Key(CONTROLLER, manifest["metadata"].get("namespace") or "", manifest["metadata"]["name"])
+
+    return keys_of
+
+
+async def read_history(meta: KubePort, namespace: str) -> list[dict[str, Any]]:
+    """Every record, oldest first, as data; orders to rollouts that have not ended are among them. For `kok history`."""
+    finished = await meta.list(REVISION, namespace=namespace, selector=f"{LABEL_PART}={HISTORY}")
+    return sorted((dict(item["data"]) for item in finished.items), key=lambda each: (each.get("ended") or each["at"], each["subject"]))
+
+
+async def read_story(meta: KubePort, namespace: str, rollout: FleetRollout) -> list[dict[str, Any]]:
+    """What happened in one rollout that is still there: orders and records of its journal, oldest first, as data."""
+    selector = f"{LABEL_ROLLOUT}={label_of(rollout)},{LABEL_PART}={ORDER}"
+    orders, journal = await asyncio.gather(
+        meta.list(REVISION, namespace=namespace, selector=selector), JournalBook(meta, namespace).read(rollout)
+    )
+    noted = [item["data"] for item in sorted(orders.items, key=lambda item: int(item["revision"]))]
+    told = [each.document() for each in order_records(rollout.metadata.name, noted)]
+    for each in journal.records:
+        entry = ChangeRecord("Event", rollout.metadata.name, stamp(each.at), rollout=rollout.metadata.name, why=each.text)
+        told.append({**entry.document(), "event": each.event.value, **({"stage": each.stage} if each.stage else {})})
+    return sorted(told, key=lambda each: each["at"])

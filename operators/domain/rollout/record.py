@@ -1,0 +1,246 @@
+"""What is kept of every change, for good: which record is due, and what it says. Pure; written once by cluster_operator.rollout.records, read by `kok history`.
+
+A record is derived from journals (ClusterReleases, a rollout's plan and story), never from a status, so a process that was down writes it later. Its
+name is derived from what it is about, so it is written once. No decision reads records.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterReleaseSpec
+from operators.api.risk import Decision, Operation, OperationGrant
+from operators.api.rollout import FleetRollout, FleetRolloutSpec
+from operators.domain.risk.identity import at as moment_of
+from operators.domain.risk.identity import stamp
+from operators.domain.rollout.plan import FrozenPlan
+from operators.domain.rollout.story import Event, Record
+
+KEPT_PER_CLUSTER = 50
+"""Changes of one Cluster that are kept; the newest."""
+KEPT_ROLLOUTS = 500
+"""Ends of rollouts that are kept, of the whole fleet; the newest."""
+KEPT_ORDERS = 200
+"""Orders to one rollout that are noted."""
+KEPT_GRANTS = 50
+OF_PLANES = (Operation.UpgradePlane, Operation.RestartMaster, Operation.RemoveEtcdMember)
+TEXT = 1024
+
+
+class Result(StrEnum):
+    """How one change of one cluster ended."""
+
+    Created = "Created"
+    """The first version of a new cluster."""
+    Reached = "Reached"
+    """The whole plane was at it."""
+    TakenBack = "TakenBack"
+    """Undone before the plane was seen at it."""
+    Superseded = "Superseded"
+    """Another change came before the plane was seen at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DueChange:
+    """A change of one cluster whose end is known."""
+
+    name: str
+    authorisation: Authorisation
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLine:
+    """Leave that was given for it."""
+
+    name: str
+    operation: str
+    target: str
+    at: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRecord:
+    """One entry. `kind`: Cluster (one cluster's change), Rollout (a rollout's end), Order (what a person told a rollout)."""
+
+    kind: str
+    subject: str
+    """namespace/name of a Cluster, name of a FleetRollout."""
+    at: str
+    ended: str = ""
+    who: str = ""
+    by: str = ""
+    """Spec, Rollout or Undo, with the rollout's name."""
+    rollout: str = ""
+    start: str = ""
+    to: str = ""
+    why: str = ""
+    outcome: str = ""
+    verdicts: tuple[str, ...] = ()
+    grants: tuple[GrantLine, ...] = ()
+    events: tuple[str, ...] = ()
+    """With Rollout: its story, one line each, orders among them."""
+
+    def document(self) -> dict[str, Any]:
+        """As JSON: `start` is written as `from`; nothing empty."""
+        found = {key: value for key, value in asdict(self).items() if value}
+        if "start" in found:
+            found["from"] = found.pop("start")
+        return found
+
+
+def subject_mark(kind: str, subject: str) -> str:
+    """Label value for one subject's records."""
+    return f"{kind.lower()}-{hashlib.sha256(subject.encode()).hexdigest()[:20]}"
+
+
+def due_changes(cluster: str, release: ClusterReleaseSpec, written: Collection[str]) -> tuple[DueChange, ...]:
+    """Changes of a cluster that ended and are not written yet, oldest first."""
+    line = (*reversed(release.history), release.current)
+    found = []
+    for index, each in enumerate(line):
+        after = line[index + 1] if index + 1 < len(line) else None
+        name = change_name(cluster, each)
+        if name not in written and (result := _result(each, after, release)):
+            found.append(DueChange(name, each, result))
+    return tuple(found)
+
+
+def _result(each: Authorisation, after: Authorisation | None, release: ClusterReleaseSpec) -> Result | None:
+    if not each.from_version:
+        return Result.Created
+    if after is not None:
+        return Result.TakenBack if after.by is AuthorisedBy.Undo else Result.Superseded
+    there = release.hop is None and release.plane_package == each.package_version
+    return Result.Reached if there else None
+
+
+def change_name(cluster: str, each: Authorisation) -> str:
+    """The record's name: of this very authorisation."""
+    said = f"{each.at}/{each.package_version}/{each.by}/{each.name}"
+    return f"record.{subject_mark('Cluster', cluster)}.{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+
+
+def change_record(cluster: str, due: DueChange, who: str, grants: Iterable[OperationGrant], now: datetime) -> ChangeRecord:
+    """What is written of one cluster's change."""
+    each = due.authorisation
+    return ChangeRecord(
+        kind="Cluster",
+        subject=cluster,
+        at=each.at,
+        ended=stamp(now),
+        who=who,
+        by=each.by.value,
+        rollout=each.name,
+        start=each.from_version,
+        to=each.package_version,
+        why=each.reason[:TEXT],
+        outcome=due.result.value,
+        grants=tuple(grant_lines(cluster, each, grants))[:KEPT_GRANTS],
+    )
+
+
+def grant_lines(cluster: str, each: Authorisation, grants: Iterable[OperationGrant]) -> Iterator[GrantLine]:
+    """Leave for the plane that was given since the change was authorised, oldest first."""
+    given = [(grant.status.decided_at, grant) for grant in grants if grant.status and grant.status.decided_at]
+    for decided, grant in sorted(given, key=lambda pair: (pair[0], pair[1].metadata.name)):
+        spec, status = grant.spec, grant.status
+        is_ours = spec.operation in OF_PLANES and f"{grant.metadata.namespace}/{spec.target.cluster}" == cluster
+        is_given = status is not None and status.decision in (Decision.Granted, Decision.Unknown)
+        if is_ours and is_given and moment_of(decided) >= moment_of(each.at):
+            ended = spec.outcome.value if spec.outcome else "not reported"
+            yield GrantLine(grant.metadata.name, spec.operation.value, f"{spec.target.kind} {spec.target.name}", decided, ended)
+
+
+def manager_of(manifest: Mapping[str, Any], field: str) -> str:
+    """The field manager that owns spec.<field>: `flux`, `kubectl-edit`; of several the last. Empty when nobody does."""
+    owners = [
+        (str(each.get("time") or ""), str(each.get("manager") or ""))
+        for each in manifest["metadata"].get("managedFields") or ()
+        if f"f:{field}" in ((each.get("fieldsV1") or {}).get("f:spec") or {})
+    ]
+    return max(owners, default=("", ""))[1]
+
+
+def order_words(spec: FleetRolloutSpec) -> dict[str, Any]:
+    """What persons told a rollout, as it stands in its spec."""
+    return {
+        "order": spec.order.value,
+        "approvals": list(spec.approvals),
+        "acceptedFailures": list(spec.accepted_failures),
+        "by": spec.said.by,
+        "reason": spec.said.reason,
+    }
+
+
+def due_order(spec: FleetRolloutSpec, noted: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The order to note: what the spec says now, unless the last note says the same."""
+    words = order_words(spec)
+    last = noted[-1] if noted else {}
+    same = bool(noted) and all(last.get(key) == value for key, value in words.items())
+    return None if same or len(noted) >= KEPT_ORDERS else words
+
+
+def order_record(rollout: str, note: Mapping[str, Any], before: Mapping[str, Any] | None) -> ChangeRecord:
+    """A noted order as an entry of the history."""
+    return ChangeRecord(
+        kind="Order",
+        subject=rollout,
+        at=str(note["at"]),
+        who=str(note.get("by") or note.get("manager") or ""),
+        rollout=rollout,
+        why=str(note.get("reason") or ""),
+        outcome=_order_told(note, before),
+    )
+
+
+def _order_told(note: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """What the order changed, in words."""
+    if before is None:
+        return "started it" if note["order"] == "Go" else f"made it with order {note['order']}"
+    told = [f"order {note['order']}"] if note["order"] != before["order"] else []
+    told += [f"approved {name}" for name in note["approvals"] if name not in before["approvals"]]
+    told += [f"withdrew approval of {name}" for name in before["approvals"] if name not in note["approvals"]]
+    told += [f"accepted the failure of {name}" for name in note["acceptedFailures"] if name not in before["acceptedFailures"]]
+    return ", ".join(told) or "signed"
+
+
+def end_name(rollout: FleetRollout, records: Sequence[Record]) -> str:
+    """Name of the record of this very end; an undo after a good end makes a second one."""
+    return f"record.{subject_mark('Rollout', rollout.metadata.name)}.{rollout.metadata.uid[:8]}.{len(records):05}"
+
+
+def end_record(rollout: FleetRollout, plan: FrozenPlan, records: Sequence[Record], orders: Sequence[ChangeRecord]) -> ChangeRecord:
+    """What is written of a rollout's end. Its members' changes are records of their own."""
+    last, spec = records[-1], rollout.spec
+    origins = sorted({member.origin for member in plan.members})
+    judged = (Event.StagePassed, Event.StageFailed, Event.GoingBack)
+    story = [(stamp(each.at), f"{each.event.value} {each.stage}".strip(), each.text) for each in records]
+    told = [(each.at, f"{each.who or 'somebody'}: {each.outcome}", each.why) for each in orders]
+    return ChangeRecord(
+        kind="Rollout",
+        subject=rollout.metadata.name,
+        at=rollout.metadata.creation_timestamp or stamp(records[0].at),
+        ended=stamp(last.at),
+        who=spec.said.by or (orders[0].who if orders else ""),
+        by="Rollout",
+        rollout=rollout.metadata.name,
+        start=", ".join(origins)[:TEXT],
+        to=plan.to,
+        why=(orders[0].why if orders else spec.said.reason)[:TEXT],
+        outcome=last.outcome.value if last.outcome else "",
+        verdicts=tuple(each.text for each in records if each.event in judged),
+        events=tuple(f"{at} {what}{': ' + words if words else ''}" for at, what, words in sorted(story + told)),
+    )
+
+
+def surplus(written: Sequence[tuple[datetime, str]], kept: int) -> list[str]:
+    """Names of the oldest records beyond what is kept."""
+    ordered = sorted(written, reverse=True)
+    return [name for _, name in ordered[kept:]]

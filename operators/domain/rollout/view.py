@@ -1,0 +1,144 @@
+"""What one pass over a rollout has observed, and the steps that may follow. Data; made by cluster_operator.rollout, read by `state` and `status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from operators.api.rollout import FleetRolloutSpec
+from operators.domain.rollout.evidence import Baseline
+from operators.domain.rollout.leave import Leave
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember
+from operators.domain.rollout.story import Record, Story, story_of
+from operators.domain.rollout.verdict import NoData, Verdict
+from operators.domain.rollout.windows import WindowState
+
+ROLLBACK = "rollback"
+"""What a person puts into acceptedFailures to let a rollback go on past a member that it did not help."""
+POLL = 5.0
+"""Seconds until the next look while something is in hand."""
+
+
+class Hold(StrEnum):
+    """By whom a member's ClusterRelease was written last."""
+
+    Free = "Free"
+    """Not by a rollout, or by one that has ended."""
+    Forward = "Forward"
+    """By this rollout, to its version."""
+    Back = "Back"
+    """By this rollout, back."""
+    Rival = "Rival"
+    """By another rollout that has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFacts:
+    """One member as observed now."""
+
+    hold: Hold
+    version: str
+    """The authorised package version."""
+    since: datetime
+    """When that was authorised."""
+    healthy: bool
+    """Ready, and at the authorised version."""
+    trouble: str = ""
+    """Why it is not healthy."""
+    unhealthy_since: datetime | None = None
+    ready_since: datetime | None = None
+    rival: str = ""
+    """The rollout that has it, with Hold.Rival."""
+
+
+class State(StrEnum):
+    """As in the module's docstring."""
+
+    AwaitingApproval = "AwaitingApproval"
+    Changing = "Changing"
+    Soaking = "Soaking"
+    Holding = "Holding"
+    Failed = "Failed"
+    Paused = "Paused"
+    GoingBack = "GoingBack"
+    Ended = "Ended"
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """Everything one pass has observed. A member that is absent from `members` is gone."""
+
+    spec: FleetRolloutSpec
+    plan: FrozenPlan
+    records: Sequence[Record]
+    members: Mapping[str, MemberFacts]
+    verdict: Verdict
+    """On the stage in hand."""
+    window: WindowState
+    now: datetime
+    baseline: Baseline | NoData
+    """Of the next stage, before it is started."""
+    breaker: str = ""
+    """Why no risky forward operation may start at all; empty when they may."""
+    late: tuple[PlannedMember, ...] = ()
+    """Selected healthy Clusters that came after the plan was frozen."""
+    bad_versions: frozenset[str] = frozenset()
+    leave: Leave | None = None
+    """What the risk centre would say to changing a member now; None: nobody is asked."""
+
+    def why_no_leave(self, key: str) -> str:
+        """Why a member may not be started now; empty if it may."""
+        return self.leave.why_not(key) if self.leave else ""
+
+    @property
+    def story(self) -> Story:
+        """What the records add up to."""
+        return story_of(self.records)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Append this record."""
+
+    record: Record
+    state: State
+
+    @property
+    def reason(self) -> str:
+        """The record's sentence."""
+        return self.record.text
+
+
+@dataclass(frozen=True, slots=True)
+class Authorise:
+    """Write the new version into the member's ClusterRelease."""
+
+    key: str
+    to: str
+    reason: str
+    state: State = State.Changing
+
+
+@dataclass(frozen=True, slots=True)
+class GoBack:
+    """Write the version that the member had into its ClusterRelease."""
+
+    key: str
+    to: str
+    reason: str
+    state: State = State.GoingBack
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now. `page`: a person has to be called."""
+
+    state: State
+    reason: str
+    after: float | None = POLL
+    page: bool = False
+
+
+Step = Note | Authorise | GoBack | Wait
