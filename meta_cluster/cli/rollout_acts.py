@@ -1,0 +1,176 @@
+"""What `kok upgrade`, `kok plan` and `kok rollout` do in the meta cluster: make FleetRollouts, ask for plans, write orders. One write each; no decision."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from meta_cluster.cli.access import CLUSTER, Meta, open_meta
+from meta_cluster.cli.options import Access
+from meta_cluster.cli.rollout_budgets import budget_lines
+from meta_cluster.cli.rollout_view import ENDED, OVER, BudgetLine, phase_of
+from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, clusters_selected, labels_of, rollout_manifest
+from operators.api.base import API_VERSION
+from operators.errors import ErrorCode, KokError
+from operators.ports.kube import Conflict, Kind, Manifest, NotFound
+
+ROLLOUT = Kind(API_VERSION, "FleetRollout")
+PACKAGE = Kind(API_VERSION, "ClusterPackageVersion")
+REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+TRIES = 5
+POLL = 0.3
+
+
+async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: bool = False) -> Manifest:
+    """The FleetRollout that the words mean, with canaries found and the version there. Raises KokError Usage or NotFound."""
+    labels = labels_of(words.selector)
+    rollout_manifest("check", words, ())  # before anybody is asked
+    known = sorted(each["metadata"]["name"] for each in (await meta.kube.list(PACKAGE)).items)
+    if words.to not in known:
+        close = difflib.get_close_matches(words.to, known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
+        raise KokError(ErrorCode.NotFound, f"--to {words.to}: there is no such ClusterPackageVersion", hint)
+    selected = clusters_selected((await meta.kube.list(CLUSTER)).items, labels)
+    if not selected:
+        raise KokError(
+            ErrorCode.SelectorEmpty,
+            f"--selector {words.selector}: no Cluster has these labels",
+            "kubectl get clusters.kok.dev -A --show-labels",
+        )
+    said = replace(words, by=await user_name(meta))
+    return rollout_manifest(name or fresh_name(words.to), said, canaries_of(words.canaries, selected), plan=plan)
+
+
+def fresh_name(to: str) -> str:
+    """A name that nobody has: the version and four digits."""
+    return f"{to[:200]}-{secrets.token_hex(2)}"
+
+
+async def user_name(meta: Meta) -> str:
+    """Who we are to the API server; empty where it does not say."""
+    try:
+        answer = await meta.kube.create(REVIEW)
+    except KokError:
+        return ""
+    return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
+
+
+async def started(access: Access, name: str, words: UpgradeWords) -> Manifest:
+    """Make it. Raises KokError."""
+    async with open_meta(access) as meta:
+        return await meta.kube.create(await checked_manifest(meta, name, words))
+
+
+async def drafted(access: Access, name: str, words: UpgradeWords) -> Manifest:
+    """What would be made, for Git."""
+    async with open_meta(access) as meta:
+        return await checked_manifest(meta, name, words)
+
+
+async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[Manifest, list[BudgetLine]]:
+    """The operators' answer to mode Plan, and what budgets say of it; the object that asked is removed again. Raises KokError Timeout."""
+    async with open_meta(access) as meta:
+        manifest = await checked_manifest(meta, f"plan-{secrets.token_hex(4)}", words, plan=True)
+        ref = ROLLOUT.ref(manifest["metadata"]["name"])
+        await meta.kube.create(manifest)
+        try:
+            answer = await _answered(meta, manifest["metadata"]["name"], seconds)
+        finally:
+            await meta.kube.delete(ref)
+        return answer, await budget_lines(meta, (answer.get("status") or {}).get("needs") or ())
+
+
+async def _answered(meta: Meta, name: str, seconds: float) -> Manifest:
+    loop = asyncio.get_running_loop()
+    ends = loop.time() + seconds
+    while loop.time() < ends:
+        found = await meta.kube.get(ROLLOUT.ref(name))
+        if found and phase_of(found) in ("Planned", "Refused"):
+            return found
+        await asyncio.sleep(POLL)
+    raise KokError(
+        ErrorCode.Timeout, f"no Cluster-Operator answered the plan within {seconds:.0f} s", "kok meta status shows whether one is running"
+    )
+
+
+async def rollout_named(meta: Meta, name: str) -> Manifest:
+    """The FleetRollout. Raises KokError NotFound."""
+    found = await meta.kube.get(ROLLOUT.ref(name))
+    if found is None:
+        raise KokError(ErrorCode.NotFound, f"there is no FleetRollout {name}", "kok rollout list shows what there is")
+    return found
+
+
+Change = Callable[[Manifest], Mapping[str, Any]]
+"""From the rollout as it is to the fields of spec to write. Raises KokError Usage where the order makes no sense."""
+
+
+async def ordered(access: Access, name: str, change: Change, reason: str) -> Manifest:
+    """Write an order, with who gives it and why, onto what was read; read again when somebody wrote in between."""
+    async with open_meta(access) as meta:
+        said = {"by": await user_name(meta), "reason": reason}
+        for _ in range(TRIES):
+            found = await rollout_named(meta, name)
+            patch = {"spec": {**change(found), "said": said}}
+            try:
+                return await meta.kube.patch_json(ROLLOUT.ref(name), patch, resource_version=found["metadata"]["resourceVersion"])
+            except Conflict:
+                continue
+            except NotFound as error:
+                raise KokError(ErrorCode.NotFound, f"FleetRollout {name} was removed meanwhile", "kok rollout list") from error
+    raise KokError(ErrorCode.Conflict, f"FleetRollout {name} is written all the time; the order was not given", "try it again")
+
+
+def pause(rollout: Manifest) -> Mapping[str, Any]:
+    """Nothing new starts."""
+    _not_ended(rollout, "there is nothing to pause")
+    return {"order": "Pause"}
+
+
+def resume(rollout: Manifest, accept: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """Go on; `accept` names failed stages that do not matter, or `rollback`."""
+    _not_ended(rollout, "there is nothing to resume")
+    names = [*(stage["name"] for stage in rollout["spec"]["stages"]), "rollback"]
+    if unknown := [each for each in accept if each not in names]:
+        raise KokError(ErrorCode.Usage, f"--accept {unknown[0]}: no such stage", f"one of {', '.join(names)}")
+    accepted = dict.fromkeys((*(rollout["spec"].get("acceptedFailures") or ()), *accept))
+    return {"order": "Go", **({"acceptedFailures": list(accepted)} if accept else {})}
+
+
+def approve(rollout: Manifest, stage: str = "") -> Mapping[str, Any]:
+    """Say yes to a stage: the named one, or the next that waits for it."""
+    _not_ended(rollout, "there is nothing to approve")
+    spec = rollout["spec"]
+    asking = [each["name"] for each in spec["stages"] if each.get("approval")]
+    given = list(spec.get("approvals") or ())
+    if stage and stage not in asking:
+        names = ", ".join(asking) or "none of its stages"
+        raise KokError(ErrorCode.Usage, f"stage {stage} of {rollout['metadata']['name']} waits for no approval", f"{names} does")
+    chosen = stage or next((name for name in asking if name not in given), "")
+    if not chosen:
+        raise KokError(ErrorCode.Usage, f"FleetRollout {rollout['metadata']['name']} waits for no further approval", "kok rollout status")
+    return {"approvals": list(dict.fromkeys((*given, chosen)))}
+
+
+def abort(rollout: Manifest) -> Mapping[str, Any]:
+    """Stop and take back."""
+    _not_ended(rollout, "kok rollout undo takes back what has ended well")
+    return {"order": "Abort"}
+
+
+def undo(rollout: Manifest) -> Mapping[str, Any]:
+    """Take back, also after a good end."""
+    phase = phase_of(rollout)
+    if phase in OVER - {"Good"}:
+        raise KokError(ErrorCode.Usage, f"FleetRollout {rollout['metadata']['name']} has ended {phase}: there is nothing to take back", "")
+    return {"order": "Undo"}
+
+
+def _not_ended(rollout: Manifest, otherwise: str) -> None:
+    phase = phase_of(rollout)
+    if phase in ENDED:
+        raise KokError(ErrorCode.Usage, f"FleetRollout {rollout['metadata']['name']} has ended {phase}; {otherwise}", "kok rollout list")

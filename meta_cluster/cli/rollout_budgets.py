@@ -1,0 +1,50 @@
+"""What the budgets say of the leave that a plan takes: used, free, breaker, and how long the rate alone makes it last. Reads only; used by `kok plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from meta_cluster.cli.access import Meta
+from meta_cluster.cli.rollout_view import BudgetLine
+from meta_cluster.cli.times import now_utc, span_of
+from operators.api.budgets import OperationBudget, Per
+from operators.domain.risk.display import breaker_words, free_words, scope_uses
+from operators.domain.risk.scopes import ClusterId
+from operators.errors import KokError
+from operators.services.ledger import ledger_ref, read_ledger
+from operators.services.risk_facts import BUDGET, CLUSTER
+
+
+async def budget_lines(meta: Meta, needs: Iterable[Mapping[str, Any]]) -> list[BudgetLine]:
+    """Every budget that is about a need; a line without a budget for a need that nobody allows."""
+    wanted = [(str(each["operation"]), int(each["count"])) for each in needs if each["count"]]
+    if not wanted:
+        return []
+    budgets = [OperationBudget.parse(each) for each in (await meta.kube.list(BUDGET)).items]
+    clusters = [each["metadata"] for each in (await meta.kube.list(CLUSTER)).items]
+    labels = {ClusterId(each["namespace"], each["name"]): each.get("labels") or {} for each in clusters}
+    try:
+        ledger = (await read_ledger(meta.kube, ledger_ref())).spec
+    except KokError as error:
+        return [BudgetLine(operation, count, "", f"denied: {error.message}") for operation, count in wanted]
+    lines = []
+    for operation, count in wanted:
+        about = [each for each in budgets if operation in {every.value for every in each.spec.operations}]
+        if not about:
+            lines.append(BudgetLine(operation, count, "", "denied: no OperationBudget is about it"))
+        for budget in sorted(about, key=lambda each: each.metadata.name):
+            uses = scope_uses(budget, ledger, labels, now_utc())
+            first = uses[0] if uses else None
+            words = f"{free_words(budget, first)} free per {budget.spec.scope.per}, breaker {breaker_words(budget, uses, now_utc())}"
+            lines.append(BudgetLine(operation, count, budget.metadata.name, words + _lasting(budget, count)))
+    return lines
+
+
+def _lasting(budget: OperationBudget, count: int) -> str:
+    """How long a rate for the whole fleet makes it last, at least."""
+    rate = budget.spec.rate
+    if rate is None or budget.spec.scope.per is not Per.Fleet or not rate.count:
+        return ""
+    seconds = (count - 1) // rate.count * rate.window_seconds
+    return f", so it takes at least {span_of(seconds)}" if seconds else ""

@@ -1,0 +1,205 @@
+"""A FleetRollout as a person reads it: the live tree with its ETA, the plan as a table, what Git has to learn. Pure functions of objects and `now`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from meta_cluster.cli.console import Paint
+from meta_cluster.cli.times import age_of, span_of
+from meta_cluster.cli.tree import MARK, Node
+from operators.ports.kube import Manifest
+
+GOOD = "Good"
+ENDED = frozenset({GOOD, "Bad", "Aborted", "Undone"})
+OVER = ENDED | {"Refused"}
+"""Phases after which nothing more comes by itself."""
+UNPAINTED = frozenset({"Skipped", "Back"})
+SHOWN = 12
+"""Members of one stage that are listed."""
+
+
+def phase_of(rollout: Manifest) -> str:
+    """The phase, if it speaks of the spec that is stored; else empty."""
+    status = rollout.get("status") or {}
+    seen = int(status.get("observedGeneration") or 0)
+    return str(status.get("phase") or "") if seen >= int(rollout["metadata"].get("generation") or 0) else ""
+
+
+def rollout_tree(rollout: Manifest, now: datetime, *, following: bool = False) -> Node:
+    """The whole tree."""
+    status, phase = rollout.get("status") or {}, phase_of(rollout)
+    stages = status.get("stages") or ()
+    wishes = {stage["name"]: stage for stage in rollout["spec"]["stages"]}
+    nodes = [_stage(line, wishes.get(line["name"], {}), status.get("members") or (), phase) for line in stages]
+    skipped = [m for m in status.get("members") or () if m["phase"] == "Skipped" and not m.get("stage")]
+    if skipped:
+        names = tuple(Node(m["cluster"], m.get("message") or "") for m in skipped[:SHOWN])
+        nodes.append(Node("skipped", f"{len(skipped)}", children=names))
+    said = Node(MARK, str(status.get("message") or "no operator has looked at it yet"), wrong=phase not in ENDED)
+    is_wrong = phase not in (GOOD, "Changing", "Soaking", "Planned")
+    tail = (Node(_how_to_come_back(rollout), paint=Paint.Dim),) if following and phase not in OVER else ()
+    return Node(
+        str(rollout["metadata"]["name"]), headline(rollout, now), is_wrong, (said, *nodes, *tail), Paint.Waiting if is_wrong else None
+    )
+
+
+def headline(rollout: Manifest, now: datetime) -> str:
+    """`Soaking  stage 2/3 "half"  41m  ETA about 9m`."""
+    status, phase = rollout.get("status") or {}, phase_of(rollout)
+    stages = status.get("stages") or ()
+    index = stage_in_hand(stages)
+    words = [phase or "not looked at yet", f"to {rollout['spec']['change'].get('clusterPackageVersion', '')}"]
+    if status.get("total"):
+        words.append(f"{status.get('changed', 0)} of {status['total']} changed")
+    if stages and phase not in OVER and index is not None:
+        words.append(f'stage {index + 1}/{len(stages)} "{stages[index]["name"]}"')
+    if status.get("startedAt"):
+        words.append(age_of(status["startedAt"], datetime.fromisoformat(status["endedAt"]) if status.get("endedAt") else now))
+    if status.get("startedAt") and phase not in OVER:
+        left = seconds_left(rollout, now)
+        words.append(f"ETA about {span_of(left)}" if left is not None else "ETA not known yet")
+    return "  ".join(words)
+
+
+def stage_in_hand(stages: Sequence[Mapping[str, Any]]) -> int | None:
+    """Index of the first stage that is not passed; None when all are."""
+    return next((index for index, each in enumerate(stages) if each.get("verdict") != "PASS"), None)
+
+
+def seconds_left(rollout: Manifest, now: datetime) -> float | None:
+    """What the rest takes at the pace so far: time per member that was changed, and the soaks to come. None before the first member."""
+    status = rollout.get("status") or {}
+    stages, changed = status.get("stages") or (), int(status.get("changed") or 0)
+    if not changed or not status.get("startedAt"):
+        return None
+    wishes = {stage["name"]: stage for stage in rollout["spec"]["stages"]}
+    spent = (now - datetime.fromisoformat(status["startedAt"])).total_seconds()
+    index = stage_in_hand(stages)
+    passed = stages[: index if index is not None else len(stages)]
+    soaked = sum(_soak(wishes.get(each["name"], {})) for each in passed)
+    pace = max(0.0, spent - soaked) / changed
+    left = 0.0
+    for each in stages[len(passed) :]:
+        wish = wishes.get(each["name"], {})
+        waiting = max(0, int(each.get("members") or 0) - int(each.get("healthy") or 0) - int(each.get("failed") or 0))
+        left += pace * waiting / int(wish.get("maxParallel") or 1) + _soak(wish)
+    return left
+
+
+def _soak(wish: Mapping[str, Any]) -> int:
+    return int(wish.get("soakSeconds", 600))
+
+
+def _stage(line: Mapping[str, Any], wish: Mapping[str, Any], members: Iterable[Mapping[str, Any]], phase: str) -> Node:
+    verdict, failed = str(line.get("verdict") or ""), int(line.get("failed") or 0)
+    total, healthy = int(line.get("members") or 0), int(line.get("healthy") or 0)
+    own = [each for each in members if each.get("stage") == line["name"]]
+    begun = bool(verdict) or healthy or failed
+    words = [verdict or ("" if begun else "waits"), f"{healthy}/{total} healthy" if phase != "Planned" else f"{total} clusters"]
+    words += [f"{failed} failed"] if failed else []
+    words += (
+        [f"approval needed: kok rollout approve ... {line['name']}"]
+        if phase == "AwaitingApproval" and wish.get("approval") and not verdict
+        else []
+    )
+    words += [str(line["message"])] if line.get("message") and phase != "Planned" else []
+    text = "  ".join(word for word in words if word)
+    shown = [_member(each) for each in own[:SHOWN]]
+    more = [Node(f"({len(own) - SHOWN} more)", paint=Paint.Dim)] if len(own) > SHOWN else []
+    return Node(str(line["name"]), text, verdict == "FAIL" or failed > 0, (*shown, *more), _paint_of(verdict))
+
+
+def _paint_of(verdict: str) -> Paint | None:
+    return {"PASS": Paint.Good, "HOLD": Paint.Waiting, "INCONCLUSIVE": Paint.Waiting}.get(verdict)
+
+
+def _member(member: Mapping[str, Any]) -> Node:
+    phase = str(member["phase"])
+    text = f"{phase}{'  ' + member['message'] if member.get('message') else ''}"
+    return Node(str(member["cluster"]), text, phase == "Failed", paint=Paint.Dim if phase in UNPAINTED else None)
+
+
+def _how_to_come_back(rollout: Manifest) -> str:
+    return f"Ctrl-C leaves it running; come back with: {come_back(rollout['metadata']['name'])}"
+
+
+def come_back(name: str) -> str:
+    """The command that follows it again."""
+    return f"kok rollout status {name} --follow"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetLine:
+    """What one budget says of one need."""
+
+    operation: str
+    needed: int
+    budget: str
+    """Empty: there is none, so the operation is denied."""
+    words: str
+
+
+def plan_text(rollout: Manifest, budgets: Sequence[BudgetLine]) -> str:
+    """A plan: stages with members in order and what each would see, the leave it takes, and what would be refused."""
+    status = rollout["status"]
+    to = rollout["spec"]["change"].get("clusterPackageVersion", "")
+    lines = [f"Plan {status.get('revision', '')} (frozen anew when it is started)   to {to}   {status.get('message', '')}", ""]
+    members = status.get("members") or ()
+    for stage in status.get("stages") or ():
+        wish = next(each for each in rollout["spec"]["stages"] if each["name"] == stage["name"])
+        lines.append(f"{stage['name']}   {stage.get('members', 0)} clusters, {_terms(wish)}")
+        own = [each for each in members if each.get("stage") == stage["name"]]
+        lines += [f"  {number}. {each['cluster']}   {each.get('message', '')}" for number, each in enumerate(own, 1)]
+        if len(own) < int(stage.get("members") or 0):
+            lines.append(f"  ... and {int(stage['members']) - len(own)} more")
+    skipped = [each for each in members if each["phase"] == "Skipped"]
+    lines += [f"skipped   {each['cluster']}   {each.get('message', '')}" for each in skipped]
+    lines += ["", "Budgets", *(f"  {_budget_words(each)}" for each in budgets)] if budgets else []
+    refused = refused_in(rollout, budgets)
+    lines += ["", "Refused", *(f"  {each}" for each in refused or ["nothing"])]
+    return "\n".join(lines)
+
+
+def _terms(wish: Mapping[str, Any]) -> str:
+    parallel = int(wish.get("maxParallel") or 1)
+    words = [f"{parallel} at a time", f"soak {span_of(_soak(wish))}"]
+    return ", ".join([*words, *(["waits for approval"] if wish.get("approval") else [])])
+
+
+def _budget_words(each: BudgetLine) -> str:
+    return f"{each.operation} x{each.needed}   {each.budget or 'no budget'}: {each.words}"
+
+
+def refused_in(rollout: Manifest, budgets: Sequence[BudgetLine]) -> list[str]:
+    """What would not be done, and why."""
+    members = (rollout.get("status") or {}).get("members") or ()
+    found = [f"{m['cluster']} {m['message']}" for m in members if str(m.get("message") or "").startswith("would be refused")]
+    return found + [f"{each.operation}: {each.words}" for each in budgets if not each.budget]
+
+
+def lagging(clusters: Iterable[Manifest], releases: Iterable[Manifest], rollout: str) -> list[tuple[str, str, str]]:
+    """Clusters that this rollout authorised last and whose wish says something else: (namespace/name, wish, authorised)."""
+    current = {_place(each): each["spec"]["current"] for each in releases}
+    found = []
+    for cluster in clusters:
+        now = current.get(_place(cluster)) or {}
+        wish = str(cluster["spec"].get("packageVersion") or "")
+        if now.get("name") == rollout and now["packageVersion"] != wish:
+            found.append((_place(cluster), wish, str(now["packageVersion"])))
+    return sorted(found)
+
+
+def _place(manifest: Manifest) -> str:
+    return f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
+
+
+def lag_text(found: Sequence[tuple[str, str, str]]) -> str:
+    """What to commit; empty when Git says what is."""
+    if not found:
+        return ""
+    size = max(len(place) for place, _, _ in found)
+    lines = [f"  Cluster {place.ljust(size)}   spec.packageVersion: {now}   (it says {wish})" for place, wish, now in found]
+    return "\n".join(["Commit to Git, where the wish lags behind what is authorised:", *lines])
