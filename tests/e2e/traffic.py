@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import itertools
 import json
 import ssl
 import tempfile
@@ -14,13 +15,28 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import yaml
 
 PAUSE = 0.1
+CLOSED = (
+    http.client.RemoteDisconnected,
+    http.client.CannotSendRequest,
+    ConnectionResetError,
+    BrokenPipeError,
+    ssl.SSLEOFError,
+    ssl.SSLZeroReturnError,
+)
+"""What a kept connection says when the server had closed it before the request arrived."""
+
 Headers = dict[str, str]
+
+
+class Outcome(NamedTuple):
+    served: bool
+    reusable: bool
 
 
 @dataclass
@@ -73,31 +89,32 @@ class Traffic:
         answer = connection.getresponse()
         return answer.status, answer.read(), dict(answer.headers)
 
-    def _attempt(self, what: str, connection: http.client.HTTPSConnection, method: str, path: str, body: Any = None) -> bool:
-        """One request with the retries that client-go makes; True if the connection may be used again."""
+    def _attempt(self, what: str, connection: http.client.HTTPSConnection, method: str, path: str, body: Any = None) -> Outcome:
+        """One request with the retries that client-go makes."""
         with self._lock:
             self.asked += 1
         for again in range(4):
             try:
                 status, content, headers = self._ask(connection, method, path, body)
-            except (http.client.RemoteDisconnected, ConnectionResetError, http.client.CannotSendRequest, BrokenPipeError) as error:
+            except CLOSED as error:
                 connection.close()
                 if again:
                     self._fail(f"{what}: {type(error).__name__}")
-                    return False
+                    return Outcome(served=False, reusable=False)
                 continue
             except OSError as error:
                 self._fail(f"{what}: {type(error).__name__} {error}")
-                return False
+                return Outcome(served=False, reusable=False)
             if status == 429 and "Retry-After" in headers:
                 connection.close()
                 time.sleep(float(headers["Retry-After"]))
                 continue
-            if status not in (200, 201, 409):
+            served = status in (200, 201, 409)
+            if not served:
                 self._fail(f"{what}: {status} {content[:200]!r}")
-            return headers.get("Connection") != "close"
+            return Outcome(served, reusable=headers.get("Connection") != "close")
         self._fail(f"{what}: refused again and again")
-        return False
+        return Outcome(served=False, reusable=False)
 
     def _fail(self, words: str) -> None:
         with self._lock:
@@ -112,19 +129,24 @@ class Traffic:
     def _kept_connection(self) -> None:
         connection = self._open()
         while not self._stop.wait(PAUSE):
-            if not self._attempt("kept connection", connection, "GET", "/api/v1/namespaces/kube-system"):
+            if not self._attempt("kept connection", connection, "GET", "/api/v1/namespaces/kube-system").reusable:
                 connection.close()
                 connection = self._open()
 
     def _writes(self) -> None:
+        """`written` has what was acknowledged; 409 is the answer to a repetition of what had arrived."""
         connection = self._open()
-        while not self._stop.wait(PAUSE):
-            name = f"traffic-{len(self.written):05d}"
+        for number in itertools.count():
+            if self._stop.wait(PAUSE):
+                return
+            name = f"traffic-{number:05d}"
             body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"traffic": "yes"}}}
-            if not self._attempt("write", connection, "POST", "/api/v1/namespaces/default/configmaps", body):
+            outcome = self._attempt("write", connection, "POST", "/api/v1/namespaces/default/configmaps", body)
+            if outcome.served:
+                self.written.append(name)
+            if not outcome.reusable:
                 connection.close()
                 connection = self._open()
-            self.written.append(name)
 
     def _watch(self, number: int) -> None:
         """As a reflector does: from the last version it saw, again when the stream ends."""
