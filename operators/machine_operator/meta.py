@@ -54,7 +54,7 @@ class Meta:
             return ClusterState(name, problem=error.message)
         if cluster is None:
             return ClusterState(name, problem=f"Cluster {self._identity.namespace}/{name} is not there: its machines are left as they are")
-        return ClusterState(name, cluster.spec.paused, cluster.deleting)
+        return ClusterState(name, cluster.spec.paused, cluster.deleting, network=cluster.spec.network)
 
     def pools(self) -> Pools:
         """Every pool of the cluster."""

@@ -54,7 +54,7 @@ def problem_of(view: PoolView) -> KokError | None:
     """What is wrong with the pool before anything is touched; None if it can be worked on."""
     if view.release_problem:
         return view.release_problem
-    if problem := pool_problem(view.pool, view.others):
+    if problem := pool_problem(view.pool, view.others, view.cluster.network):
         return problem
     if view.cluster_packages is None and view.pool.spec.packages.explicit is None:
         return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from operators.api.cluster import Network
 from operators.api.hosts import Host, HostClaim
 from operators.api.machines import DesiredState, Machine
 from operators.api.pools import MachinePool, ReadinessGate
@@ -39,6 +40,8 @@ class ClusterState:
     paused: bool = False
     deleting: bool = False
     problem: str = ""
+    network: Network | None = None
+    """The ranges of its pods and Services."""
 
 
 @dataclass(frozen=True, slots=True)

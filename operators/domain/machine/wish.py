@@ -5,10 +5,14 @@ Pure; called by the pool ladder. The same sentence is the pool's condition until
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
+from operators.api.cluster import Network
 from operators.api.packages import MachinePackageVersion
 from operators.api.pools import MachinePool
+from operators.domain.plane.ranges import overlap
 from operators.errors import ErrorCode, KokError
 
 Catalogue = Mapping[str, MachinePackageVersion]
@@ -51,9 +55,29 @@ def _conflict(component: str, first: str, second: str, field: str) -> KokError:
     return KokError(ErrorCode.PackageConflict, words, "remove one of them")
 
 
-def pool_problem(pool: MachinePool, others: Sequence[MachinePool]) -> KokError | None:
-    """The first thing wrong with a pool's hosts: one address or name twice (here, or in an older pool), or no host key."""
-    return next(_problems(pool, others), None)
+def pool_problem(pool: MachinePool, others: Sequence[MachinePool], network: Network | None = None) -> KokError | None:
+    """The first thing wrong with a pool's hosts: one address or name twice (here, or in an older pool), no host key, an address inside `network`."""
+    return next(chain(_problems(pool, others), _inside_ranges(pool, network)), None)
+
+
+def _inside_ranges(pool: MachinePool, network: Network | None) -> Iterator[KokError]:
+    """A host whose address is one that its cluster gives to pods or Services: the other nodes would look for it inside."""
+    for index, host in enumerate(pool.spec.hosts if network else ()):
+        assert network is not None
+        field, address = overlap(network, [host.address]) if _is_ip(host.address) else ("", "")
+        if field:
+            held = network.pod_cidr if field == "podCIDR" else network.service_cidr
+            words = f"spec.hosts[{index}].address: {address} of host {host.name} lies in spec.network.{field} {held} of Cluster {pool.spec.cluster_name}"
+            hint = "nodes would look for it among their pods and Services; give the host another address, or the hosts a cluster with other ranges"
+            yield KokError(ErrorCode.NetworkOverlap, words, hint)
+
+
+def _is_ip(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _problems(pool: MachinePool, others: Sequence[MachinePool]) -> Iterator[KokError]:

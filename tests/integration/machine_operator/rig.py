@@ -103,7 +103,7 @@ class Rig:
 
     def host(self, name: str, number: int) -> dict[str, Any]:
         """A host that exists, as a pool lists it."""
-        address = f"10.{int(self.tag[:2], 16)}.{int(self.tag[2:4], 16)}.{number}"
+        address = f"172.{int(self.tag[:2], 16)}.{int(self.tag[2:4], 16)}.{number}"
         if (address, 22) not in self.fleet.hosts:
             self.fleet.add(self.name(name), address, host_key=KEY)
         return {"name": self.name(name), "address": address, "hostKeys": [KEY]}

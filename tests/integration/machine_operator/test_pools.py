@@ -14,6 +14,10 @@ from tests.integration.machine_operator.rig import Rig, condition
 pytestmark = pytest.mark.integration
 
 
+INSIDE = "10.245.7.7"
+"""An address of the pods' range that a Cluster has by default."""
+
+
 async def _pool_stalled(rig: Rig, reason: str, name: str = "workers") -> str:
     pool = await rig.meta.get(kinds.MACHINE_POOL.ref(name, rig.namespace)) or {}
     found = condition(pool, "Stalled")
@@ -34,6 +38,7 @@ async def test_should_touch_nothing_while_a_pool_is_wrong_and_heal_when_it_is_co
     wrong = [
         ([one, {**taken, "name": rig.name("m9")}], {}, "HostDuplicate", "have the same address"),
         ([one, {**taken, "address": "10.200.0.1"}], {}, "HostDuplicate", "is also in pool older"),
+        ([one, {**two, "address": INSIDE}], {}, "NetworkOverlap", f"spec.hosts[1].address: {INSIDE} of host {two['name']} lies in"),
         ([one, {**two, "hostKeys": []}], {}, "HostKeyMissing", "has no hostKeys"),
         ([one], {"packages": {"explicit": ["nonesuch-1-r1"]}}, "PackageMissing", "nonesuch-1-r1 is not in the meta cluster"),
         ([one], {"packages": {"explicit": ["kubelet-1-r1", "kubelet-1-r2"]}}, "PackageConflict", "are both kubelet"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from operators.api.cluster import Network
 from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
 from operators.api.pools import HostRelease
@@ -94,6 +95,28 @@ TABLE: list[tuple[str, PoolView, type[steps.Step], str]] = [
         view(others=(older(b.HOST.model_copy(update={"address": "10.0.0.9"})),)),
         steps.Wait,
         "is also in pool older",
+    ),
+    (
+        "address inside the pods' range",
+        view(cluster=ClusterState("demo", network=Network(pod_cidr="10.0.0.0/16"))),
+        steps.Wait,
+        "spec.hosts[0].address: 10.0.0.1 of host m1 lies in spec.network.podCIDR 10.0.0.0/16 of Cluster demo",
+    ),
+    (
+        "address inside the Services' range",
+        view(cluster=ClusterState("demo", network=Network(service_cidr="10.0.0.0/30"))),
+        steps.Wait,
+        "lies in spec.network.serviceCIDR 10.0.0.0/30",
+    ),
+    ("address beside the ranges", view(cluster=ClusterState("demo", network=Network(pod_cidr="10.1.0.0/16"))), steps.Done, "open"),
+    (
+        "a name is not an address",
+        view(
+            cluster=ClusterState("demo", network=Network(pod_cidr="10.0.0.0/16")),
+            pool=b.pool(b.HOST.model_copy(update={"address": "m1.example"})),
+        ),
+        steps.Done,
+        "open",
     ),
     ("package missing", view(pool=b.pool(b.HOST, packages={"explicit": ["nonesuch"]})), steps.Wait, "nonesuch is not in the meta cluster"),
     ("one component twice", view(pool=b.pool(b.HOST, packages={"explicit": ["kubelet-1", "kubelet-2"]})), steps.Wait, "are both kubelet"),
