@@ -72,7 +72,7 @@ def begin(seen: Seen) -> RolloutStep:
     spec, to = seen.rollout.spec, seen.rollout.spec.change.cluster_package_version
     if refused := refused_spec(spec, seen.catalogue, has_metrics=seen.has_metrics):
         return Refuse(refused.code, refused.reason)
-    plan = freeze(seen.rollout, seen.candidates, bad_versions=tuple(seen.bad_versions))
+    plan = freeze(seen.rollout, seen.candidates, bad_versions=seen.bad_versions)
     if isinstance(plan, Refused):
         return Refuse(plan.code, plan.reason)
     ways = refused_ways(plan.members, to, Ground(seen.fleet, seen.pools, seen.catalogue), seen.now)

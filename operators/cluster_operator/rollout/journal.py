@@ -13,6 +13,7 @@ from typing import Any
 
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
 from operators.api.rollout import FleetRollout
+from operators.domain.rollout.bad import BadMark
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.story import Record, record_of
 from operators.errors import ErrorCode, KokError
@@ -69,16 +70,23 @@ class JournalBook:
 
     async def mark_bad(self, version: str, rollout: FleetRollout, why: str) -> None:
         """Remember that a package version was found bad; outlives the rollout."""
-        metadata = {"name": _bad_name(version), "namespace": self._namespace, "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: BAD}}
+        metadata = {
+            "name": _bad_name(version, rollout),
+            "namespace": self._namespace,
+            "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: BAD},
+        }
         data = {"version": version, "rollout": rollout.metadata.name, "why": why}
         await self._create_once(
             {"apiVersion": REVISION.api_version, "kind": REVISION.kind, "metadata": metadata, "revision": 1, "data": data}
         )
 
-    async def bad_versions(self) -> frozenset[str]:
-        """Package versions that some rollout found bad."""
+    async def bad_marks(self) -> tuple[BadMark, ...]:
+        """Package versions that rollouts found bad."""
         listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_PART}={BAD}")
-        return frozenset(str(item["data"]["version"]) for item in listing.items)
+        return tuple(
+            BadMark(str(data["version"]), str(data["rollout"]), str(data.get("why", "")))
+            for data in (item["data"] for item in listing.items)
+        )
 
     async def _create(self, rollout: FleetRollout, part: str, suffix: str, number: int, data: Mapping[str, Any]) -> bool:
         """Whether it was created by this call."""
@@ -107,8 +115,9 @@ def label_of(rollout: FleetRollout) -> str:
     return f"{rollout.metadata.name[:40].rstrip('.-')}-{digest}"
 
 
-def _bad_name(version: str) -> str:
-    return f"bad.{version}"[:253]
+def _bad_name(version: str, rollout: FleetRollout) -> str:
+    """One per version and rollout: lifting one lifts no other."""
+    return f"bad.{version[:190].rstrip('.-')}.{label_of(rollout)}"
 
 
 def _assembled(head: Mapping[str, Any], shards: Sequence[Manifest]) -> FrozenPlan:

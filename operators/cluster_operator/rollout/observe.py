@@ -18,12 +18,13 @@ from operators.cluster_operator.rollout.journal import Journal, JournalBook
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
 from operators.cluster_operator.rollout.probing import ProbeBook
+from operators.domain.rollout.bad import BadMark, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
 from operators.domain.rollout.judging import Measured, changed_since, spans_after, spans_before, stage_verdict
 from operators.domain.rollout.leave import Leave
 from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, still_unchanged
-from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
+from operators.domain.rollout.plan import NO_MARKS, Candidate, FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
 from operators.domain.rollout.verdict import NoData, Reading
@@ -46,7 +47,7 @@ class Seen:
     shown: Manifest
     candidates: tuple[Candidate, ...]
     now: datetime
-    bad_versions: frozenset[str] = frozenset()
+    bad_versions: Mapping[str, BadMark] = NO_MARKS
     records: int = 0
     view: RolloutView | None = None
     broken: KokError | None = None
@@ -97,7 +98,7 @@ class Observer:
             has_metrics=self._measurer.is_there,
         )
         try:
-            seen = replace(seen, bad_versions=await self._journals.bad_versions())
+            seen = replace(seen, bad_versions=standing(await self._journals.bad_marks(), self._annotations()))
             journal = await self._journals.read(rollout)
             if journal.plan is None:
                 return replace(seen, pools=pools_by_cluster(self._world), catalogue=await catalogue_of(self._world))
@@ -105,6 +106,11 @@ class Observer:
         except KokError as error:
             return replace(seen, broken=error)
         return replace(seen, records=len(journal.records), view=view)
+
+    def _annotations(self) -> Mapping[str, Mapping[str, str]]:
+        """Of every package version. One that the cache does not have yet lifts no mark."""
+        found = (manifest["metadata"] for manifest in self._world.cache.list(cluster_kinds.PACKAGE))
+        return {metadata["name"]: metadata.get("annotations") or {} for metadata in found}
 
     def _clusters(self) -> Iterable[tuple[str, tuple[Cluster, ClusterRelease | None]]]:
         """Every Cluster that can be read, with its release. One that cannot be read is not there for a rollout."""
@@ -139,7 +145,7 @@ class Observer:
             baseline=baseline,
             breaker=leave if isinstance(leave, str) else "",
             late=await self._late(seen, plan, story),
-            bad_versions=seen.bad_versions,
+            bad_versions=frozenset(seen.bad_versions),
             leave=leave if isinstance(leave, Leave) else None,
         )
 

@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from operators.api.rollout import FleetRollout, MemberSelector, Stage
+from operators.domain.rollout.bad import BadMark
 from operators.errors import ErrorCode
+
+NO_MARKS: Mapping[str, BadMark] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +80,13 @@ class Refused:
     reason: str
 
 
-def freeze(rollout: FleetRollout, candidates: Iterable[Candidate], *, bad_versions: Sequence[str] = ()) -> FrozenPlan | Refused:
+def freeze(
+    rollout: FleetRollout, candidates: Iterable[Candidate], *, bad_versions: Mapping[str, BadMark] = NO_MARKS
+) -> FrozenPlan | Refused:
     """The plan of a rollout over these Clusters. `bad_versions`: package versions that an earlier rollout found bad."""
     to = rollout.spec.change.cluster_package_version
-    if to in bad_versions:
-        return Refused(ErrorCode.VersionBad, f"{to} was found bad by an earlier rollout; make a new version")
+    if mark := bad_versions.get(to):
+        return Refused(ErrorCode.VersionBad, mark.refusal())
     chosen = {each.key: each for each in candidates if selects(rollout.spec.selector, each)}
     if not chosen:
         return Refused(ErrorCode.SelectorEmpty, "the selector matches no Cluster")

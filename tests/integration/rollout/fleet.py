@@ -6,6 +6,7 @@ Real: the API server with every object of a rollout. Simulated: that planes move
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +25,8 @@ from operators.engine.reconcile import LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
 from operators.engine.sweep import Sweeper
 from operators.errors import KokError
-from operators.ports.kube import Key, KubePort, Manifest, Ref, Watched
+from operators.ports.kube import AlreadyExists, Key, KubePort, Manifest, Ref, Watched
+from operators.ports.metrics import MetricsPort
 from operators.services.probe import ProbeResult
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer, cluster_manifest, package_manifest
 
@@ -47,15 +49,17 @@ class Fleet:
     clusters: list[str] = field(default_factory=list)
 
     @classmethod
-    async def of(cls, kube: KubePort, count: int) -> Fleet:
-        """`count` healthy Clusters at OLD, each in a namespace of its own."""
+    async def of(cls, kube: KubePort, count: int, *, system: str = "") -> Fleet:
+        """`count` healthy Clusters at OLD, each in a namespace of its own; the Ledger is in `system`, by default the fleet's own."""
         name = f"f{uuid4().hex[:8]}"
-        fleet = cls(kube, name, f"{name}-system")
-        await kube.create(_namespace(fleet.system))
+        fleet = cls(kube, name, system or f"{name}-system")
+        with suppress(AlreadyExists):
+            await kube.create(_namespace(fleet.system))
         for package, version in ((OLD, "1.34.4"), (NEW, "1.35.4")):
             await kube.apply(package_manifest(package, version))
         await kube.create(_budget(name))
-        await kube.create({**RISK, "kind": "Ledger", "metadata": {"name": "ledger", "namespace": fleet.system}, "spec": {}})
+        with suppress(AlreadyExists):
+            await kube.create({**RISK, "kind": "Ledger", "metadata": {"name": "ledger", "namespace": fleet.system}, "spec": {}})
         for number in range(count):
             await fleet.add(number)
         return fleet
@@ -162,7 +166,7 @@ def _now() -> str:
 class RolloutOperator:
     """One process with nothing in its memory; `fleet` says what its planes and probes do."""
 
-    def __init__(self, fleet: Fleet, kube: KubePort | None = None) -> None:
+    def __init__(self, fleet: Fleet, kube: KubePort | None = None, *, provider: MetricsPort | None = None) -> None:
         self.fleet, self.kube = fleet, kube or fleet.kube
         metrics = Metrics()
         self.cache = ObjectCache(lambda key: None)
@@ -171,7 +175,7 @@ class RolloutOperator:
         self._sweeper = Sweeper(self.cache, {"meta": self.kube}, metrics)
         self._ahead, self._probed, self.failed = timedelta(), set[Key](), ""
         world = World(self.kube, self.cache, OneBusinessServer(self.kube), FileCatalogue(), own_namespace=fleet.system, now=self.now)
-        rollouts, probes = rollout_controllers(world, self._probed.add, prober=self._probe, probe_every=0.0)
+        rollouts, probes = rollout_controllers(world, self._probed.add, metrics=provider, prober=self._probe, probe_every=0.0)
         tools = LoopTools(self.kube, EventRecorder(self.kube, "kok-cluster-operator", "test"), metrics, keep=self.cache.put)
         self._loop = ReconcileLoop(rollouts, WorkQueue("rollout"), tools)
         self._probes = ReconcileLoop(probes, WorkQueue("probe"), tools)

@@ -1,4 +1,4 @@
-"""A real Prometheus (Debian's) that scrapes a fleet's made-up order counters every second; to stop, freeze, kill and start again."""
+"""A real Prometheus (Debian's) that scrapes a fleet's made-up order counters every other second; to stop, freeze, kill and start again."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PrometheusServer:
         self.folder = Path(tempfile.mkdtemp(prefix="kok-test-prometheus-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        config: dict[str, object] = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}}
+        config: dict[str, object] = {"global": {"scrape_interval": "2s", "scrape_timeout": "2s"}}
         if target:
             config["scrape_configs"] = [{"job_name": "shop", "static_configs": [{"targets": [target]}]}]
         if reads_from:

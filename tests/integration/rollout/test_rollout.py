@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from operators.adapters.kube import KubeClient
+from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout import kinds
 from operators.ports.kube import Invalid, Ref
 from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
@@ -73,7 +74,11 @@ async def test_should_stop_at_a_canary_that_does_not_come_up_take_it_back_and_re
     second = fresh()
     await kube.create(fleet.manifest(second))
     refused = await operator.until(second, "Refused")
-    assert "found bad by an earlier rollout" in refused["message"]
+    assert f"was found bad by rollout {name}" in refused["message"]
+    annotations = {"kok.dev/not-bad": f"{name}: the disk was full, it was not the version"}
+    await kube.patch_json(cluster_kinds.PACKAGE.ref(NEW), {"metadata": {"annotations": annotations}})
+    fleet.broken.clear()
+    await operator.until(second, "Changing")
 
 
 async def test_should_take_back_what_comes_up_but_makes_no_pods(kube: KubeClient) -> None:

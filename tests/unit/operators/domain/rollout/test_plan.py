@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.domain.rollout.bad import NOT_BAD, BadMark, standing
 from operators.domain.rollout.plan import Candidate, FrozenPlan, Refused, freeze
 from operators.errors import ErrorCode
 from tests.unit.operators.domain.rollout.builders import NEW, OLD, candidates, frozen, rollout
@@ -66,7 +67,7 @@ def test_should_refuse(given: list[Candidate], code: ErrorCode) -> None:
 
 
 def test_should_refuse_a_version_that_was_found_bad() -> None:
-    refused = freeze(rollout(), candidates(3), bad_versions=[NEW])
+    refused = freeze(rollout(), candidates(3), bad_versions={NEW: BadMark(NEW, "train-7", "no pods")})
     assert isinstance(refused, Refused)
     assert refused.code == ErrorCode.VersionBad
 
@@ -85,3 +86,12 @@ def test_should_never_lose_or_double_a_member(count: int, percents: list[int]) -
     for percent, stage in zip(sorted(percents), plan.stages, strict=False):
         done += len(stage.members)
         assert done <= max(count * percent // 100, done - len(stage.members) + 1), "rounded down, at least one"
+
+
+def test_should_lift_a_mark_only_by_its_rollout_and_with_a_reason() -> None:
+    marks = [BadMark(NEW, "train-7", "no pods"), BadMark(NEW, "train-8", "slow")]
+    assert standing(marks[:1], {NEW: {NOT_BAD: "train-7: the registry was down"}}) == {}
+    for text in ("", "train-7", "train-7: ", "train-9: other", "the registry was down"):
+        assert standing(marks[:1], {NEW: {NOT_BAD: text}}) == {NEW: marks[0]}
+    assert standing(marks, {NEW: {NOT_BAD: "train-7: the registry was down"}}) == {NEW: marks[1]}
+    assert standing(marks, {NEW: {NOT_BAD: "train-7: a\ntrain-8: b"}}) == {}
