@@ -12,8 +12,24 @@ from meta_cluster.cli.upgrade_options import NameArgument, OutputOption, ReasonO
 if TYPE_CHECKING:
     from meta_cluster.cli.rollout_acts import Change
 
-app = typer.Typer(help="Changes over many clusters: how they stand, and orders to them.", no_args_is_help=True)
+app = typer.Typer(help="Changes over many clusters: how they stand, and orders to them.")
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay and watch it to its end.")]
+
+
+@app.callback(invoke_without_command=True)
+def rollout(words: typer.Context, kubeconfig: KubeconfigOption = "", context: ContextOption = "", output: OutputOption = "") -> None:
+    """Show all rollouts, or give one an order.
+
+    Examples:
+
+      kok rollout
+
+      kok rollout status october --follow
+
+      kok rollout pause october --reason "incident 42"
+    """
+    if not words.invoked_subcommand:
+        list_rollouts(output, kubeconfig, context)
 
 
 @app.command("list")

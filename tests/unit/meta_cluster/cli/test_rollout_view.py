@@ -1,0 +1,151 @@
+"""A rollout as a person reads it: tree, ETA, plan, what Git has to learn, and orders that make no sense."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from meta_cluster.cli import rollout_acts
+from meta_cluster.cli.rollout_follow import Screen
+from meta_cluster.cli.rollout_view import BudgetLine, headline, lag_text, lagging, phase_of, plan_text, rollout_tree, seconds_left
+from meta_cluster.cli.tree import rendered
+from operators.errors import KokError
+
+NOW = datetime(2026, 3, 1, 12, 41, tzinfo=UTC)
+STAGES = [
+    {"name": "canary", "clusters": ["prod/c1"], "soakSeconds": 600},
+    {"name": "half", "percent": 50, "maxParallel": 2, "soakSeconds": 600},
+    {"name": "rest", "rest": True, "maxParallel": 2, "soakSeconds": 0, "approval": True},
+]
+NUMBERS = "stage canary passed: pod creation 99.94% -> 99.95% (control 99.93% -> 99.93%), n=2418"
+
+
+def rollout(phase: str = "Soaking", **status: Any) -> dict[str, Any]:
+    shown = {
+        "observedGeneration": 2,
+        "phase": phase,
+        "message": "HOLD: Prometheus answers 503; a person is called at 13:00 UTC",
+        "total": 12,
+        "changed": 3,
+        "startedAt": (NOW - timedelta(minutes=40)).isoformat(),
+        "stages": [
+            {"name": "canary", "members": 1, "healthy": 1, "failed": 0, "verdict": "PASS", "message": NUMBERS},
+            {"name": "half", "members": 5, "healthy": 2, "failed": 0, "verdict": "HOLD", "message": "no data"},
+            {"name": "rest", "members": 6, "healthy": 0, "failed": 0, "verdict": ""},
+        ],
+        "members": [{"cluster": "prod/c7", "stage": "half", "phase": "InHand", "message": "apiserver 1/2"}],
+    }
+    spec = {"change": {"clusterPackageVersion": "new"}, "stages": STAGES}
+    return {"kind": "FleetRollout", "metadata": {"name": "oct-train", "generation": 2}, "spec": spec, "status": shown | status}
+
+
+def test_should_show_stage_member_health_verdict_reason_and_eta() -> None:
+    text = rendered(rollout_tree(rollout(), NOW, following=True), width=None)
+    lines = text.splitlines()
+    assert lines[0] == 'oct-train   Soaking  to new  3 of 12 changed  stage 2/3 "half"  40m  ETA about 55m'
+    assert "HOLD: Prometheus answers 503" in lines[1]
+    assert lines[2].startswith("├─ canary   PASS  1/1 healthy  stage canary passed: pod creation 99.94% -> 99.95%")
+    assert "│  └─ prod/c7   InHand  apiserver 1/2" in lines
+    assert any(line.startswith("├─ rest     waits  0/6 healthy") for line in lines)
+    assert lines[-1] == "└─ Ctrl-C leaves it running; come back with: kok rollout status oct-train --follow"
+
+
+def test_should_estimate_from_the_pace_so_far_and_the_soaks_to_come() -> None:
+    made = rollout()
+    pace = (40 * 60 - 600) / 3
+    assert seconds_left(made, NOW) == pytest.approx(pace * 3 / 2 + 600 + pace * 6 / 2)
+    assert seconds_left(rollout(changed=0), NOW) is None
+    assert "ETA not known yet" in headline(rollout(changed=0), NOW)
+    assert "ETA" not in headline(rollout("Good"), NOW)
+
+
+def test_should_not_take_a_phase_of_an_earlier_spec_for_this_one() -> None:
+    made = rollout("Good")
+    made["metadata"]["generation"] = 3
+    assert phase_of(made) == ""
+    assert "not looked at yet" in headline(made, NOW)
+
+
+def test_should_name_the_stage_that_waits_for_a_yes() -> None:
+    text = rendered(rollout_tree(rollout("AwaitingApproval"), NOW), width=None)
+    assert "approval needed: kok rollout approve ... rest" in text
+
+
+def test_should_print_a_plan_with_members_in_order_budgets_and_refusals() -> None:
+    members = [
+        {"cluster": "prod/c1", "stage": "canary", "phase": "Waiting", "message": "1.34.4 -> 1.35.4, one hop: rolls apiserver"},
+        {"cluster": "prod/c9", "stage": "half", "phase": "Waiting", "message": "would be refused: no way"},
+        {"cluster": "prod/c3", "stage": "half", "phase": "Waiting", "message": "1.34.4 -> 1.35.4"},
+        {"cluster": "prod/c12", "phase": "Skipped", "message": "unhealthy before the change: etcd 2/3"},
+    ]
+    made = rollout("Planned", members=members, revision="5f2c91", message="12 clusters in 3 stages")
+    budgets = [BudgetLine("UpgradePlane", 12, "planes", "2 at once free per Fleet, breaker Closed"), BudgetLine("Reboot", 1, "", "denied")]
+    text = plan_text(made, budgets)
+    assert text.index("prod/c1") < text.index("1. prod/c9") < text.index("2. prod/c3") < text.index("skipped   prod/c12")
+    assert "half   5 clusters, 2 at a time, soak 10m" in text
+    assert "  ... and 3 more" in text
+    assert "rest   6 clusters, 2 at a time, soak 0s, waits for approval" in text
+    assert "  UpgradePlane x12   planes: 2 at once free per Fleet, breaker Closed" in text
+    refused = text.partition("\nRefused\n")[2]
+    assert refused.splitlines() == ["  prod/c9 would be refused: no way", "  Reboot: denied"]
+    assert plan_text(rollout("Planned", members=members[:1]), []).endswith("Refused\n  nothing")
+
+
+def test_should_list_what_git_has_to_learn_of_this_rollout_only() -> None:
+    def pair(name: str, wish: str, now: str, by: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        metadata = {"namespace": "prod", "name": name}
+        current = {"packageVersion": now, "name": by}
+        return {"metadata": metadata, "spec": {"packageVersion": wish}}, {"metadata": metadata, "spec": {"current": current}}
+
+    pairs = [pair("c1", "old", "new", "oct-train"), pair("c2", "new", "new", "oct-train"), pair("c3", "old", "new", "other")]
+    found = lagging([each for each, _ in pairs], [each for _, each in pairs], "oct-train")
+    assert found == [("prod/c1", "old", "new")]
+    assert lag_text(found).splitlines()[1] == "  Cluster prod/c1   spec.packageVersion: new   (it says old)"
+    assert lag_text([]) == ""
+
+
+def test_should_tell_each_change_once_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(live=False)
+    screen.show(rollout(), NOW)
+    screen.show(rollout(message="other numbers"), NOW + timedelta(seconds=1))
+    assert len(capsys.readouterr().err.splitlines()) == 1, "a sentence whose numbers move is no change"
+    screen.show(rollout("Holding"), NOW + timedelta(seconds=2))
+    screen.show(rollout("Holding", message="later"), NOW + timedelta(seconds=40))
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_should_draw_over_itself_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(live=True)
+    screen.show(rollout(), NOW)
+    first = capsys.readouterr().out
+    screen.show(rollout(), NOW)
+    assert capsys.readouterr().out.startswith(f"\x1b[{first.count(chr(10))}F\x1b[J")
+
+
+@pytest.mark.parametrize("phase", ["Good", "Bad", "Aborted", "Undone"])
+@pytest.mark.parametrize("order", [rollout_acts.pause, rollout_acts.resume, rollout_acts.approve, rollout_acts.abort])
+def test_should_refuse_orders_to_what_has_ended(phase: str, order: rollout_acts.Change) -> None:
+    with pytest.raises(KokError, match=f"has ended {phase}"):
+        order(rollout(phase))
+
+
+def test_should_take_back_what_ended_well_and_only_that() -> None:
+    assert rollout_acts.undo(rollout("Good")) == {"order": "Undo"}
+    assert rollout_acts.undo(rollout("Soaking")) == {"order": "Undo"}
+    with pytest.raises(KokError, match="nothing to take back"):
+        rollout_acts.undo(rollout("Bad"))
+
+
+def test_should_approve_the_next_stage_that_waits_and_keep_what_was_said() -> None:
+    assert rollout_acts.approve(rollout()) == {"approvals": ["rest"]}
+    with pytest.raises(KokError, match="waits for no approval"):
+        rollout_acts.approve(rollout(), "half")
+    given = rollout()
+    given["spec"]["approvals"] = ["rest"]
+    with pytest.raises(KokError, match="no further approval"):
+        rollout_acts.approve(given)
+    assert rollout_acts.resume(rollout(), ("half", "rollback")) == {"order": "Go", "acceptedFailures": ["half", "rollback"]}
+    with pytest.raises(KokError, match="no such stage"):
+        rollout_acts.resume(rollout(), ("nonsense",))
