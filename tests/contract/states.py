@@ -18,11 +18,16 @@ from operators.domain.machine.status import machine_status_of
 from operators.domain.plane.ladder import next_step as next_plane_step
 from operators.domain.plane.status import status_of
 from operators.domain.risk.display import budget_status
+from operators.domain.rollout.forecast import Forecast, Outlook
+from operators.domain.rollout.state import next_step as next_rollout_step
+from operators.domain.rollout.status import planned_status, running_status, stalled_status
 from operators.errors import ErrorCode, KokError
 from tests.unit.operators.domain.machine import test_ladder as machines
 from tests.unit.operators.domain.machine import test_pool_ladder as pools
 from tests.unit.operators.domain.plane import test_ladder as planes
 from tests.unit.operators.domain.risk import builders as budgets
+from tests.unit.operators.domain.rollout import builders as rollouts
+from tests.unit.operators.domain.rollout import world as rollout_world
 
 State = tuple[str, dict[str, Any]]
 FAILED = KokError(ErrorCode.HostNoSudo, "m1: sudo asks for a password", "allow it")
@@ -51,6 +56,22 @@ def _budgets() -> Iterator[State]:
     yield "OperationBudget without a Ledger", budget.manifest() | {"status": budget_status(budget, lost, {}, budgets.NOON)}
 
 
+def _rollouts() -> Iterator[State]:
+    """Every state of a rollout, each as a running one shows it, and the answers that have no plan."""
+    made = rollouts.rollout()
+    for name, world in rollout_world.sampled():
+        view = world.view()
+        shown = running_status(made, {}, view, next_rollout_step(view), None)
+        yield f"FleetRollout {name}", made.manifest() | {"status": shown}
+    refused = stalled_status(
+        made, {}, ErrorCode.CanarySick.value, "stage canary names Cluster prod/c0, which is not healthy", rollouts.START
+    )
+    yield "FleetRollout refused", made.manifest() | {"status": refused}
+    asked = rollouts.rollout(mode="Plan")
+    plan = Outlook(rollouts.frozen(asked), {f"prod/c{number}": Forecast("1.34.4 -> 1.35.4, one hop") for number in range(6)})
+    yield "FleetRollout planned", asked.manifest() | {"status": planned_status(asked, {}, "6 clusters in 3 stages", plan, rollouts.START)}
+
+
 def _with(resource: Resource, status: Any) -> dict[str, Any]:
     return resource.manifest() | {"status": status.model_dump(mode="json", by_alias=True, exclude_none=True)}
 
@@ -74,4 +95,4 @@ def _later(state: State) -> Iterator[State]:
 
 def sample_states() -> list[State]:
     """All of them, with a name that says where each comes from."""
-    return [state for first in (*_clusters(), *_pools(), *_machines(), *_budgets()) for state in _later(first)]
+    return [state for first in (*_clusters(), *_pools(), *_machines(), *_budgets(), *_rollouts()) for state in _later(first)]

@@ -24,7 +24,7 @@ from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
 from operators.domain.rollout.judging import Measured, changed_since, spans_after, spans_before, stage_verdict
 from operators.domain.rollout.leave import Leave
 from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, still_unchanged
-from operators.domain.rollout.plan import NO_MARKS, Candidate, FrozenPlan, PlannedMember, PlannedStage
+from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
 from operators.domain.rollout.verdict import NoData, Reading
@@ -47,7 +47,7 @@ class Seen:
     shown: Manifest
     candidates: tuple[Candidate, ...]
     now: datetime
-    bad_versions: Mapping[str, BadMark] = NO_MARKS
+    bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
     records: int = 0
     view: RolloutView | None = None
     broken: KokError | None = None

@@ -18,6 +18,7 @@ from operators.domain.rollout.view import Hold, RolloutView, State, Step, Wait
 from operators.errors import ErrorCode, KokError
 
 SHOWN_MEMBERS = 200
+WAITS_FOR_A_PERSON = (State.Paused, State.AwaitingApproval)
 TEST = f"difference in differences against unchanged clusters, one-sided two-proportion test, p < {SURE}"
 TEXT = 1024
 TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
@@ -122,10 +123,10 @@ def verdicts_of(step: Step, outcome: Outcome | None, words: str) -> dict[str, tu
             "Stalled": (FALSE if good else TRUE, code, words),
         }
     reason = step.state.value
-    stuck = isinstance(step, Wait) and step.page
+    stuck, rests = isinstance(step, Wait) and step.page, step.state in WAITS_FOR_A_PERSON
     return {
         "Ready": (FALSE, reason, words),
-        "Reconciling": (FALSE if stuck else TRUE, reason, words),
+        "Reconciling": (FALSE if stuck or rests else TRUE, reason, words),
         "Stalled": (TRUE if stuck else FALSE, reason, words if stuck else ""),
     }
 

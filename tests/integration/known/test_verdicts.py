@@ -22,8 +22,6 @@ from tests.integration.api_server import asset
 ARGOCD = Path(__file__).parents[3] / "manifests" / "argocd" / "argocd-cm.yaml"
 SCRIPTS: dict[str, str] = yaml.safe_load(ARGOCD.read_text())["data"]
 STATES = sample_states()
-NOT_SHOWN_YET = {"FleetRollout"}
-"""Kinds whose status no operator of this release writes."""
 
 
 def condition(manifest: dict[str, Any], kind: str) -> str:
@@ -72,7 +70,6 @@ def test_should_have_states_of_every_kind_that_has_conditions() -> None:
         for each in kinds
         if "conditions" in json.dumps(each.model_json_schema().get("$defs", {}).get(f"{each.__name__}Status", {}))
     }
-    shown -= NOT_SHOWN_YET
     assert shown == {manifest["kind"] for _, manifest in STATES}
     found = Counter((manifest["kind"], verdict(manifest)) for _, manifest in STATES)
     assert all(found[kind, each] for kind in shown for each in ("right", "moving", "stuck", "leaving")), found

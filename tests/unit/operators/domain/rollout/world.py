@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from operators.domain.rollout.story import Event, Outcome, Record, record_of
 from operators.domain.rollout.verdict import Counts, Verdict
 from operators.domain.rollout.view import Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait
 from operators.domain.rollout.windows import WindowState
-from tests.unit.operators.domain.rollout.builders import PASS, START, frozen, untouched
+from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, PASS, START, frozen, rollout, untouched
 
 OPEN = WindowState(True)
 BASELINE = Baseline(Counts(10, 10), Counts(20, 20))
@@ -82,3 +83,49 @@ class World:
 
     def changed(self) -> list[str]:
         return [key for key, facts in self.members.items() if facts.hold == Hold.Forward]
+
+
+def sampled() -> Iterator[tuple[str, World]]:
+    """A world in every state that a rollout can be in."""
+
+    def at(name: str, **spec: Any) -> tuple[str, World]:
+        return name, World.of(rollout(**spec))
+
+    name, world = at("changing")
+    world.heals = False
+    world.run()
+    yield name, world
+    name, world = at("soaking")
+    world.run()
+    yield name, world
+    for name, order in (("paused", Order.Pause), ("going back", Order.Abort)):
+        world = World.of(rollout())
+        world.run()
+        world.order, world.heals = order, False
+        world.run()
+        yield name, world
+    name, world = at("stuck while going back")
+    world.run()
+    world.order, world.heals = Order.Undo, False
+    world.run()
+    world.now += timedelta(days=1)
+    yield name, world
+    for name, later in (("holding", 61), ("holding for long", 7200)):
+        world = World.of(rollout())
+        world.verdict = HOLD
+        world.run()
+        world.now += timedelta(seconds=later)
+        yield name, world
+    name, world = at("failed, a person decides", onFail="Pause")
+    world.run()
+    world.verdict = FAIL
+    world.run()
+    yield name, world
+    world = World.of(rollout({"name": "all", "rest": True, "approval": True}))
+    yield "awaiting approval", world
+    for name, verdict, order in (("good", PASS, Order.Go), ("bad", FAIL, Order.Go), ("aborted", PASS, Order.Abort)):
+        world = World.of(rollout())
+        world.run()
+        world.verdict, world.order = verdict, order
+        world.run_to_end()
+        yield name, world
