@@ -22,7 +22,12 @@ from operators.errors import ErrorCode, KokError
 from operators.services.ledger import ledger_ref, read_ledger
 from operators.services.risk_facts import BUDGET, CLUSTER, RiskFacts
 
-OF_MASTERS = {Operation.RestartMaster: "Pod", Operation.RemoveEtcdMember: "Pod", Operation.UpgradePlane: "Cluster"}
+OF_MASTERS = {
+    Operation.RestartMaster: "Pod",
+    Operation.RemoveEtcdMember: "Pod",
+    Operation.UpgradePlane: "Cluster",
+    Operation.DeletePlane: "Cluster",
+}
 HEADINGS = ("BUDGET", "SCOPE", "USED", "FREE", "FREE AT", "BREAKER", "BY WHOM")
 PERSONS_WAY_IN = "kubeconfig"
 """The Secret that a person's way into a business cluster comes from."""

@@ -193,7 +193,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.NetworkOverlap: Entry(
         "an address that nodes have to reach lies in a range that the cluster gives to its pods or Services: they would look for it inside",
-        "the message names both; set another spec.endpoint.host, or delete the Cluster (nothing of it was made) and create it with another spec.network",
+        "the message names both; set another spec.endpoint.host (of a MachinePool: another address of the host), or delete the Cluster (nothing of it was made) and create it with another spec.network",
     ),
     E.NotFound: Entry(
         "the object, its namespace or its kind is not there",

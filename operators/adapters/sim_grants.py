@@ -31,7 +31,7 @@ def _one(name: str, per: Per, operations: tuple[Operation, ...]) -> OperationBud
     return OperationBudget(metadata=ObjectMeta(name=name), spec=spec)
 
 
-MASTERS = (Operation.RestartMaster, Operation.RemoveEtcdMember, Operation.UpgradePlane)
+MASTERS = (Operation.RestartMaster, Operation.RemoveEtcdMember, Operation.UpgradePlane, Operation.DeletePlane)
 ONE_PER_POOL = _one("one-per-pool", Per.Pool, tuple(operation for operation in Operation if operation not in MASTERS))
 ONE_MASTER = _one("one-master", Per.Cluster, MASTERS)
 

@@ -22,6 +22,7 @@ class Operation(StrEnum):
     RestartMaster = "RestartMaster"
     RemoveEtcdMember = "RemoveEtcdMember"
     UpgradePlane = "UpgradePlane"
+    DeletePlane = "DeletePlane"
     ApplyPackage = "ApplyPackage"
 
 

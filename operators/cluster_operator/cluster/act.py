@@ -16,7 +16,7 @@ from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.etcd_act import EtcdActor
-from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, leave_to_roll, settle_named
+from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, leave_to_delete_plane, leave_to_roll, settle_named
 from operators.cluster_operator.cluster.release_act import write_release
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
@@ -71,7 +71,9 @@ class Actor:
                 await settle_named(self._world, view.cluster.metadata.namespace or "", names, outcome)
             case steps.ApplyInside(objects=objects):
                 await self._apply_inside(view, objects)
-            case steps.DeleteObjects(objects=objects):
+            case steps.DeleteObjects(objects=objects, needs_leave=needs_leave):
+                if needs_leave and (waits := await leave_to_delete_plane(self._world, view)):
+                    return waits
                 await self._each(self._delete, objects)
             case WriteRelease():
                 return await write_release(self._world, view, step)

@@ -163,6 +163,18 @@ async def leave_to_roll(world: World, view: PlaneView, objects: Iterable[Manifes
     return None
 
 
+async def leave_to_delete_plane(world: World, view: PlaneView) -> Waits | None:
+    """One leave for all masters and volumes of a plane; re-read before each of its stages."""
+    metadata = view.cluster.metadata
+    why = f"Cluster {metadata.name} was deleted at {metadata.deletion_timestamp}"
+    act = Act(Operation.DeletePlane, "Cluster", metadata.name, metadata.uid, workflow="delete", step="plane", reason=why, ttl_seconds=3600)
+    grant = await acquire(world, view.cluster, act)
+    if isinstance(grant, Waits):
+        return grant
+    await world.grants.verify(grant, operation=Operation.DeletePlane, target=metadata.name)
+    return None
+
+
 def _exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool:
     component = (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT, "")
     workload = view.workloads.get(component)

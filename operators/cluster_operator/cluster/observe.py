@@ -94,6 +94,7 @@ class Observer:
             now=self._world.now(),
             cluster=cluster,
             shown=manifest.get("status") or {},
+            namespace_phase="Terminating" if namespace["metadata"].get("deletionTimestamp") else "Active",
             namespace_label=(namespace["metadata"].get("labels") or {}).get(LABEL_CLUSTER, ""),
             older=self._older(key, manifest),
             objects=objects.by_id,

@@ -1,6 +1,7 @@
 """The rungs of a Cluster that is being deleted: first what acts on others, last what others need; one stage at a time. Pure.
 
-Nothing is deleted while the Cluster is protected or machines still belong to it: their hosts are cleaned through this very plane.
+Nothing is deleted while the Cluster is protected or machines still belong to it: their hosts are cleaned through this very plane. Masters and
+volumes go only with leave for the whole of it; what remains then is worth nothing.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from operators.api.base import LABEL_COMPONENT
+from operators.api.risk import Operation, Outcome
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.inputs import Manifest
-from operators.domain.plane.steps import DeleteObjects, Release, Stall, Step, Wait
+from operators.domain.plane.steps import DeleteObjects, Release, SettleGrants, Stall, Step, Wait
 from operators.domain.plane.view import PlaneView
 from operators.errors import ErrorCode
 
@@ -50,12 +52,17 @@ def blocked_deletion(view: PlaneView) -> Stall | Wait | None:
 
 def deletion_step(view: PlaneView) -> Step:
     """Machine-Operator, controllers, API server, etcd, volumes, the rest of the namespace, what lies outside of it, the finalizer."""
+    if step := _given_back(view):
+        return step
     for stage in STAGES:
         running = [each for each in view.remains if _component(each) in stage and each["kind"] in RUNNING]
         if running:
-            return _remove(view, running, " and ".join(stage))
+            return _remove(view, running, " and ".join(stage), needs_leave=view.namespace_phase == "Active")
     if volumes := [each for each in view.remains if each["kind"] == "PersistentVolumeClaim"]:
-        return _remove(view, volumes, "the volumes of etcd")
+        return _remove(view, volumes, "the volumes of etcd", needs_leave=view.namespace_phase == "Active")
+    if view.grants:
+        names = tuple(grant.name for grant in view.grants)
+        return SettleGrants(names, Outcome.Succeeded, f"reports the end of {Operation.DeletePlane}: masters and volumes are gone")
     name = view.cluster.metadata.namespace
     if rest := [each for each in view.remains if each["metadata"].get("namespace") == name]:
         return _remove(view, rest, "what is left in the namespace")
@@ -64,12 +71,22 @@ def deletion_step(view: PlaneView) -> Step:
     return Release("everything of this Cluster is gone")
 
 
-def _remove(view: PlaneView, objects: Sequence[Manifest], what: str) -> Step:
+def _given_back(view: PlaneView) -> SettleGrants | None:
+    """What was begun on single masters is over with the plane; its leave would be in the way of the leave to end it."""
+    others = tuple(grant.name for grant in view.grants if grant.operation is not Operation.DeletePlane)
+    return (
+        SettleGrants(others, Outcome.Cancelled, "gives back its leave for single acts: the whole plane is being deleted")
+        if others
+        else None
+    )
+
+
+def _remove(view: PlaneView, objects: Sequence[Manifest], what: str, *, needs_leave: bool = False) -> Step:
     """Delete those that nobody has deleted yet; pods go with their owners, except those that have none."""
     left = f"{_listed(objects)} of {len(view.remains)} objects in all" if len(view.remains) > 1 else _listed(objects)
     fresh = tuple(each for each in objects if not each["metadata"].get("deletionTimestamp") and not _has_owner(each))
     if fresh:
-        return DeleteObjects(fresh, f"deleting {what}: {left}")
+        return DeleteObjects(fresh, f"deleting {what}: {left}", needs_leave)
     return Wait("Deleting", f"waits until {what} has ended: {left}")
 
 

@@ -157,6 +157,8 @@ class DeleteObjects:
 
     objects: tuple[Manifest, ...]
     reason: str
+    needs_leave: bool = False
+    """Whether the risk centre is asked first: a plane ends by it."""
     after: float | None = CREATING_SECONDS
 
 

@@ -148,6 +148,7 @@ class PlaneView:
     shown: Manifest
     """The status it shows."""
     namespace_phase: str = "Active"
+    """Terminating: everything in it is being deleted already, and nothing can be asked there any more."""
     namespace_label: str = ""
     """Value of the namespace's label kok.dev/cluster."""
     older: str = ""

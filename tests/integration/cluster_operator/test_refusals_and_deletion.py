@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
 from operators.domain.plane.steps import Done, Stall, Wait
 from operators.errors import ErrorCode
+from operators.ports.grants import Waiting
 from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, Stage, cluster_manifest
 
 pytestmark = pytest.mark.integration
@@ -65,6 +67,26 @@ async def test_should_end_what_acts_on_hosts_first_and_etcd_last(stage: Stage) -
     order = [next(place for place, word in enumerate(STAGES) if f"deleting {word}" in reason) for reason in said]
     assert order == sorted(order)
     assert set(order) == set(range(len(STAGES)))
+
+
+async def test_should_delete_a_plane_only_with_leave_for_the_whole_of_it(stage: Stage) -> None:
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    before = await stage.snapshot()
+    answer = Waiting("denied by budget planes-deleted: 60 in the last hour", 300.0, denied=True, attempt=1)
+    operator.grants.denies = {Operation.DeletePlane: answer}
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    for _ in range(5):
+        await operator.one_pass(stage.key)
+    assert await stage.snapshot() == before
+    assert (await stage.condition("Ready"))["message"] == f"waits for leave: {answer.message}"
+
+    operator.grants.denies = {}
+    await stage.until_gone(operator)
+    asked = [request for request in operator.grants.asked if request.operation is Operation.DeletePlane]
+    assert {(request.target.kind, request.target.name, request.step) for request in asked} == {("Cluster", "demo", "plane")}
+    assert len(asked) >= 4, "before each stage"
 
 
 STAGES = ("controller-manager", "apiserver", "etcd", "the volumes", "what is left", "what lies outside")

@@ -108,9 +108,12 @@ class GenerousGrants:
 
     def __init__(self) -> None:
         self.asked: list[GrantRequest] = []
+        self.denies: dict[Operation, Waiting] = {}
 
     async def ask(self, request: GrantRequest) -> Grant | Waiting:
         self.asked.append(request)
+        if request.operation in self.denies:
+            return self.denies[request.operation]
         return Grant(OpId(f"{request.workflow}-{request.step}"), request.namespace, "uid", request.operation, request.target)
 
     async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
@@ -130,8 +133,9 @@ class Operator:
         for watched in (*kinds.watched_kinds(lambda name: ()), Watched(kinds.GRANT, lambda manifest: ())):
             self.cache.follow(watched)
         self._sweeper = Sweeper(self.cache, {"meta": kube}, metrics)
+        self.grants = GenerousGrants()
         self.controller = ClusterController(
-            World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM, grants=GenerousGrants(), etcd=etcd)
+            World(kube, self.cache, business, FileCatalogue(), own_namespace=SYSTEM, grants=self.grants, etcd=etcd)
         )
         tools = LoopTools(kube, EventRecorder(kube, "kok-cluster-operator", "test"), metrics, keep=self.cache.put)
         self._loop = ReconcileLoop(self.controller, WorkQueue("cluster"), tools)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from operators.api.risk import Operation, Outcome
 from operators.domain.plane.deletion import deletion_step
 from operators.domain.plane.inputs import Manifest
-from operators.domain.plane.steps import DeleteObjects, Release, Wait
+from operators.domain.plane.steps import DeleteObjects, Release, SettleGrants, Wait
+from operators.domain.plane.view import HeldGrant
 from tests.unit.operators.domain.plane import planes
 
 SYSTEM_COPY: Manifest = {
@@ -49,3 +51,31 @@ def test_should_wait_for_pods_and_for_what_is_on_its_way() -> None:
 
 def test_should_let_go_when_nothing_is_left() -> None:
     assert isinstance(deletion_step(planes.right(remains=())), Release)
+
+
+def held(operation: Operation) -> HeldGrant:
+    return HeldGrant(f"g-{operation.lower()}", operation, "Cluster", "demo", planes.NOW, acted=True, is_there=False)
+
+
+def test_should_ask_for_leave_while_masters_or_volumes_are_there() -> None:
+    steps = [deletion_step(planes.right(remains=tuple(ORDER[place:]))) for place in range(len(ORDER))]
+    assert [isinstance(step, DeleteObjects) and step.needs_leave for step in steps] == [True] * 5 + [False] * 2
+
+
+def test_should_ask_for_nothing_in_a_namespace_that_ends_by_itself() -> None:
+    step = deletion_step(planes.right(remains=tuple(ORDER), namespace_phase="Terminating"))
+    assert isinstance(step, DeleteObjects)
+    assert not step.needs_leave
+
+
+def test_should_give_back_what_was_begun_on_masters_and_keep_the_leave_for_the_whole() -> None:
+    grants = (held(Operation.UpgradePlane), held(Operation.DeletePlane))
+    step = deletion_step(planes.right(remains=tuple(ORDER), grants=grants))
+    assert isinstance(step, SettleGrants)
+    assert (step.grants, step.outcome) == (("g-upgradeplane",), Outcome.Cancelled)
+
+
+def test_should_report_the_end_when_masters_and_volumes_are_gone() -> None:
+    step = deletion_step(planes.right(remains=(SECRET,), grants=(held(Operation.DeletePlane),)))
+    assert isinstance(step, SettleGrants)
+    assert (step.grants, step.outcome) == (("g-deleteplane",), Outcome.Succeeded)
