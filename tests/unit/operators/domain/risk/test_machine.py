@@ -122,9 +122,10 @@ class Evaluation(RuleBasedStateMachine):
         recent = [each for each in same if last.at - each.at < window]
         rolled_back = sum(each.purpose is Purpose.Rollback for each in recent)
         assert len(recent) <= spec.rate.count + min(KEPT, rolled_back) or (back and rolled_back <= KEPT), (of, recent)
-        held = {entry.target.name for entry in self.ledger.in_flight if entry.operation in spec.operations}
+        counted = [entry for entry in self.ledger.in_flight if entry.operation in spec.operations]
+        held = {entry.target.name for entry in counted}
         out = {name for name in held | self.sick | {last.target.name} if place(HOSTS[name]) == place(last.target)}
-        rolled = {entry.target.name for entry in self.ledger.in_flight if entry.purpose is Purpose.Rollback} & out
+        rolled = {entry.target.name for entry in counted if entry.purpose is Purpose.Rollback} & out
         assert len(out) <= self.most(of, last.target) + min(KEPT, len(rolled)) or (back and len(rolled) <= KEPT), (of, out)
         if not back:
             phases = {each.phase for each in before.breakers if each.budget == of.metadata.name and each.scope in self.scopes(of)}
