@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from operators.ports.kube import Manifest
+from operators.yaml_text import read_all
 
 PEOPLES = Path(__file__).parents[1] / "manifests" / "samples"
 OWN = Path(__file__).parent / "samples"
@@ -20,4 +19,4 @@ def sample_path(name: str) -> Path:
 def sample_manifests() -> list[Manifest]:
     """All of both folders: at least one of every kind."""
     files = [*sorted(PEOPLES.glob("*.yaml")), *sorted(OWN.glob("*.yaml"))]
-    return [manifest for file in files for manifest in yaml.safe_load_all(file.read_text(encoding="utf-8"))]
+    return [manifest for file in files for manifest in read_all(file.read_text(encoding="utf-8"))]

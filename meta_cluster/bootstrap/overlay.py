@@ -14,6 +14,7 @@ import yaml
 
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Manifest
+from operators.yaml_text import read, read_all
 
 KUSTOMIZATION = "kustomization.yaml"
 _KNOWN = {"apiVersion", "kind", "resources", "patches"}
@@ -37,7 +38,7 @@ def rendered(folder: Path) -> list[Manifest]:
 
 
 def _patched(manifests: list[Manifest], patch: dict[str, Any], folder: Path) -> list[Manifest]:
-    target, operations = patch.get("target") or {}, yaml.safe_load(patch.get("patch") or "")
+    target, operations = patch.get("target") or {}, read(patch.get("patch") or "")
     if not isinstance(operations, list) or not target.keys() <= {"kind", "name"}:
         raise _invalid(folder, "a patch needs a list of JSON 6902 operations and a target of kind and name")
     fits = [m["kind"] == target.get("kind") and m["metadata"]["name"] == target.get("name") for m in manifests]
@@ -51,7 +52,7 @@ def _patched(manifests: list[Manifest], patch: dict[str, Any], folder: Path) -> 
 
 def _read(path: Path) -> list[Manifest]:
     try:
-        return [document for document in yaml.safe_load_all(path.read_text(encoding="utf-8")) if document]
+        return read_all(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise _invalid(path, str(error)) from error
 

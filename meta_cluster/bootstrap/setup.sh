@@ -43,7 +43,7 @@ wanted=$(sha256sum requirements.lock pyproject.toml meta_cluster/bootstrap/setup
 if [ "$(cat .venv/.kok-lock 2>/dev/null || true)" != "$wanted" ] || ! .venv/bin/python -c '' 2>/dev/null; then
   say "installing $(grep -c '==' requirements.lock) locked Python packages (into .venv)"
   "$uv" venv --quiet --clear --python "$python" .venv
-  "$uv" pip sync --quiet --python .venv --require-hashes requirements.lock
+  "$uv" pip sync --quiet --compile-bytecode --python .venv --require-hashes requirements.lock
   "$uv" pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
   printf '%s' "$wanted" > .venv/.kok-lock
 fi

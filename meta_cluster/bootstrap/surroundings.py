@@ -10,8 +10,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import yaml
-
 from meta_cluster.assets import versions as v
 from meta_cluster.bootstrap.apply import Mode, Verb, apply_object
 from meta_cluster.bootstrap.inventory import Inventory
@@ -22,6 +20,7 @@ from operators.domain.plane.desired import inside
 from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Kind, KubePort, Manifest
+from operators.yaml_text import read_all
 
 NETWORK_COMPONENT = "flannel"
 NODE = Kind("v1", "Node")
@@ -49,7 +48,7 @@ def pod_network(inventory: Inventory) -> list[Manifest]:
 def storage() -> list[Manifest]:
     """local-path as the default StorageClass: volumes are folders of the node that a pod runs on."""
     text = lab_file("default-storage.yaml", LOCAL_PATH=v.IMAGE_LOCAL_PATH, HELPER=v.IMAGE_BUSYBOX)
-    return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+    return read_all(text)
 
 
 @dataclass(slots=True)

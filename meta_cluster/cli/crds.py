@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-
-import yaml
 
 from operators.api import GROUP, KINDS
 from operators.api.schema import crd_of
+from operators.yaml_text import write
 
 FOLDER = Path(__file__).parents[2] / "manifests" / "crds"
 HEADER = "# Generated from operators/api by `make crds`; edit the model, not this file.\n"
 
 
-def crd_files() -> dict[str, str]:
+@cache
+def crd_files() -> Mapping[str, str]:
     """File name -> YAML of every kind's CustomResourceDefinition."""
-    return {f"{kind.INFO.plural}.{GROUP}.yaml": HEADER + yaml.safe_dump(crd_of(kind), sort_keys=False, width=140) for kind in KINDS}
+    return {f"{kind.INFO.plural}.{GROUP}.yaml": HEADER + write(crd_of(kind), width=140) for kind in KINDS}
 
 
 def stale_files(folder: Path) -> list[str]:

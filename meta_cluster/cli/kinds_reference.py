@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ SHOWN_DEFAULT = 60
 """A longer default is one of a whole object, which its fields tell."""
 
 
+@cache
 def page() -> str:
     """The whole page."""
     head = (

@@ -38,9 +38,9 @@ def structured(data: object, output: Output) -> str:
     """Plain data as JSON, or as YAML."""
     if output is Output.Json:
         return json.dumps(data, indent=2)
-    import yaml
+    from operators.yaml_text import write
 
-    return str(yaml.safe_dump(data, sort_keys=False, width=140)).rstrip()
+    return write(data, width=140).rstrip()
 
 
 def cleaned(manifest: Manifest) -> Manifest:

@@ -13,8 +13,8 @@ import yaml
 
 import operators
 from operators.errors import ErrorCode, KokError
+from operators.yaml_text import read_all
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _FOLDERS = ("packages", "playbooks", "manifests")
 
 
@@ -78,7 +78,7 @@ class FileCatalogue:
 
 def _documents(path: Path) -> list[dict[str, Any]]:
     try:
-        documents = [document for document in yaml.load_all(path.read_text(encoding="utf-8"), Loader=_Loader) if document]
+        documents = read_all(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise KokError(ErrorCode.CatalogueInvalid, f"{path}: not YAML: {error}", "correct the file") from error
     for document in documents:

@@ -15,6 +15,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined, TemplateError
 
 from operators.errors import ErrorCode, KokError
+from operators.yaml_text import read_all
 
 TEMPLATE = "inside-conditions.yaml.j2"
 RULE_NAMES = frozenset({"kok-conditions", "kok-conditions-freshness"})
@@ -26,7 +27,7 @@ def wanted_rules(template: str) -> tuple[Rule, ...]:
     environment = Environment(undefined=StrictUndefined, finalize=_json, trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - YAML
     try:
         text = environment.from_string(template).render(inside_metadata=lambda name, *_: {"name": name})
-        rules = tuple(document for document in yaml.safe_load_all(text) if document)
+        rules = tuple(read_all(text))
     except (TemplateError, yaml.YAMLError) as error:
         raise KokError(ErrorCode.TemplateInvalid, f"plane template {TEMPLATE}: {error}", "this is a fault of the plane revision") from error
     if not rules:

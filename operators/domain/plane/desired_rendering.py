@@ -21,13 +21,13 @@ from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY,
 from operators.domain.plane import flags
 from operators.domain.plane.inputs import LABEL_NAMESPACE, Manifest, Names, PlaneInputs, service_address
 from operators.errors import ErrorCode, KokError
+from operators.yaml_text import read_all
 
 SECRETS_ANNOTATION = "kok.dev/secrets"
 """On pod templates: `<secret>=<digest>` of every Secret that the pod mounts, so that a changed one rolls it."""
 EMULATING = ("apiserver", "controllerManager", "scheduler")
 EMULATION_FLAGS = ("emulated-version", "emulation-forward-compatible", "min-compatibility-version")
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class NotYet(Exception):
@@ -46,7 +46,7 @@ class Renderer:
         environment = _environment(tuple(sorted(self.templates.items())))
         try:
             text = environment.get_template(f"{template}.yaml.j2").render(self._context() | more)
-            documents = [document for document in yaml.load_all(text, Loader=_LOADER) if document]
+            documents = read_all(text)
         except TemplateNotFound as error:
             raise _invalid(template, f"the revision has no {error.name}") from error
         except (TemplateError, yaml.YAMLError, TypeError, ValueError) as error:

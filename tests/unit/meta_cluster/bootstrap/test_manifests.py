@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ def machine_package(**artifact: Any) -> dict[str, Any]:
     artifacts = [{"name": "x", "as": "Deb", "package": "x", **artifact}]
     spec = {"component": "x", "version": "1", "artifacts": artifacts}
     return {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePackageVersion", "metadata": {"name": "x-1"}, "spec": spec}
+
+
+@cache
+def installed(overlay: Overlay = Overlay.Production) -> InstallManifests:
+    """Everything but packages, as the manifests have it; rendered once, and only read."""
+    return install_manifests(Installation(overlay), {}, packages=())
 
 
 def deployments(manifests: InstallManifests) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def test_should_take_a_folder_of_the_nodes() -> None:
 
 @pytest.mark.parametrize("overlay", Overlay)
 def test_should_meet_the_restricted_profile_in_every_overlay(overlay: Overlay) -> None:
-    manifests = install_manifests(Installation(overlay), {}, packages=())
+    manifests = installed(overlay)
     assert find(manifests, "Namespace", "kok-system")["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
     for pod in deployments(manifests).values():
         assert pod["securityContext"]["runAsNonRoot"]
@@ -99,7 +106,7 @@ def test_should_meet_the_restricted_profile_in_every_overlay(overlay: Overlay) -
 
 
 def test_should_grant_no_wildcard_no_escalation_and_no_exec() -> None:
-    role = find(install_manifests(Installation(), {}, packages=()), "ClusterRole", "kok-cluster-operator")
+    role = find(installed(), "ClusterRole", "kok-cluster-operator")
     for rule in role["rules"]:
         assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
         assert not {"escalate", "bind", "impersonate", "deletecollection"} & set(rule["verbs"])
@@ -109,7 +116,7 @@ def test_should_grant_no_wildcard_no_escalation_and_no_exec() -> None:
 
 
 def test_should_install_no_kind_of_the_business_cluster() -> None:
-    names = [crd["spec"]["names"]["kind"] for crd in install_manifests(Installation(), {}, packages=()).crds]
+    names = [crd["spec"]["names"]["kind"] for crd in installed().crds]
     assert "Machine" not in names
     assert "Cluster" in names
 
@@ -170,7 +177,7 @@ def test_should_say_what_is_missing_of_an_installation() -> None:
 
 
 def test_should_say_what_an_operator_waits_for() -> None:
-    manifests = install_manifests(Installation(), {}, packages=())
+    manifests = installed()
     deployment = {**manifests.workloads[0], "status": {"availableReplicas": 1, "updatedReplicas": 2, "replicas": 2}}
     row = next(row for row in rows_of({**EMPTY, "Deployment": [deployment]}) if row.part == "kok-cluster-operator")
     assert (row.state, row.detail) == ("waiting", "1 of 2 pods available, 2 of them new")

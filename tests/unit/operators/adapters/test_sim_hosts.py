@@ -43,6 +43,7 @@ class SimBench(HostBench):
         return replace(self.target, name="sim-2", address="10.0.0.2")
 
 
+@pytest.mark.looptime
 class TestSimulatedHosts(HostContract):
     @pytest.fixture
     def bench(self) -> SimBench:

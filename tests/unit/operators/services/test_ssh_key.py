@@ -21,12 +21,12 @@ def generated(folder: Path, *more: str, kind: str = "ed25519", passphrase: str =
     return path
 
 
-@pytest.mark.parametrize(("kind", "more"), [("ed25519", ()), ("ecdsa", ()), ("rsa", ("-b", "2048")), ("rsa", ("-b", "2048", "-m", "PEM"))])
+@pytest.mark.parametrize(("kind", "more"), [("ed25519", ()), ("ecdsa", ()), ("rsa", ("-b", "2048")), ("rsa", ("-b", "1024", "-m", "PEM"))])
 def test_should_take_what_ssh_keygen_makes(tmp_path: Path, kind: str, more: tuple[str, ...]) -> None:
     assert ssh_key_fault(encoded(generated(tmp_path, *more, kind=kind).read_text())) == ""
 
 
-@pytest.mark.parametrize("more", [(), ("-m", "PEM", "-b", "2048")])
+@pytest.mark.parametrize("more", [("-b", "1024", "-a", "1"), ("-b", "1024", "-m", "PEM")])
 def test_should_refuse_a_key_with_a_passphrase(tmp_path: Path, more: tuple[str, ...]) -> None:
     key = generated(tmp_path, *more, kind="rsa", passphrase="secret")
     assert ssh_key_fault(encoded(key.read_text())) == "it is locked with a passphrase, and nobody is there to type it"

@@ -5,11 +5,16 @@ For the state machine only: what an API server really does is tested against a r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator
-from copy import deepcopy
 from typing import Any
 
 from operators.ports.kube import AlreadyExists, Conflict, Kind, Listing, Manifest, NotFound, Preconditions, Ref
+
+
+def copied(value: Any) -> Any:
+    """What a client gets of it: JSON over the wire."""
+    return json.loads(json.dumps(value))
 
 
 class Pause:
@@ -30,11 +35,11 @@ class MemoryKube:
         self._version += 1
         metadata = manifest["metadata"] | {"resourceVersion": str(self._version)}
         self.objects[ref] = {**manifest, "metadata": metadata | {"uid": metadata.get("uid") or f"uid-{self._version}"}}
-        return deepcopy(self.objects[ref])
+        return copied(self.objects[ref])
 
     def put(self, manifest: Manifest) -> None:
         """At once, for the test itself."""
-        self._stored(Ref.of(manifest), deepcopy(manifest))
+        self._stored(Ref.of(manifest), copied(manifest))
 
     def is_current(self, found: Manifest, resource_version: str) -> bool:
         """Whether a compare-and-swap goes through."""
@@ -42,7 +47,7 @@ class MemoryKube:
 
     async def get(self, ref: Ref, **_: Any) -> Manifest | None:
         await Pause()
-        found = deepcopy(self.objects.get(ref))
+        found = copied(self.objects.get(ref))
         await Pause()
         return found
 
@@ -50,7 +55,7 @@ class MemoryKube:
         await Pause()
         label, _, value = selector.partition("=")
         found = [
-            deepcopy(item)
+            copied(item)
             for ref, item in sorted(self.objects.items())
             if ref.type == kind
             and namespace in ("", ref.namespace)
@@ -64,7 +69,7 @@ class MemoryKube:
         ref = Ref.of(manifest)
         if ref in self.objects:
             raise AlreadyExists(str(ref))
-        stored = self._stored(ref, deepcopy(manifest))
+        stored = self._stored(ref, copied(manifest))
         await Pause()
         return stored
 
@@ -75,7 +80,7 @@ class MemoryKube:
             raise NotFound(str(ref))
         if not self.is_current(found, resource_version):
             raise Conflict(str(ref))
-        stored = self._stored(ref, _merged(found, deepcopy(patch)))
+        stored = self._stored(ref, _merged(found, copied(patch)))
         await Pause()
         return stored
 

@@ -127,7 +127,8 @@ class Pool(RuleBasedStateMachine):
         return self.hosts[data.draw(st.sampled_from(sorted(self.hosts)))]
 
 
-SETTINGS = settings(max_examples=25, stateful_step_count=30, deadline=None)
+SETTINGS = settings(max_examples=25, stateful_step_count=30)
+CONTROL = settings(settings.get_profile("control"), stateful_step_count=30)
 
 
 def test_should_never_take_more_out_of_service_than_allowed_in_any_interleaving() -> None:
@@ -138,8 +139,4 @@ def test_should_notice_batches_that_forget_who_is_out(monkeypatch: pytest.Monkey
     """Positive control: with a pool that counts only what it has just authorised, the same run fails."""
     monkeypatch.setattr(release, "is_in_service", lambda *_: True)
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(Pool, settings=replace_settings())  # type: ignore[no-untyped-call]
-
-
-def replace_settings() -> settings:
-    return settings(SETTINGS, max_examples=100, report_multiple_bugs=False, database=None)
+        run_state_machine_as_test(Pool, settings=CONTROL)  # type: ignore[no-untyped-call]

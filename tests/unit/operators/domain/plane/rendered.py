@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from operators.api import Cluster, ClusterPackageVersion
 from operators.domain.plane.certificates import leaf_specs, root_specs
 from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs, PlaneTunnel
+from operators.yaml_text import read
 
 ROOT = Path(__file__).parents[5]
 REVISION = ROOT / "packages" / "plane" / "r1"
@@ -36,7 +35,7 @@ def a_cluster(name: str = "demo", **spec: Any) -> Cluster:
 
 def a_package(*, konnectivity: bool = True, **flags: Mapping[str, str]) -> ClusterPackageVersion:
     """The package version of the catalogue, with flags per component (camelCase) set in it."""
-    manifest = yaml.safe_load(PACKAGE.read_text())
+    manifest = read(PACKAGE.read_text())
     if not konnectivity:
         del manifest["spec"]["components"]["konnectivity"]
     for component, values in flags.items():
