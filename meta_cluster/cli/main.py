@@ -17,6 +17,7 @@ VERBS = {
     "describe": "one object as a tree that shows what is not fine",
     "why": "the reasons for what is not as wished, and what to do next",
     "plan": "what an upgrade of many clusters would do",
+    "diff": "what committing files would do",
     "upgrade": "many clusters to another version, in stages, judged after each",
     "rollout": "how upgrades stand; pause, resume, approve, abort, undo",
     "history": "what was changed, by whom, why, and how it ended",

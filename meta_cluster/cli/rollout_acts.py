@@ -81,7 +81,7 @@ async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[
             answer = await _answered(meta, manifest["metadata"]["name"], seconds)
         finally:
             await meta.kube.delete(ref)
-        return answer, await budget_lines(meta, (answer.get("status") or {}).get("needs") or ())
+        return answer, await budget_lines(meta, answer.get("status") or {})
 
 
 async def _answered(meta: Meta, name: str, seconds: float) -> Manifest:

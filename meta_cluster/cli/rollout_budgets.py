@@ -10,15 +10,16 @@ from meta_cluster.cli.rollout_view import BudgetLine
 from meta_cluster.cli.times import now_utc, span_of
 from operators.api.budgets import OperationBudget, Per
 from operators.domain.risk.display import breaker_words, free_words, scope_uses
-from operators.domain.risk.scopes import ClusterId
+from operators.domain.risk.scopes import ClusterId, selects
 from operators.errors import KokError
 from operators.services.ledger import ledger_ref, read_ledger
 from operators.services.risk_facts import BUDGET, CLUSTER
 
 
-async def budget_lines(meta: Meta, needs: Iterable[Mapping[str, Any]]) -> list[BudgetLine]:
-    """Every budget that is about a need; a line without a budget for a need that nobody allows."""
-    wanted = [(str(each["operation"]), int(each["count"])) for each in needs if each["count"]]
+async def budget_lines(meta: Meta, status: Mapping[str, Any]) -> list[BudgetLine]:
+    """Every budget that is about a need of a plan's members; a line without a budget for a need that nobody allows."""
+    wanted = [(str(each["operation"]), int(each["count"])) for each in status.get("needs") or () if each["count"]]
+    members = [ClusterId(*str(each["cluster"]).split("/")) for each in status.get("members") or () if each.get("stage")]
     if not wanted:
         return []
     budgets = [OperationBudget.parse(each) for each in (await meta.kube.list(BUDGET)).items]
@@ -30,7 +31,9 @@ async def budget_lines(meta: Meta, needs: Iterable[Mapping[str, Any]]) -> list[B
         return [BudgetLine(operation, count, "", f"denied: {error.message}") for operation, count in wanted]
     lines = []
     for operation, count in wanted:
-        about = [each for each in budgets if operation in {every.value for every in each.spec.operations}]
+        about = [
+            each for each in budgets if operation in {every.value for every in each.spec.operations} and _is_theirs(each, members, labels)
+        ]
         if not about:
             lines.append(BudgetLine(operation, count, "", "denied: no OperationBudget is about it"))
         for budget in sorted(about, key=lambda each: each.metadata.name):
@@ -39,6 +42,10 @@ async def budget_lines(meta: Meta, needs: Iterable[Mapping[str, Any]]) -> list[B
             words = f"{free_words(budget, first)} free per {budget.spec.scope.per}, breaker {breaker_words(budget, uses, now_utc())}"
             lines.append(BudgetLine(operation, count, budget.metadata.name, words + _lasting(budget, count)))
     return lines
+
+
+def _is_theirs(budget: OperationBudget, members: Iterable[ClusterId], labels: Mapping[ClusterId, Mapping[str, str]]) -> bool:
+    return any(selects(budget.spec.scope.clusters, each, labels.get(each)) for each in members)
 
 
 def _lasting(budget: OperationBudget, count: int) -> str:

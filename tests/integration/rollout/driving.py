@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.cluster_operator.cluster import kinds as cluster_kinds
@@ -15,7 +15,7 @@ from operators.engine.metrics import Metrics
 from operators.engine.queue import WorkQueue
 from operators.engine.reconcile import LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
-from operators.ports.kube import AlreadyExists, Key, KubePort
+from operators.ports.kube import Key, KubePort
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer
 from tests.integration.rollout.fleet import Fleet, RolloutOperator
 
@@ -51,10 +51,7 @@ def rollouts_of(operator: RolloutOperator) -> list[str]:
 
 async def fleet_in_kok_system(kube: KubePort, count: int) -> Fleet:
     """A fleet whose operator keeps its journals where the commands look for them."""
-    fleet = await Fleet.of(kube, count)
-    fleet.system = SYSTEM
-    with suppress(AlreadyExists):
-        await kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}})
+    fleet = await Fleet.of(kube, count, system=SYSTEM)
     await fleet.planes_follow()
     return fleet
 

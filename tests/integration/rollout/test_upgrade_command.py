@@ -68,7 +68,8 @@ async def test_should_plan_without_leaving_anything_behind(kube: KubeClient, kok
     assert out.index("canary   1 clusters") < out.index(f"1. {fleet.name}-1/c   1.34.4 -> 1.35.4, one hop: rolls apiserver")
     assert "to-60-percent   1 clusters, 1 at a time, soak 2s" in out
     assert "rest   " in out
-    assert "UpgradePlane x3   no budget: denied" in out, "no budget was installed on this server"
+    assert f"UpgradePlane x3   {fleet.name}: 100 at once free per Fleet, breaker Closed" in out
+    assert out.partition("\nRefused\n")[2].startswith("  nothing\n")
     assert not [each for each in (await kube.list(kinds.ROLLOUT)).items if each["metadata"]["name"].startswith("plan-")]
     assert await fleet.touched() == []
 
