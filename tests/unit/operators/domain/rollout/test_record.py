@@ -1,0 +1,144 @@
+"""Which records are due, once each, and what they say: who, when, from, to, why, verdicts, grants, outcome."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from operators.api.cluster_release import ClusterRelease, ClusterReleaseSpec
+from operators.api.risk import OperationGrant
+from operators.domain.rollout import record as records
+from operators.domain.rollout.record import Result, change_record, due_changes, due_order, end_name, end_record, manager_of, order_record
+from operators.domain.rollout.story import Event, Outcome, Record
+from tests.unit.operators.domain.rollout.builders import NEW, OLD, START, frozen, rollout
+
+NOW = datetime(2026, 3, 1, 13, 0, tzinfo=UTC)
+
+
+def authorised(version: str, minute: int, by: str = "Spec", **more: Any) -> dict[str, Any]:
+    return {"packageVersion": version, "by": by, "at": f"2026-03-01T12:{minute:02}:00Z", **more}
+
+
+def release(*line: dict[str, Any], **spec: Any) -> ClusterReleaseSpec:
+    """Oldest first; the last is the current one."""
+    *before, current = line
+    fields = {"current": current, "history": before[::-1], **spec}
+    return ClusterRelease.parse({"kind": "ClusterRelease", "metadata": {"name": "c", "namespace": "n"}, "spec": fields}).spec
+
+
+FIRST = authorised(OLD, 0)
+UP = authorised(NEW, 10, "Rollout", name="train", **{"from": OLD}, reason="stage canary")
+BACK = authorised(OLD, 20, "Undo", name="train", **{"from": NEW}, reason="stage canary failed")
+
+
+@pytest.mark.parametrize(
+    ("spec", "results"),
+    [
+        (release(FIRST), [Result.Created]),
+        (release(FIRST, UP, reached=OLD), [Result.Created]),
+        (release(FIRST, UP, reached=NEW), [Result.Created, Result.Reached]),
+        (release(FIRST, UP, BACK, reached=OLD), [Result.Created, Result.TakenBack, Result.Reached]),
+        (release(FIRST, UP, authorised(NEW, 30, **{"from": NEW}), reached=OLD), [Result.Created, Result.Superseded]),
+    ],
+)
+def test_should_write_down_each_change_whose_end_is_known(spec: ClusterReleaseSpec, results: list[Result]) -> None:
+    due = due_changes("n/c", spec, ())
+    assert [each.result for each in due] == results
+    assert due_changes("n/c", spec, {each.name for each in due}) == (), "what is written is not written again"
+
+
+def test_should_not_change_what_was_written_when_the_change_is_undone_later() -> None:
+    there = due_changes("n/c", release(FIRST, UP, reached=NEW), ())
+    later = due_changes("n/c", release(FIRST, UP, BACK, reached=OLD), {each.name for each in there})
+    assert [each.authorisation.package_version for each in later] == [OLD]
+
+
+def test_should_keep_clusters_apart() -> None:
+    assert {each.name for each in due_changes("n/c", release(FIRST), ())} & {
+        each.name for each in due_changes("m/c", release(FIRST), ())
+    } == set()
+
+
+def grant(name: str, minute: int, operation: str = "UpgradePlane", cluster: str = "c", decision: str = "Granted") -> OperationGrant:
+    spec = {
+        "operation": operation,
+        "target": {"kind": "Cluster", "name": "c", "cluster": cluster},
+        "requester": "x",
+        "outcome": "Succeeded",
+    }
+    status = {"decision": decision, "decidedAt": f"2026-03-01T12:{minute:02}:00Z"}
+    return OperationGrant.parse({"kind": "OperationGrant", "metadata": {"name": name, "namespace": "n"}, "spec": spec, "status": status})
+
+
+def test_should_name_the_leave_that_was_given_for_it() -> None:
+    due = due_changes("n/c", release(FIRST, UP, reached=NEW), ())[-1]
+    given = [
+        grant("late", 14),
+        grant("early", 12),
+        grant("before", 5),
+        grant("drain", 12, "Drain"),
+        grant("other", 12, cluster="d"),
+        grant("no", 12, decision="Denied"),
+    ]
+    entry = change_record("n/c", due, "jane", given, NOW)
+    assert [each.name for each in entry.grants] == ["early", "late"]
+    document = entry.document()
+    assert (document["from"], document["to"], document["who"], document["rollout"], document["outcome"]) == (
+        OLD,
+        NEW,
+        "jane",
+        "train",
+        "Reached",
+    )
+    assert (document["at"], document["ended"]) == ("2026-03-01T12:10:00Z", "2026-03-01T13:00:00Z")
+    assert "verdicts" not in document, "nothing empty is written"
+
+
+def test_should_note_orders_once_and_only_when_they_change() -> None:
+    made = rollout(said={"by": "jane", "reason": "CVE"}).spec
+    first = due_order(made, ())
+    assert first
+    assert due_order(made, (first,)) is None
+    paused = rollout(order="Pause", approvals=["rest"], said={"by": "joe", "reason": "incident"}).spec
+    second = due_order(paused, (first,))
+    assert second
+    entry = order_record("train", {**second, "at": "2026-03-01T12:30:00Z"}, first)
+    assert (entry.who, entry.why, entry.outcome) == ("joe", "incident", "order Pause, approved rest")
+    assert due_order(paused, [first] * records.KEPT_ORDERS) is None, "bounded"
+
+
+def test_should_tell_the_whole_story_of_a_rollout_at_its_end() -> None:
+    made = rollout(said={"by": "jane", "reason": "CVE"})
+    told = [
+        Record(Event.StageStarted, START, "canary", "stage canary begins: 1 clusters"),
+        Record(Event.StagePassed, START, "canary", "stage canary passed: pod creation 99.9% -> 99.9%"),
+        Record(Event.Ended, NOW, text="6 clusters are at it", outcome=Outcome.Good),
+    ]
+    order = order_record("train", {**records.order_words(made.spec), "at": "2026-03-01T11:59:00Z"}, None)
+    entry = end_record(made, frozen(made), told, [order])
+    assert (entry.start, entry.to, entry.who, entry.why, entry.outcome) == (OLD, NEW, "jane", "CVE", "Good")
+    assert entry.verdicts == ("stage canary passed: pod creation 99.9% -> 99.9%",)
+    assert entry.events[0] == "2026-03-01T11:59:00Z jane: started it: CVE"
+    assert len(entry.events) == 4
+    assert end_name(made, told) != end_name(made, [*told, told[-1]]), "an undo after a good end is another end"
+
+
+def test_should_forget_the_oldest_beyond_what_is_kept() -> None:
+    written = [(datetime(2026, 3, day, tzinfo=UTC), f"r{day}") for day in (3, 1, 2)]
+    assert records.surplus(written, 2) == ["r1"]
+    assert records.surplus(written, 3) == []
+
+
+def test_should_find_who_owns_a_field() -> None:
+    def owner(name: str, field: str, time: str) -> dict[str, Any]:
+        return {"manager": name, "time": time, "fieldsV1": {"f:spec": {f"f:{field}": {}}}}
+
+    fields = [
+        owner("kubectl-edit", "packageVersion", "2026-03-02"),
+        owner("flux", "packageVersion", "2026-03-01"),
+        owner("x", "paused", "2026-03-03"),
+    ]
+    assert manager_of({"metadata": {"managedFields": fields}}, "packageVersion") == "kubectl-edit"
+    assert manager_of({"metadata": {}}, "packageVersion") == ""
