@@ -82,9 +82,7 @@ def test_should_go_a_minor_up_and_back_without_a_failed_request(fleet: Fleet, pa
     with Traffic(kubeconfig(fleet)) as traffic:
         up = change(fleet, packages[NEW])
         back = change(fleet, packages[OLD])
-    print(
-        f"{OLD} to {NEW} in {up:.0f} s, back in {back:.0f} s; {traffic.asked} requests, {len(traffic.written)} writes, {len(traffic.failures)} failed"
-    )
+    print(f"{OLD} to {NEW} in {up:.0f} s, back in {back:.0f} s; {traffic}")
     assert traffic.failures == []
     assert traffic.behind == [], "watches that missed a write"
     assert names_inside(fleet, traffic) == set(traffic.written)

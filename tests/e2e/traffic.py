@@ -34,6 +34,18 @@ CLOSED = (
 Headers = dict[str, str]
 
 
+MAPS = "/api/v1/namespaces/default/configmaps?labelSelector=traffic"
+
+
+@dataclass
+class Position:
+    """Where one watch is."""
+
+    version: str = ""
+    names: set[str] = field(default_factory=set)
+    lists: int = 0
+
+
 class Outcome(NamedTuple):
     served: bool
     reusable: bool
@@ -58,11 +70,15 @@ class Traffic:
             for name in ("certificate", "key"):
                 Path(folder, name).write_bytes(base64.b64decode(user[f"client-{name}-data"]))
             self._context.load_cert_chain(Path(folder, "certificate"), Path(folder, "key"))
-        self._stop, self._seen, self._lock = threading.Event(), dict[int, int](), threading.Lock()
+        self._stop, self._enough, self._lock = threading.Event(), threading.Event(), threading.Lock()
+        self._seen = {number: Position() for number in range(self.watches)}
         self._threads = [
             threading.Thread(target=work, daemon=True) for work in (self._new_connections, self._kept_connection, self._writes)
         ]
         self._threads += [threading.Thread(target=self._watch, args=(number,), daemon=True) for number in range(self.watches)]
+
+    def __str__(self) -> str:
+        return f"{self.asked} requests, {len(self.written)} writes, {len(self.failures)} failed, {self.lists} watches began anew"
 
     def __enter__(self) -> Traffic:
         for thread in self._threads:
@@ -70,15 +86,23 @@ class Traffic:
         return self
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(1.0)  # what was written last must reach the watches
+        self._enough.set()
+        deadline = time.monotonic() + 10  # what was written last must reach the watches
+        while self.behind and time.monotonic() < deadline:
+            time.sleep(0.1)
         self._stop.set()
         for thread in self._threads:
             thread.join(timeout=30)
 
     @property
     def behind(self) -> list[int]:
-        """Watches that did not see the last write."""
-        return [number for number in range(self.watches) if self._seen.get(number, 0) < len(self.written)]
+        """Watches that missed a write."""
+        return [number for number, position in self._seen.items() if not set(self.written) <= position.names]
+
+    @property
+    def lists(self) -> int:
+        """How often a watch had to begin with a new list, beyond its first."""
+        return sum(position.lists - 1 for position in self._seen.values())
 
     def _open(self, timeout: float = 10) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection(str(self._at.hostname), self._at.port, timeout=timeout, context=self._context)
@@ -137,7 +161,7 @@ class Traffic:
         """`written` has what was acknowledged; 409 is the answer to a repetition of what had arrived."""
         connection = self._open()
         for number in itertools.count():
-            if self._stop.wait(PAUSE):
+            if self._enough.wait(PAUSE):
                 return
             name = f"traffic-{number:05d}"
             body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": {"traffic": "yes"}}}
@@ -149,31 +173,46 @@ class Traffic:
                 connection = self._open()
 
     def _watch(self, number: int) -> None:
-        """As a reflector does: from the last version it saw, again when the stream ends."""
-        version, names = "0", set[str]()
+        """As a reflector does: list, then watch; again from the last version when the stream ends, a new list when that version is too old."""
+        position = self._seen[number]
         while not self._stop.is_set():
-            path = f"/api/v1/namespaces/default/configmaps?watch=true&labelSelector=traffic&resourceVersion={version}&timeoutSeconds=600"
             connection = self._open(timeout=3)
             try:
-                connection.request("GET", path)
-                answer = connection.getresponse()
-                if answer.status == 429:
-                    time.sleep(float(answer.headers.get("Retry-After") or 1))
-                    continue
-                if answer.status != 200:
-                    self._fail(f"watch: {answer.status}")
-                while not self._stop.is_set() and (line := answer.readline()):
-                    event = json.loads(line)
-                    if event["type"] == "ERROR":
-                        self._fail(f"watch: {event['object'].get('message')}")
-                        version = "0"
-                        break
-                    version = event["object"]["metadata"]["resourceVersion"]
-                    names.add(event["object"]["metadata"]["name"])
-                    self._seen[number] = len(names)
-            except TimeoutError:
-                continue  # nothing was written for a while
-            except (http.client.HTTPException, ConnectionError, ValueError):
-                continue  # a cut stream: the next one goes on where it ended
+                if not position.version:
+                    self._list(connection, position)
+                self._follow(connection, position)
+            except (TimeoutError, http.client.HTTPException, ConnectionError, ssl.SSLError, ValueError):
+                continue  # nothing was written for a while, or a cut stream: the next one goes on where it ended
             finally:
                 connection.close()
+
+    def _list(self, connection: http.client.HTTPSConnection, position: Position) -> None:
+        status, content, headers = self._ask(connection, "GET", MAPS)
+        if status != 200:
+            time.sleep(float(headers.get("Retry-After") or 1))
+            return
+        found = json.loads(content)
+        position.names = {each["metadata"]["name"] for each in found["items"]}
+        position.version = found["metadata"]["resourceVersion"]
+        position.lists += 1
+
+    def _follow(self, connection: http.client.HTTPSConnection, position: Position) -> None:
+        if not position.version:
+            return
+        connection.request("GET", f"{MAPS}&watch=true&allowWatchBookmarks=true&resourceVersion={position.version}&timeoutSeconds=600")
+        answer = connection.getresponse()
+        if answer.status == 429:
+            time.sleep(float(answer.headers.get("Retry-After") or 1))
+            return
+        if answer.status != 200:
+            self._fail(f"watch: {answer.status}")
+        while not self._stop.is_set() and (line := answer.readline()):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                position.version = ""
+                if event["object"].get("code") != http.client.GONE:
+                    self._fail(f"watch: {event['object'].get('message')}")
+                return
+            position.version = event["object"]["metadata"]["resourceVersion"]
+            if event["type"] == "ADDED":
+                position.names.add(event["object"]["metadata"]["name"])
