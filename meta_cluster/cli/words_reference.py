@@ -156,6 +156,11 @@ REASONS: dict[str, Word] = {
         "changePolicy is RolloutOnly, and no rollout has authorised this version",
         "start a rollout, or set changePolicy to Direct",
     ),
+    "RolloutAhead": Word(
+        _kind("ReleaseMatchesWish"),
+        "a rollout authorised, or took back to, another version than the spec wishes; the spec is no new wish as long as it says the same",
+        "commit the version that is authorised (kok rollout status NAME prints what), or wish another",
+    ),
     "Connected": Word(_kind("TunnelReady"), "the API servers reach pods and nodes of the business cluster through konnectivity", FINE),
     "NoNodes": Word(_kind("TunnelReady"), "konnectivity's agents run on nodes, and there is no node yet", "add hosts to a MachinePool"),
     "AgentsMissing": Word(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operators.api.base import ConditionStatus
 from operators.api.cluster import ChangePolicy
-from operators.api.cluster_release import ClusterRelease, Direction, Hop
+from operators.api.cluster_release import AuthorisedBy, ClusterRelease, Direction, Hop
 from operators.domain.plane.steps import Stall, Step, Wait
 from operators.domain.plane.view import PlaneView
 
@@ -41,6 +41,13 @@ def release_verdict(view: PlaneView, step: Step) -> Verdict:
 
 def _not_followed(view: PlaneView, step: Step, authorised: str) -> tuple[str, str]:
     wish = view.cluster.spec.package_version
+    current = view.release.spec.current if isinstance(view.release, ClusterRelease) else None
+    if current and current.by is not AuthorisedBy.Spec and current.wish == wish:
+        went = "brought it to" if current.by is AuthorisedBy.Rollout else "took it back to"
+        return (
+            "RolloutAhead",
+            f"rollout {current.name} {went} {authorised}, past the spec, which still wishes {wish}: commit spec.packageVersion {authorised}",
+        )
     if view.cluster.spec.change_policy is ChangePolicy.RolloutOnly:
         return (
             "RolloutNeeded",

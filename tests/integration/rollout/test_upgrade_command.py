@@ -107,10 +107,10 @@ async def _records_tell(kok: Kok, fleet: Fleet, name: str) -> None:
             break
         await asyncio.sleep(0.1)
     (end,) = ends
-    assert (end["outcome"], end["from"], end["to"], end["why"], end["who"]) == ("Good", OLD, NEW, "security", "kok-test-admin")
+    assert (end["outcome"], end["from"], end["to"], end["why"], end["who"]) == ("Good", OLD, NEW, "security", "test-admin")
     assert any("pod creation 100.00% -> 100.00%" in each for each in end["verdicts"])
     assert {each["subject"] for each in changes} == set(fleet.clusters)
-    assert {each["who"] for each in changes} == {"kok-test-admin"}
+    assert {each["who"] for each in changes} == {"test-admin"}
     code, out, _ = await kok("history", fleet.clusters[0])
     assert code == 0
     assert "Created" in out
