@@ -13,12 +13,12 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
-def read(text: str) -> Any:
+def read(text: str | bytes) -> Any:
     """The one document of a text. Raises yaml.YAMLError."""
     return yaml.load(text, Loader=_LOADER)  # noqa: S506 - both are safe loaders
 
 
-def read_all(text: str) -> list[Any]:
+def read_all(text: str | bytes) -> list[Any]:
     """Every document of a text that is not empty. Raises yaml.YAMLError."""
     return [document for document in yaml.load_all(text, Loader=_LOADER) if document]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from meta_cluster.cli.output import Output, output_named, structured
-from meta_cluster.lab.hosts import Host
 from operators.errors import ErrorCode, KokError
 
 if TYPE_CHECKING:
+    from meta_cluster.lab.hosts import Host
     from meta_cluster.lab.lifecycle import LabStatus
 
 app = typer.Typer(no_args_is_help=True, help="A meta cluster (kind) and hosts (containers with systemd and sshd) on this machine.")

@@ -47,22 +47,32 @@ ClickException = typer.BadParameter.__mro__[2]
 
 
 def app_for(words: list[str]) -> typer.Typer:
-    """The command line with the verb that `words` names; with all of them when help or completion is asked for."""
+    """The command line with the verb that `words` names; of the others only what they are called and do, which is all that help shows."""
     app = typer.Typer(
         name="kok", help=HELP, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
     app.callback()(_root)
-    verb = next((word for word in words if not word.startswith("-")), "")
-    alone = verb in VERBS and words[0] == verb and COMPLETE not in os.environ
-    only = ["version", "completion"] if words == ["--version"] else [verb] if alone else VERBS
-    for name in only:
-        module = import_module(f"meta_cluster.cli.{name}")
+    named = next((word for word in words if not word.startswith("-")), "")
+    for verb, does in VERBS.items():
+        if verb != named:
+            app.command(verb, short_help=does)(_other_verb)
+            continue
+        module = import_module(f"meta_cluster.cli.{verb}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name, help=VERBS[name])
+            app.add_typer(module.app, name=verb, help=does)
         else:
-            app.command(name, short_help=VERBS[name])(getattr(module, name))
+            app.command(verb, short_help=does)(getattr(module, verb))
     return app
+
+
+def _other_verb() -> None:
+    """Stands for a verb that the command line does not name, so it is never run."""
+
+
+def _words_to_complete() -> list[str]:
+    """What is typed so far, without `kok`, as the shells hand it over."""
+    return (os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")).split()[1:]
 
 
 def _show_version(asked: bool) -> None:
@@ -93,6 +103,7 @@ def run(words: list[str]) -> int:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
+        words = _words_to_complete()
     try:
         code = app_for(words)(args=words, prog_name="kok", standalone_mode=False)
         return int(code or 0)

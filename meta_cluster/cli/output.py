@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from enum import StrEnum
 
-from meta_cluster.cli.tables import CLUSTER
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Manifest
 
@@ -45,6 +44,8 @@ def structured(data: object, output: Output) -> str:
 
 def cleaned(manifest: Manifest) -> Manifest:
     """Without managedFields, which nobody reads, and without what only tables show."""
+    from meta_cluster.cli.tables import CLUSTER
+
     metadata = {key: value for key, value in manifest["metadata"].items() if key not in ("managedFields", "annotations")}
     if annotations := {key: value for key, value in (manifest["metadata"].get("annotations") or {}).items() if key != CLUSTER}:
         metadata["annotations"] = annotations

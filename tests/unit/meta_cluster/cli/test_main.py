@@ -17,8 +17,9 @@ HEAVY = ("pydantic", "aiohttp", "kopf", "kubernetes", "cryptography", "asyncssh"
 KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIBxP7QkzF3Nq2m0F9k0n8mV1y0q8Yl4nXo8tQm0cJd1e"
 
 
-def test_should_load_nothing_heavy_to_say_its_version() -> None:
-    code = f"import sys; from meta_cluster.cli.main import run; run(['version', '--client']); print([m for m in {HEAVY!r} if m in sys.modules])"
+@pytest.mark.parametrize("words", [["version", "--client"], ["--help"], ["get", "--help"], ["lab", "--help"], ["nonsense"]], ids=" ".join)
+def test_should_load_nothing_heavy_before_there_is_work(words: list[str]) -> None:
+    code = f"import sys; from meta_cluster.cli.main import run; run({words!r}); print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[4])
     assert done.stdout.splitlines()[-1] == "[]"
 

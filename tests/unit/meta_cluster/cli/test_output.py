@@ -11,7 +11,7 @@ import pytest
 import typer.main
 import yaml
 
-from meta_cluster.cli.main import app_for, run
+from meta_cluster.cli.main import VERBS, app_for, run
 from meta_cluster.cli.output import EVERY, Output, output_named, structured
 from operators.errors import ErrorCode, KokError
 
@@ -26,7 +26,10 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         else:
             yield words, command
 
-    yield from below("", typer.main.get_command(app_for([])))
+    for verb in VERBS:
+        root = typer.main.get_command(app_for([verb]))
+        assert isinstance(root, click.Group)
+        yield from below(verb, root.commands[verb])
 
 
 def output_options() -> dict[str, tuple[int, set[str]]]:
