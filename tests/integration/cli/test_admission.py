@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 from meta_cluster.bootstrap.manifests import Installation, install_manifests
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.ports.kube import Forbidden, Invalid, KubePort, Manifest, Ref
 from tests.integration.api_server import ApiServer
 
@@ -111,3 +113,62 @@ async def test_should_take_one_cluster_per_namespace(meta: KubePort, dry_meta: K
 
 async def test_should_not_delete_kok_system_by_hand(dry_meta: KubePort, place: str) -> None:
     assert "sealed copies of the root keys" in await refused(dry_meta, Ref("v1", "Namespace", "", "kok-system"))
+
+
+def a_rollout(name: str, **spec: object) -> Manifest:
+    fields = {
+        "change": {"clusterPackageVersion": "x"},
+        "selector": {"matchLabels": {"env": "none"}},
+        "stages": [{"name": "rest", "rest": True}],
+    }
+    return {"apiVersion": "kok.dev/v1alpha1", "kind": "FleetRollout", "metadata": {"name": name}, "spec": fields | spec}
+
+
+async def test_should_let_nobody_order_in_anothers_name(guarded: ApiServer, meta: KubePort) -> None:
+    """The policy becomes effective a moment after it is stored; from then on it holds for making, ordering and leaving a signature behind."""
+    words = ""
+    for number in range(100):
+        try:
+            await meta.create(a_rollout(f"forged-{number}", said={"by": "joe"}))
+        except Forbidden as error:
+            words = error.message
+            break
+        await asyncio.sleep(0.1)
+    assert "jane may not order in the name of joe" in words
+    await meta.create(a_rollout("signed", said={"by": "jane", "reason": "CVE"}))
+    ref = Ref("kok.dev/v1alpha1", "FleetRollout", "", "signed")
+    joe = KubeClient(kubeconfig_credentials(guarded.kubeconfig("joe", groups=["system:masters"])), field_manager="test")
+    flux = KubeClient(
+        kubeconfig_credentials(guarded.kubeconfig("system:serviceaccount:flux-system:flux", groups=["system:masters"])),
+        field_manager="flux",
+    )
+    try:
+        with pytest.raises(Forbidden, match="joe may not order in the name of jane"):
+            await joe.patch_json(ref, {"spec": {"order": "Abort"}})
+        await joe.patch_json(ref, {"spec": {"windows": [{"cron": "0 22 * * *", "durationSeconds": 3600}]}})
+        await joe.patch_json(ref, {"spec": {"order": "Pause", "said": {"by": "joe"}}})
+        await joe.patch_json(ref, {"spec": {"order": "Go", "said": {"by": "", "reason": ""}}})
+        await flux.patch_json(ref, {"spec": {"order": "Pause", "said": {"by": "jane"}}})
+    finally:
+        await joe.close()
+        await flux.close()
+
+
+async def test_should_let_nobody_but_the_operator_write_or_remove_records(
+    guarded: ApiServer, meta: KubePort, glass_broken: KubePort
+) -> None:
+    labels = {"kok.dev/journal": "history", "kok.dev/record-of": "rollout"}
+    metadata = {"name": "record.x", "namespace": "kok-system", "labels": labels}
+    record = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": 1, "data": {"at": "now"}}
+    for _ in range(100):
+        try:
+            await meta.create({**record, "metadata": {**metadata, "name": f"record.{uuid4().hex[:8]}"}})
+        except Forbidden:
+            break
+        await asyncio.sleep(0.1)
+    await glass_broken.create(record)
+    ref = Ref("apps/v1", "ControllerRevision", "kok-system", "record.x")
+    with pytest.raises(Forbidden, match="only the Cluster-Operator does"):
+        await meta.delete(ref)
+    with pytest.raises(Invalid, match="immutable"):
+        await glass_broken.patch_json(ref, {"data": {"at": "later"}})
