@@ -24,6 +24,7 @@ from operators.api.base import (
     list_map,
     rules,
 )
+from operators.api.cluster_release import AuthorisedBy
 from operators.api.hosts import Host, PackageNames
 from operators.api.labels import LabelKey, Labels, LabelValue
 from operators.api.pending import Effect, PendingSum
@@ -238,11 +239,34 @@ class HostRelease(Model):
     """What it was authorised for before this; empty for a new host."""
     opened_at: Timestamp | None = None
     """When the host was first found in service with exactly these packages; absent: not yet."""
+    going_back: bool = False
+    """Whether this takes back what a rollout changed: leave is then asked for as for a rollback."""
+
+
+class PoolOrder(Model):
+    """What a fleet rollout wants on the hosts in place of one wished package. Holds while the pool wishes that package."""
+
+    component: DnsLabel
+    """Of both packages."""
+    package: DnsName
+    """The MachinePackageVersion that the hosts get."""
+    instead_of: DnsName
+    """What the pool wished when the order was given."""
+    by: AuthorisedBy
+    """Rollout, or Undo."""
+    rollout: Annotated[str, Field(min_length=1, max_length=253)]
+    """The FleetRollout."""
+    at: Timestamp
+    reason: Text = ""
+    max_unavailable: Annotated[int, Field(ge=1, le=200)] = 1
+    """Never more hosts out of service at once, whatever the pool allows."""
 
 
 class MachinePoolReleaseSpec(Model):
     """Which host is authorised for which packages."""
 
+    orders: Annotated[tuple[PoolOrder, ...], Field(max_length=32, json_schema_extra=list_map("component"))] = ()
+    """By rollouts, written by the Cluster-Operator; `hosts` are the Machine-Operator's."""
     hosts: Annotated[tuple[HostRelease, ...], Field(max_length=200, json_schema_extra=list_map("name"))] = ()
 
 

@@ -1,4 +1,4 @@
-"""FleetRollout: one change, carried out over many clusters in stages, judged after each. Rules: docs/architecture.md, "Rollouts"."""
+"""FleetRollout: one change, carried out over many clusters or pools of machines in stages, judged after each. Rules: docs/architecture.md, "Rollouts"."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ ClusterKey = Annotated[
     ),
 ]
 """A Cluster as namespace/name."""
+PoolKey = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        min_length=3,
+        max_length=127,
+    ),
+]
+"""A MachinePool as namespace/name."""
 Percent = Annotated[int, Field(ge=1, le=100)]
 Seconds = Annotated[int, Field(ge=0, le=7 * 86400)]
 
@@ -79,19 +88,49 @@ class Order(StrEnum):
 
 
 class Change(Model):
-    """What the members get."""
+    """What the members get: one of the two."""
 
-    cluster_package_version: DnsName
-    """The ClusterPackageVersion that every member gets."""
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            cel(
+                "has(self.clusterPackageVersion) != has(self.machinePackageVersion)",
+                "a change is of clusters or of machines: give either clusterPackageVersion or machinePackageVersion",
+            )
+        )
+    )
+
+    cluster_package_version: DnsName | None = None
+    """The ClusterPackageVersion that every member, a Cluster, gets."""
+    machine_package_version: DnsName | None = None
+    """The MachinePackageVersion that the machines of every member, a MachinePool, get in place of the one of the same component."""
+
+    @property
+    def to(self) -> str:
+        """The version, whichever it is."""
+        return self.cluster_package_version or self.machine_package_version or ""
+
+    @property
+    def of_machines(self) -> bool:
+        """Whether the members are pools."""
+        return self.machine_package_version is not None
 
 
 class MemberSelector(Model):
-    """Which Clusters. A Cluster must match every part that is given; nothing given selects nothing."""
+    """Which members: Clusters, or MachinePools of a change of machines. One must match every part that is given; nothing given selects nothing."""
 
     match_labels: MatchLabels = Field(default_factory=dict)
-    """Labels that a Cluster carries, all of them."""
+    """Labels that a member carries, all of them."""
     clusters: Annotated[tuple[ClusterKey, ...], Field(max_length=500, json_schema_extra=LIST_SET)] = ()
-    """Clusters by namespace/name."""
+    """Clusters by namespace/name; of a change of machines: pools of these Clusters."""
+    pools: Annotated[tuple[PoolKey, ...], Field(max_length=500, json_schema_extra=LIST_SET)] = ()
+    """Of a change of machines: MachinePools by namespace/name."""
+
+
+class MachineLimits(Model):
+    """How a change of machines goes through each pool, beside the pool's own strategy."""
+
+    max_unavailable: Annotated[int, Field(ge=1, le=200)] = 1
+    """Hosts of one pool that may be out of service at once; never more than the pool's own update.maxUnavailable."""
 
 
 class Stage(Model):
@@ -100,8 +139,9 @@ class Stage(Model):
     model_config = ConfigDict(
         json_schema_extra=rules(
             cel(
-                "[has(self.clusters) && self.clusters.size() > 0, has(self.percent), has(self.rest) && self.rest].filter(x, x).size() == 1",
-                "a stage names exactly one of clusters, percent and rest",
+                "[has(self.clusters) && self.clusters.size() > 0, has(self.pools) && self.pools.size() > 0, has(self.percent), "
+                "has(self.rest) && self.rest].filter(x, x).size() == 1",
+                "a stage names exactly one of clusters, pools, percent and rest",
             )
         )
     )
@@ -110,6 +150,8 @@ class Stage(Model):
     """As it is shown and approved."""
     clusters: Annotated[tuple[ClusterKey, ...], Field(max_length=100, json_schema_extra=LIST_SET)] = ()
     """Canaries, by namespace/name."""
+    pools: Annotated[tuple[PoolKey, ...], Field(max_length=100, json_schema_extra=LIST_SET)] = ()
+    """Canaries of a change of machines, by namespace/name."""
     percent: Percent | None = None
     """Until this share of all members is changed, rounded down, at least one."""
     rest: bool = False
@@ -204,7 +246,7 @@ class FleetRolloutSpec(Model):
         json_schema_extra=rules(
             cel(
                 "self.change == oldSelf.change && self.selector == oldSelf.selector && self.stages == oldSelf.stages "
-                "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail",
+                "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail && self.machines == oldSelf.machines",
                 "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures, said and windows may be edited)",
             ),
             cel(
@@ -213,9 +255,15 @@ class FleetRolloutSpec(Model):
                 "rest comes once, as the last stage",
             ),
             cel(
-                "(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.clusters) && self.selector.clusters.size() > 0)",
-                "an empty selector selects nothing; give selector.matchLabels or selector.clusters",
+                "(has(self.selector.matchLabels) && self.selector.matchLabels.size() > 0) || (has(self.selector.clusters) && self.selector.clusters.size() > 0) "
+                "|| (has(self.selector.pools) && self.selector.pools.size() > 0)",
+                "an empty selector selects nothing; give selector.matchLabels, selector.clusters or selector.pools",
                 field=".selector",
+            ),
+            cel(
+                "has(self.change.machinePackageVersion) ? self.stages.all(s, !has(s.clusters) || s.clusters.size() == 0) "
+                ": (!has(self.selector.pools) || self.selector.pools.size() == 0) && self.stages.all(s, !has(s.pools) || s.pools.size() == 0)",
+                "a change of machines names pools in its stages, a change of clusters names clusters",
             ),
         )
     )
@@ -232,6 +280,8 @@ class FleetRolloutSpec(Model):
     """When new members may be started; none means always."""
     per_domain: DomainLimit | None = None
     """Limit per failure domain."""
+    machines: MachineLimits = MachineLimits()
+    """Of a change of machines: how it goes through each pool."""
     on_fail: OnFail = OnFail.Rollback
     """What a failed stage leads to."""
     mode: Mode = Mode.Run
@@ -261,8 +311,8 @@ class MemberPhase(StrEnum):
 class MemberStatus(Model):
     """One line per member that is in hand or in trouble, or of a plan."""
 
-    cluster: ClusterKey
-    """namespace/name."""
+    cluster: PoolKey
+    """namespace/name of the Cluster, or of the MachinePool of a change of machines."""
     stage: Annotated[str, Field(max_length=63)] = ""
     phase: MemberPhase
     message: Text = ""
@@ -343,6 +393,7 @@ class FleetRollout(Resource):
         scope=Scope.Cluster,
         columns=(
             Column("To", ".spec.change.clusterPackageVersion"),
+            Column("Machines", ".spec.change.machinePackageVersion"),
             Column("Phase", ".status.phase"),
             Column("Changed", ".status.changed", "integer"),
             Column("Total", ".status.total", "integer"),

@@ -12,7 +12,7 @@ from operators.api.cluster import Cluster, EndpointType
 from operators.api.cluster_release import ClusterRelease
 from operators.api.hosts import HostClaim
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
-from operators.api.pools import HostRelease, MachinePool, MachinePoolRelease
+from operators.api.pools import HostRelease, MachinePool, MachinePoolRelease, PoolOrder
 from operators.api.risk import Decision, OperationGrant
 from operators.domain.machine.render import ClusterFacts
 from operators.domain.machine.times import parse_time
@@ -75,12 +75,20 @@ class Meta:
 
     def released(self, pool: MachinePool) -> tuple[HostRelease, ...]:
         """What is authorised for a pool; a release of an earlier pool of the same name does not count. Raises KokError InvalidObject."""
+        release = self._release_of(pool)
+        return release.spec.hosts if release else ()
+
+    def orders(self, pool: MachinePool) -> tuple[PoolOrder, ...]:
+        """What rollouts ordered for a pool. Raises KokError InvalidObject."""
+        release = self._release_of(pool)
+        return release.spec.orders if release else ()
+
+    def _release_of(self, pool: MachinePool) -> MachinePoolRelease | None:
         found = self._cache.get(kinds.POOL_RELEASE.ref(pool.metadata.name, self._identity.namespace))
         if found is None:
-            return ()
+            return None
         release = MachinePoolRelease.parse(found)
-        owners = {owner.uid for owner in release.metadata.owner_references}
-        return release.spec.hosts if pool.metadata.uid in owners else ()
+        return release if pool.metadata.uid in {owner.uid for owner in release.metadata.owner_references} else None
 
     def plane_revision(self) -> str:
         """planeRevision of the released version. Raises KokError."""

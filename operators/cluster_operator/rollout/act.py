@@ -9,14 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRelease
+from operators.api.pools import PoolOrder
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.journal import JournalBook
 from operators.cluster_operator.rollout.observe import Seen
+from operators.cluster_operator.rollout.pools_look import PoolGround
 from operators.domain.plane.release import KEPT, release_manifest
 from operators.domain.risk.identity import stamp
 from operators.domain.rollout.forecast import Outlook
 from operators.domain.rollout.plan import FrozenPlan
+from operators.domain.rollout.pools import wished_of, with_order
 from operators.domain.rollout.story import Event, Outcome
 from operators.domain.rollout.view import Authorise, GoBack, Note, Step, Wait
 from operators.errors import ErrorCode, KokError
@@ -67,6 +70,14 @@ class Move:
         return self.step.after if isinstance(self.step, Wait) else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """Forward or back, and why."""
+
+    by: AuthorisedBy
+    reason: str
+
+
 RolloutStep = Freeze | Refuse | Answer | Move
 
 
@@ -84,9 +95,9 @@ class Actor:
             case Move(step=Note() as note):
                 await self._note(seen, note)
             case Move(step=Authorise(key=key, to=to, reason=reason)):
-                await self._release(seen, key, to, AuthorisedBy.Rollout, reason)
+                await self._give(seen, key, to, AuthorisedBy.Rollout, reason)
             case Move(step=GoBack(key=key, to=to, reason=reason)):
-                await self._release(seen, key, to, AuthorisedBy.Undo, reason)
+                await self._give(seen, key, to, AuthorisedBy.Undo, reason)
             case _:
                 return
 
@@ -96,6 +107,36 @@ class Actor:
         if record.event is Event.Ended and record.outcome is Outcome.Bad and seen.view:
             await self._journals.mark_bad(seen.view.plan.to, seen.rollout, record.text)
         await self._journals.append(seen.rollout, seen.records, record)
+
+    async def _give(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
+        """To a Cluster by its release, to a pool by an order in its release."""
+        if seen.ground is None:
+            await self._release(seen, key, to, by, reason)
+        else:
+            await self._order(seen, seen.ground, key, to, Ordered(by, reason))
+
+    async def _order(self, seen: Seen, ground: PoolGround, key: str, to: str, ordered: Ordered) -> None:
+        """One compare-and-swap on the pool's release as it was observed; only the orders are ours in it."""
+        pool = ground.pools.get(key)
+        if pool is None or pool.release is None:
+            raise KokError(ErrorCode.NotFound, f"MachinePool {key} has no MachinePoolRelease any more")
+        wished = wished_of(pool, ground.component, ground.catalogue)
+        if wished.problem or not wished.wish:
+            raise KokError(ErrorCode.PackageMissing, f"MachinePool {key}: {wished.problem or f'it wishes no {ground.component} any more'}")
+        order = PoolOrder(
+            component=ground.component,
+            package=to,
+            instead_of=wished.wish,
+            by=ordered.by,
+            rollout=seen.rollout.metadata.name,
+            at=stamp(seen.now),
+            reason=ordered.reason[:TEXT],
+            max_unavailable=seen.rollout.spec.machines.max_unavailable,
+        )
+        metadata = pool.release.metadata
+        orders = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in with_order(pool.release, order)]
+        ref = cluster_kinds.POOL_RELEASE.ref(metadata.name, metadata.namespace or "")
+        await self._world.meta.patch_json(ref, {"spec": {"orders": orders}}, resource_version=metadata.resource_version)
 
     async def _release(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
         """One compare-and-swap on the release as it was observed; Conflict if it has changed since."""

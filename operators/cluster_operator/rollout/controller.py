@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from operators.api.rollout import Mode
 from operators.cluster_operator.cluster.world import World
@@ -13,8 +13,9 @@ from operators.cluster_operator.rollout.measuring import EVERY as METRICS_EVERY
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
 from operators.cluster_operator.rollout.probing import EVERY, ProbeBook, ProbeController, Prober, pod_prober
-from operators.domain.rollout.forecast import outlook, with_refusals
-from operators.domain.rollout.plan import Refused, freeze
+from operators.domain.rollout.forecast import Outlook, outlook, with_refusals
+from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
+from operators.domain.rollout.pools import forecasts
 from operators.domain.rollout.preflight import Ground, refused_members, refused_spec, refused_ways
 from operators.domain.rollout.state import next_step
 from operators.domain.rollout.status import planned_status, running_status, stalled_status
@@ -69,20 +70,28 @@ class RolloutController:
 
 def begin(seen: Seen) -> RolloutStep:
     """Freeze the plan, answer with it, or say why there is none."""
-    spec, to = seen.rollout.spec, seen.rollout.spec.change.cluster_package_version
+    spec = seen.rollout.spec
     if refused := refused_spec(spec, seen.catalogue, has_metrics=seen.has_metrics):
         return Refuse(refused.code, refused.reason)
     plan = freeze(seen.rollout, seen.candidates, bad_versions=seen.bad_versions)
     if isinstance(plan, Refused):
         return Refuse(plan.code, plan.reason)
-    ways = refused_ways(plan.members, to, Ground(seen.fleet, seen.pools, seen.catalogue), seen.now)
-    refused = refused_members(ways, len(plan.members))
-    words = f"{len(plan.members)} clusters in {len(plan.stages)} stages to {to}; {len(plan.skipped)} left alone"
+    foreseen, ways = _outlook(seen, plan)
+    what = "pools" if spec.change.of_machines else "clusters"
+    refused = refused_members(ways, len(plan.members), what)
+    words = f"{len(plan.members)} {what} in {len(plan.stages)} stages to {plan.to}; {len(plan.skipped)} left alone"
     if spec.mode is Mode.Plan:
-        return Answer(
-            with_refusals(outlook(plan, seen.pools, seen.catalogue), ways), f"would be refused: {refused.reason}" if refused else words
-        )
+        return Answer(foreseen, f"would be refused: {refused.reason}" if refused else words)
     return Refuse(refused.code, refused.reason) if refused else Freeze(plan, f"the plan is frozen: {words}")
+
+
+def _outlook(seen: Seen, plan: FrozenPlan) -> tuple[Outlook, Mapping[str, str]]:
+    """What members would see, and those that would be refused with the reason."""
+    if seen.ground is None:
+        ways = refused_ways(plan.members, plan.to, Ground(seen.fleet, seen.pools, seen.catalogue), seen.now)
+        return with_refusals(outlook(plan, seen.pools, seen.catalogue), ways), ways
+    made = Outlook(plan, forecasts(plan, seen.ground.pools, seen.catalogue.machines[plan.to], seen.catalogue))
+    return made, {key: each.refused for key, each in made.forecasts.items() if each.refused}
 
 
 def rollout_controllers(

@@ -17,13 +17,15 @@ from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.journal import Journal, JournalBook
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
+from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
 from operators.cluster_operator.rollout.probing import ProbeBook
+from operators.domain.rollout import pools
 from operators.domain.rollout.bad import BadMark, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
-from operators.domain.rollout.judging import Measured, changed_since, spans_after, spans_before, stage_verdict
+from operators.domain.rollout.judging import Measured, at_home, changed_since, spans_after, spans_before, stage_verdict
 from operators.domain.rollout.leave import Leave
-from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, still_unchanged
+from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, pool_controls, still_unchanged
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
@@ -46,6 +48,7 @@ class Seen:
     rollout: FleetRollout
     shown: Manifest
     candidates: tuple[Candidate, ...]
+    """Who can be a member: Clusters, or pools of a change of machines."""
     now: datetime
     bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
     records: int = 0
@@ -53,6 +56,10 @@ class Seen:
     broken: KokError | None = None
     fleet: Fleet = field(default_factory=dict)
     """Every Cluster that can be read, with its release."""
+    clusters: tuple[Candidate, ...] = ()
+    """All Clusters, as controls and for budgets."""
+    ground: PoolGround | None = None
+    """Of a change of machines."""
     pools: Mapping[str, tuple[MachinePool, ...]] = field(default_factory=dict)
     """Before the plan is frozen: Cluster -> its pools."""
     catalogue: Catalogue = NO_CATALOGUE
@@ -69,11 +76,14 @@ class StageLook:
     stage: PlannedStage
     members: Mapping[str, MemberFacts]
     controls: tuple[str, ...]
+    homes: Mapping[str, str] | None = None
+    """Of a change of machines: pool -> its Cluster."""
 
     @property
     def own(self) -> list[str]:
-        """Members that are still there."""
-        return [member.key for member in self.stage.members if member.key in self.members]
+        """Clusters of members that are still there."""
+        there = [member.key for member in self.stage.members if member.key in self.members]
+        return list(dict.fromkeys(self.homes[key] for key in there)) if self.homes is not None else there
 
 
 class Observer:
@@ -88,29 +98,45 @@ class Observer:
         manifest = self._world.cache.get(kinds.ROLLOUT.ref(key.name))
         if manifest is None:
             return None
-        rollout, clusters = FleetRollout.parse(manifest), dict(self._clusters())
+        rollout, fleet = FleetRollout.parse(manifest), dict(self._clusters())
+        clusters = tuple(candidate_of(cluster, release) for cluster, release in fleet.values())
         seen = Seen(
             rollout,
             manifest.get("status") or {},
-            tuple(candidate_of(cluster, release) for cluster, release in clusters.values()),
+            clusters,
             self._world.now(),
-            fleet=clusters,
+            fleet=fleet,
+            clusters=clusters,
             has_metrics=self._measurer.is_there,
         )
         try:
-            seen = replace(seen, bad_versions=standing(await self._journals.bad_marks(), self._annotations()))
+            seen = await self._with_pools(seen)
+            seen = replace(seen, bad_versions=standing(await self._journals.bad_marks(), self._annotations(seen)))
             journal = await self._journals.read(rollout)
             if journal.plan is None:
-                return replace(seen, pools=pools_by_cluster(self._world), catalogue=await catalogue_of(self._world))
+                catalogue = seen.ground.catalogue if seen.ground else await catalogue_of(self._world)
+                return replace(seen, pools=pools_by_cluster(self._world), catalogue=catalogue)
             view = await self._view(seen, journal, journal.plan)
         except KokError as error:
             return replace(seen, broken=error)
         return replace(seen, records=len(journal.records), view=view)
 
-    def _annotations(self) -> Mapping[str, Mapping[str, str]]:
+    async def _with_pools(self, seen: Seen) -> Seen:
+        """Of a change of machines the members are pools."""
+        change = seen.rollout.spec.change
+        if not change.of_machines:
+            return seen
+        ground = await pool_ground(self._world, change.to, seen.fleet)
+        candidates = tuple(pools.candidate_of(each, ground.component, ground.catalogue) for each in ground.pools.values())
+        return replace(seen, ground=ground, candidates=candidates)
+
+    def _annotations(self, seen: Seen) -> Mapping[str, Mapping[str, str]]:
         """Of every package version. One that the cache does not have yet lifts no mark."""
         found = (manifest["metadata"] for manifest in self._world.cache.list(cluster_kinds.PACKAGE))
-        return {metadata["name"]: metadata.get("annotations") or {} for metadata in found}
+        of_machines = seen.ground.catalogue.machines if seen.ground else {}
+        return {metadata["name"]: metadata.get("annotations") or {} for metadata in found} | {
+            name: each.metadata.annotations for name, each in of_machines.items()
+        }
 
     def _clusters(self) -> Iterable[tuple[str, tuple[Cluster, ClusterRelease | None]]]:
         """Every Cluster that can be read, with its release. One that cannot be read is not there for a rollout."""
@@ -126,9 +152,7 @@ class Observer:
     async def _view(self, seen: Seen, journal: Journal, plan: FrozenPlan) -> RolloutView:
         rollout, story = seen.rollout, story_of(journal.records)
         stages = stages_of(plan, story)
-        keys = [member.key for stage in stages for member in stage.members if member.key in seen.fleet]
-        running = await self._running(rollout, (release for key in keys if (release := seen.fleet[key][1])))
-        facts = {key: facts_of(rollout.metadata.name, *seen.fleet[key], running, seen.now) for key in keys}
+        facts = await self._facts(seen, [member.key for stage in stages for member in stage.members])
         look = self._look(seen, stages, story, facts)
         baseline, after = await self._numbers(seen, look)
         leave = None if story.ended or story.going_back else await self._leave(seen)
@@ -138,7 +162,7 @@ class Observer:
             records=journal.records,
             members=facts,
             verdict=stage_verdict(
-                rollout.spec.analysis, story, look.stage, facts, Measured(self._probes.samples, look.controls, after, seen.now)
+                rollout.spec.analysis, story, look.stage, facts, Measured(self._probes.samples, look.controls, after, seen.now, look.homes)
             ),
             window=window_state(rollout.spec.windows, seen.now),
             now=seen.now,
@@ -149,15 +173,32 @@ class Observer:
             leave=leave if isinstance(leave, Leave) else None,
         )
 
+    async def _facts(self, seen: Seen, members: Sequence[str]) -> dict[str, MemberFacts]:
+        """Of every member that is still there."""
+        name, ground = seen.rollout.metadata.name, seen.ground
+        if ground is not None:
+            own = {key: ground.pools[key] for key in members if key in ground.pools}
+            running = await self._running(pools.rollouts_of(own.values(), ground.component) - {name})
+            return {key: pools.facts_of(name, each, ground.component, ground.catalogue, running) for key, each in own.items()}
+        keys = [key for key in members if key in seen.fleet]
+        current = (release.spec.current for key in keys if (release := seen.fleet[key][1]))
+        running = await self._running({each.name for each in current if each.by is not AuthorisedBy.Spec} - {name})
+        return {key: facts_of(name, *seen.fleet[key], running, seen.now) for key in keys}
+
     def _look(self, seen: Seen, stages: Sequence[PlannedStage], story: Story, facts: Mapping[str, MemberFacts]) -> StageLook:
         """The controls are those of the baseline as long as they are unchanged; who is looked at is probed."""
         stage = next((each for each in stages if each.name not in story.passed), stages[-1])
         before = story.baselines.get(stage.name)
-        frozen = still_unchanged(before.controls, seen.candidates, facts) if before else ()
-        control = frozen or controls(seen.rollout.metadata.uid, seen.candidates, stages, stage, facts)
-        look = StageLook(story, stage, facts, control)
+        uid, homes = seen.rollout.metadata.uid, seen.ground.homes if seen.ground else None
+        frozen = still_unchanged(before.controls, seen.clusters, facts) if before else ()
+        now = (
+            pool_controls(uid, seen.clusters, stages, stage, homes)
+            if homes is not None
+            else controls(uid, seen.clusters, stages, stage, facts)
+        )
+        look = StageLook(story, stage, facts, frozen or now, homes)
         if story.ended is None:
-            self._probes.want({*look.own, *control})
+            self._probes.want({*look.own, *look.controls})
         return look
 
     async def _numbers(self, seen: Seen, look: StageLook) -> tuple[Baseline | NoData, Mapping[str, tuple[Reading, Reading]]]:
@@ -166,7 +207,7 @@ class Observer:
         is_over = look.story.ended is not None or look.story.going_back is not None
         after: Mapping[str, tuple[Reading, Reading]] = {}
         if is_over or look.stage.name in look.story.started:
-            changed = changed_since(look.stage, look.members)
+            changed = at_home(changed_since(look.stage, look.members), look.homes)
             if analysis.metrics and changed and not is_over:
                 after = await self._measurer.readings(
                     name, analysis, spans_after(changed, look.controls, analysis.window_seconds, seen.now)
@@ -181,8 +222,8 @@ class Observer:
     async def _late(self, seen: Seen, plan: FrozenPlan, story: Story) -> tuple[PlannedMember, ...]:
         """Late joiners whose planes can go there; the catalogue is only read when there are any."""
         late = late_joiners(seen.rollout, seen.candidates, plan, story)
-        if not late or story.ended:
-            return ()
+        if not late or story.ended or seen.ground:
+            return () if story.ended else late
         refused = refused_ways(late, plan.to, Ground(seen.fleet, pools_by_cluster(self._world), await catalogue_of(self._world)), seen.now)
         return tuple(each for each in late if each.key not in refused)
 
@@ -193,12 +234,11 @@ class Observer:
             budgets = [OperationBudget.parse(each) for each in (await self._world.meta.list(BUDGET)).items]
         except KokError as error:
             return error.message
-        return Leave({each.key: each.labels for each in seen.candidates}, budgets, ledger.spec, seen.now)
+        homes = seen.ground.homes if seen.ground else None
+        return Leave({each.key: each.labels for each in seen.clusters}, budgets, ledger.spec, seen.now, pools=homes)
 
-    async def _running(self, rollout: FleetRollout, releases: Iterable[ClusterRelease]) -> frozenset[str]:
-        """Other rollouts that wrote a member's release last and have not ended, by their journals."""
-        current = (release.spec.current for release in releases)
-        names = {each.name for each in current if each.by is not AuthorisedBy.Spec} - {rollout.metadata.name}
+    async def _running(self, names: Iterable[str]) -> frozenset[str]:
+        """Of these rollouts those that have not ended, by their journals."""
         return frozenset([name for name in sorted(names) if not await self._has_ended(name)])
 
     async def _has_ended(self, name: str) -> bool:

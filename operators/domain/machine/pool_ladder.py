@@ -5,9 +5,12 @@ Order: cluster readable and not paused > deleting > finalizer > what is wrong wi
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from operators.api.base import LABEL_CLUSTER, LABEL_POOL
 from operators.api.machines import Machine
 from operators.api.pools import HostRelease
+from operators.domain.machine.orders import goes_back, in_force, limited, with_orders, words_of
 from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
 from operators.domain.machine.release import Batch, PoolHosts, next_release
 from operators.domain.machine.steps import AddFinalizer, ApplyMachines, Done, RemoveFinalizer, Step, Wait, WriteRelease
@@ -107,10 +110,14 @@ def _change_words(view: PoolView, batch: Batch) -> str:
 
 def batch_of(view: PoolView) -> Batch:
     """What shall be authorised now."""
-    packages = wished_packages(view.pool, view.cluster_packages or (), view.catalogue)
+    wished = wished_packages(view.pool, view.cluster_packages or (), view.catalogue)
+    orders = in_force(view.orders, wished, view.catalogue)
+    packages = with_orders(wished, orders, view.catalogue)
     claimed = frozenset(view.own_claims)
     hosts = PoolHosts(view.pool.spec.hosts, packages, view.released, view.verdicts, claimed, view.catalogue)
-    return next_release(hosts, view.pool.spec.update, now=view.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if orders:
+        hosts = replace(hosts, reason=words_of(orders), going_back=goes_back(orders))
+    return next_release(hosts, limited(view.pool.spec.update, orders), now=view.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
 def _wants_machine(view: PoolView, entry: HostRelease) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from operators.api.hosts import HostClaim
 from operators.api.machines import Machine
-from operators.api.pools import HostRelease, MachinePool
+from operators.api.pools import HostRelease, MachinePool, PoolOrder
 from operators.domain.machine.release import Verdict
 from operators.domain.machine.view import ClusterState
 from operators.domain.machine.wish import Catalogue
@@ -36,6 +36,8 @@ class PoolView:
     machines: Mapping[str, Machine]
     """Machines of the business cluster by name."""
     verdicts: Mapping[str, Verdict]
+    orders: tuple[PoolOrder, ...] = ()
+    """What rollouts ordered."""
 
     @property
     def own_claims(self) -> dict[str, HostClaim]:

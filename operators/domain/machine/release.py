@@ -51,6 +51,10 @@ class PoolHosts:
     claimed: frozenset[str]
     catalogue: Mapping[str, MachinePackageVersion] = field(default_factory=dict)
     """Package versions by name, to know what a change does."""
+    reason: str = "packages of the pool changed"
+    """Why hosts change."""
+    going_back: bool = False
+    """Whether that takes back what a rollout changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,8 @@ def next_release(pool: PoolHosts, strategy: UpdateStrategy, *, now: str) -> Batc
     for name in sorted(wished - set(current)):
         kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason="new host")
     for name in choice.names:
-        reason = "packages of the pool changed"
-        kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason=reason, before=current[name].packages)
+        before = current[name].packages
+        kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason=pool.reason, before=before, going_back=pool.going_back)
     return Batch(tuple(kept[name] for name in sorted(kept)), choice.waiting, choice.stalled)
 
 

@@ -56,6 +56,8 @@ class Wish:
     """Why pools cannot be trusted to be complete now (one is invalid): nothing new is touched and nothing is taken away."""
     abandoned: bool = False
     force_drain: bool = False
+    going_back: bool = False
+    """Whether what is authorised takes back what a rollout changed."""
 
 
 @dataclass(frozen=True, slots=True)

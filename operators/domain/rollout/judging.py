@@ -26,6 +26,8 @@ class Measured:
     controls: Sequence[str]
     metrics: Mapping[str, tuple[Reading, Reading]]
     now: datetime
+    homes: Mapping[str, str] | None = None
+    """Of a change of machines: the Cluster of each pool; what is measured is always a Cluster."""
 
 
 def changed_since(stage: PlannedStage, members: Mapping[str, MemberFacts]) -> dict[str, datetime]:
@@ -36,6 +38,15 @@ def changed_since(stage: PlannedStage, members: Mapping[str, MemberFacts]) -> di
         for key, facts in found.items()
         if facts.hold is Hold.Forward and facts.healthy
     }
+
+
+def at_home(changed: Mapping[str, datetime], homes: Mapping[str, str] | None) -> dict[str, datetime]:
+    """The same by Cluster; of several pools of one, the last change counts."""
+    found: dict[str, datetime] = {}
+    for key, since in changed.items():
+        home = homes[key] if homes else key
+        found[home] = max(since, found.get(home, since))
+    return found
 
 
 def spans_after(changed: Mapping[str, datetime], controls: Sequence[str], window: int, now: datetime) -> tuple[list[Span], list[Span]]:
@@ -57,7 +68,7 @@ def stage_verdict(analysis: Analysis, story: Story, stage: PlannedStage, members
     baseline = story.baselines.get(stage.name)
     if baseline is None:
         return Verdict(Judgement.HOLD, "no baseline was taken")
-    changed = changed_since(stage, members)
+    changed = at_home(changed_since(stage, members), measured.homes)
     evidence = probe_evidence(baseline, measured.samples, changed, measured.controls, measured.now)
     if changed:
         evidence += tuple(_metric_evidence(analysis, baseline, measured))

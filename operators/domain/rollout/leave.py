@@ -17,15 +17,26 @@ from operators.domain.risk.breaker import progressed, refusal_by
 from operators.domain.risk.facts import Facts, FleetCluster, Member
 from operators.domain.risk.identity import TargetKey
 from operators.domain.risk.limits import Weighed, concurrency_refusal, rate_refusal, target_of
-from operators.domain.risk.scopes import ClusterId, Labels, Place, budgets_about, scope_of
+from operators.domain.risk.scopes import MACHINE, ClusterId, Labels, Place, budgets_about, scope_of
 
-NO_BUDGET = "no OperationBudget is about UpgradePlane of it: without a budget nothing is allowed (kubectl get operationbudgets)"
+NO_BUDGET = "no OperationBudget is about {operation} of it: without a budget nothing is allowed (kubectl get operationbudgets)"
 
 
 class Leave:
-    """Answers for one pass; each question is weighed once. `fleet`: all Clusters there are (namespace/name) with their labels."""
+    """Answers for one pass; each question is weighed once. `fleet`: all Clusters there are (namespace/name) with their labels; `pools`: of a change
+    of machines, the Cluster of each pool. A pool's machines ask one by one, so only breakers keep a pool from being started.
+    """
 
-    def __init__(self, fleet: Mapping[str, Labels], budgets: Sequence[OperationBudget], ledger: LedgerSpec, now: datetime) -> None:
+    def __init__(
+        self,
+        fleet: Mapping[str, Labels],
+        budgets: Sequence[OperationBudget],
+        ledger: LedgerSpec,
+        now: datetime,
+        *,
+        pools: Mapping[str, str] | None = None,
+    ) -> None:
+        self._pools = pools or {}
         every = [FleetCluster(_id_of(key), labels, 0) for key, labels in fleet.items()]
         self._fleet = {each.cluster: each for each in every}
         self._budgets, self._ledger, self._now = tuple(budgets), ledger, latest(ledger, now)
@@ -34,12 +45,16 @@ class Leave:
 
     def why_not(self, key: str) -> str:
         """The first budget that says no, in its words; empty if all agree."""
-        own = self._fleet.get(_id_of(key)) or FleetCluster(_id_of(key), {}, 0)
-        target = Target(kind="Cluster", name=own.cluster.name, cluster=own.cluster.name)
-        place = Place(Operation.UpgradePlane.value, own.cluster, target)
+        home = _id_of(self._pools.get(key, key))
+        own = self._fleet.get(home) or FleetCluster(home, {}, 0)
+        target, operation = Target(kind="Cluster", name=home.name, cluster=home.name), Operation.UpgradePlane
+        if key in self._pools:
+            pool = key.partition("/")[2]
+            target, operation = Target(kind="Machine", name=pool, cluster=home.name, pool=pool), Operation.ApplyPackage
+        place = Place(operation.value, own.cluster, target)
         about = budgets_about(self._budgets, place, own.labels)
         if not about:
-            return NO_BUDGET
+            return NO_BUDGET.format(operation=operation.value)
         facts = Facts(self._budgets, own.labels, (Member(own.cluster, target),), self._fleet)
         weighed = [
             Weighed(each, scope_of(each.spec.scope.per, place), place, Purpose.Forward, self._ledger, facts, self._now) for each in about
@@ -57,10 +72,11 @@ class Leave:
 
 
 def _refusal(weighed: Weighed) -> str:
-    for refusal in (refusal_by(weighed, progressed(weighed)), rate_refusal(weighed), concurrency_refusal(weighed)):
-        if refusal:
-            return str(refusal)
-    return ""
+    if no := refusal_by(weighed, progressed(weighed)):
+        return str(no)
+    if weighed.place.target.kind == MACHINE:
+        return ""
+    return next((str(no) for no in (rate_refusal(weighed), concurrency_refusal(weighed)) if no), "")
 
 
 def _id_of(key: str) -> ClusterId:

@@ -82,6 +82,15 @@ def controls(
     return tuple([key for group in (untouched, others) for key in sorted(group, key=lambda key: place(f"control/{uid}", key))][:CONTROLS])
 
 
+def pool_controls(
+    uid: str, clusters: Iterable[Candidate], stages: Sequence[PlannedStage], stage: PlannedStage, homes: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Of a change of machines: healthy Clusters none of whose pools is changed in this stage or was before."""
+    touched = {homes[member.key] for each in stages[: stages.index(stage) + 1] for member in each.members if member.key in homes}
+    found = [each.key for each in clusters if each.key not in touched and each.version and not each.trouble]
+    return tuple(sorted(found, key=lambda key: place(f"control/{uid}", key))[:CONTROLS])
+
+
 def still_unchanged(frozen: Iterable[str], candidates: Iterable[Candidate], members: Mapping[str, MemberFacts]) -> tuple[str, ...]:
     """Of the controls that a baseline was taken of, those that are still there and were not changed by this rollout. Sick ones stay: they tell."""
     there = {each.key for each in candidates}

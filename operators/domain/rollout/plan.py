@@ -20,7 +20,7 @@ NO_MARKS: Mapping[str, BadMark] = {}
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A Cluster as it was when the plan was made. `key` is namespace/name."""
+    """A Cluster, or a MachinePool, as it was when the plan was made. `key` is namespace/name."""
 
     key: str
     version: str
@@ -28,6 +28,8 @@ class Candidate:
     labels: Mapping[str, str]
     trouble: str = ""
     """Why it is not healthy; empty when it is."""
+    cluster: str = ""
+    """Of a pool: its Cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,14 @@ def freeze(
     rollout: FleetRollout, candidates: Iterable[Candidate], *, bad_versions: Mapping[str, BadMark] = NO_MARKS
 ) -> FrozenPlan | Refused:
     """The plan of a rollout over these Clusters. `bad_versions`: package versions that an earlier rollout found bad."""
-    to = rollout.spec.change.cluster_package_version
+    to = rollout.spec.change.to
     if mark := bad_versions.get(to):
         return Refused(ErrorCode.VersionBad, mark.refusal())
     chosen = {each.key: each for each in candidates if selects(rollout.spec.selector, each)}
     if not chosen:
-        return Refused(ErrorCode.SelectorEmpty, "the selector matches no Cluster")
+        return Refused(
+            ErrorCode.SelectorEmpty, f"the selector matches no {'MachinePool' if rollout.spec.change.of_machines else 'Cluster'}"
+        )
     if refusal := _canaries_refused(rollout.spec.stages, chosen):
         return refusal
     skipped = {key: why for key, each in chosen.items() if (why := _skipped(each, to))}
@@ -102,11 +106,17 @@ def freeze(
 
 
 def selects(selector: MemberSelector, candidate: Candidate) -> bool:
-    """Whether a Cluster matches every part that is given; nothing given selects nothing."""
-    if not selector.match_labels and not selector.clusters:
+    """Whether a member matches every part that is given; nothing given selects nothing. A pool is in its Cluster."""
+    if not selector.match_labels and not selector.clusters and not selector.pools:
         return False
     by_label = all(candidate.labels.get(key) == value for key, value in selector.match_labels.items())
-    return by_label and (not selector.clusters or candidate.key in selector.clusters)
+    by_cluster = not selector.clusters or (candidate.cluster or candidate.key) in selector.clusters
+    return by_label and by_cluster and (not selector.pools or candidate.key in selector.pools)
+
+
+def named_by(stage: Stage) -> tuple[str, ...]:
+    """The canaries of a stage."""
+    return stage.clusters or stage.pools
 
 
 def place(uid: str, key: str) -> str:
@@ -124,23 +134,24 @@ def _skipped(candidate: Candidate, to: str) -> str:
 
 def _canaries_refused(stages: Sequence[Stage], chosen: Mapping[str, Candidate]) -> Refused | None:
     for stage in stages:
-        for key in stage.clusters:
+        what = "MachinePool" if stage.pools else "Cluster"
+        for key in named_by(stage):
             if key not in chosen:
-                return Refused(ErrorCode.SelectorEmpty, f"stage {stage.name} names Cluster {key}, which the selector does not match")
+                return Refused(ErrorCode.SelectorEmpty, f"stage {stage.name} names {what} {key}, which the selector does not match")
             if trouble := chosen[key].trouble:
-                return Refused(ErrorCode.CanarySick, f"stage {stage.name} names Cluster {key}, which is not healthy: {trouble}")
+                return Refused(ErrorCode.CanarySick, f"stage {stage.name} names {what} {key}, which is not healthy: {trouble}")
     return None
 
 
 def _staged(stages: Sequence[Stage], members: Mapping[str, PlannedMember]) -> tuple[tuple[PlannedStage, ...], list[str]]:
     """Members dealt out to stages; those named come out of the order first, so a percentage never takes a later stage's canary."""
-    named = {key for stage in stages for key in stage.clusters}
+    named = {key for stage in stages for key in named_by(stage)}
     queue = [key for key in members if key not in named]
     made: list[PlannedStage] = []
     for stage in stages:
         done = sum(len(each.members) for each in made)
-        if stage.clusters:
-            keys = [key for key in stage.clusters if key in members and all(key != one.key for each in made for one in each.members)]
+        if canaries := named_by(stage):
+            keys = [key for key in canaries if key in members and all(key != one.key for each in made for one in each.members)]
         else:
             count = len(queue) if stage.rest else _share(stage.percent or 0, len(members), done)
             keys, queue = queue[:count], queue[count:]

@@ -35,8 +35,10 @@ def refused_spec(spec: FleetRolloutSpec, catalogue: Catalogue, *, has_metrics: b
             check(window)
     except KokError as error:
         return Refused(error.code, f"{error.message}; {error.hint}")
-    to = spec.change.cluster_package_version
-    if to not in catalogue.planes:
+    to = spec.change.to
+    if spec.change.of_machines and to not in catalogue.machines:
+        return Refused(ErrorCode.PackageMissing, f"spec.change.machinePackageVersion: MachinePackageVersion {to} does not exist")
+    if not spec.change.of_machines and to not in catalogue.planes:
         return Refused(ErrorCode.PackageMissing, f"spec.change.clusterPackageVersion: ClusterPackageVersion {to} does not exist")
     if spec.analysis.metrics and not has_metrics:
         words = "spec.analysis.metrics: the operator knows no Prometheus; give it one (KOK_PROMETHEUS_URL), or judge by the probe alone"
@@ -68,10 +70,10 @@ def refused_ways(members: Iterable[PlannedMember], to: str, ground: Ground, now:
     return found
 
 
-def refused_members(ways: Mapping[str, str], members: int) -> Refused | None:
+def refused_members(ways: Mapping[str, str], members: int, what: str = "clusters") -> Refused | None:
     """One refused member refuses the rollout: a person has to take it out of the selector, or give it a way."""
     if not ways:
         return None
     words = "; ".join(f"{key}: {why}" for key, why in list(ways.items())[:NAMED])
     more = f"; and {len(ways) - NAMED} more" if len(ways) > NAMED else ""
-    return Refused(ErrorCode.UpgradeRefused, f"nothing is started, for {len(ways)} of {members} clusters cannot go there: {words}{more}")
+    return Refused(ErrorCode.UpgradeRefused, f"nothing is started, for {len(ways)} of {members} {what} cannot go there: {words}{more}")

@@ -120,7 +120,7 @@ class StageWork:
         failed = [key for key, phase in self.phases.items() if phase in (MemberPhase.Failed, MemberPhase.GoingBack, MemberPhase.Back)]
         if len(failed) > self.wish.failures_allowed:
             facts = self.view.members.get(failed[0])
-            return f"{failed[0]} was not healthy at {self.view.plan.to} in time: {facts.trouble if facts else 'gone'}"
+            return f"{failed[0]} was not healthy at {self.view.plan.to} in time: {(facts.gave_up or facts.trouble) if facts else 'gone'}"
         touched = any(phase != MemberPhase.Waiting for phase in self.phases.values())
         if touched and self.view.verdict.judgement == Judgement.FAIL:
             return self.view.verdict.sentence
@@ -222,6 +222,8 @@ class StageWork:
             return MemberPhase.Healthy
         if facts.hold != Hold.Forward:
             return MemberPhase.Waiting
+        if facts.gave_up:
+            return MemberPhase.Failed
         began = facts.since
         if self.name in self.story.healthy and facts.unhealthy_since:
             began = max(began, facts.unhealthy_since)  # it was healthy once: its deadline begins anew

@@ -51,6 +51,8 @@ class MemberFacts:
     ready_since: datetime | None = None
     rival: str = ""
     """The rollout that has it, with Hold.Rival."""
+    gave_up: str = ""
+    """Why its own operator will not try on; then nobody waits for the deadline."""
 
 
 class State(StrEnum):

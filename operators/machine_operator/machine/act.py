@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from operators.api.hosts import Host, HostClaim
-from operators.api.risk import Operation, Outcome, Target
+from operators.api.risk import Operation, Outcome, Purpose, Target
 from operators.domain.machine import steps
 from operators.domain.machine.certificates import request_of, why_not
 from operators.domain.machine.host import Owner
@@ -274,6 +274,7 @@ class Actor:
             0,
             f"{workflow.value} of {view.name}",
             ttl,
+            Purpose.Rollback if view.wish.going_back and workflow is Workflow.update else Purpose.Forward,
         )
         answer = await self._world.hands.grants.ask(request)
         return f"waits for leave: {answer.message}" if isinstance(answer, Waiting) else answer

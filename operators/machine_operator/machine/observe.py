@@ -16,6 +16,7 @@ from operators.domain.machine.certificates import request_of
 from operators.domain.machine.effects import EffectRules, changes_between, is_at_least
 from operators.domain.machine.host import DesiredPackage
 from operators.domain.machine.node import node_of
+from operators.domain.machine.orders import in_force, with_orders
 from operators.domain.machine.pool_ladder import problem_of
 from operators.domain.machine.render import HostFacts, NodeFacts, desired_package
 from operators.domain.machine.status import TRANSIENT
@@ -97,12 +98,13 @@ class Observer:
             return Wish(problem=pools.problem, abandoned=abandoned, force_drain=forced)
         pool = own[0]
         host = next(host for host in pool.spec.hosts if host.name == name)
-        packages, problem = None, pools.problem
+        entry, problem = None, pools.problem
         try:
-            packages = next((entry.packages for entry in self._meta.released(pool) if entry.name == name), None)
+            entry = next((entry for entry in self._meta.released(pool) if entry.name == name), None)
         except KokError as error:
             problem = error.message
-        return Wish(pool, host, packages, problem, abandoned, forced)
+        packages, going_back = (entry.packages, entry.going_back) if entry else (None, False)
+        return Wish(pool, host, packages, problem, abandoned, forced, going_back)
 
     def _problem_of_pool(self, wish: Wish, claim: HostClaim) -> str:
         """Why the pool that a host left cannot be trusted now: while it is wrong, nothing is taken away either."""
@@ -156,6 +158,7 @@ class Observer:
         catalogue = self._meta.catalogue()
         try:
             wished = wished_packages(pool, self._meta.cluster_packages() or (), catalogue)
+            wished = with_orders(wished, in_force(self._meta.orders(pool), wished, catalogue), catalogue)
         except KokError:
             return replace(view, rules=rules)
         return replace(view, rules=rules, planned=changes_between(view.wish.packages, wished, catalogue, rules))

@@ -43,6 +43,7 @@ class PoolObserver:
             tuple(self._meta.claims()),
             self._machines(),
             self._world.board.verdicts,
+            () if problem else self._meta.orders(pool),
         )
 
     def _released(self, pool: MachinePool) -> tuple[tuple[str, ...] | None, tuple[HostRelease, ...], KokError | None]:

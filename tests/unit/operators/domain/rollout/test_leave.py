@@ -88,7 +88,7 @@ def test_should_say_what_the_risk_centre_says(stored: LedgerSpec, made: Operatio
 
 
 def test_should_say_no_without_a_budget() -> None:
-    assert leave(ledger()).why_not("prod/c1") == NO_BUDGET
+    assert leave(ledger()).why_not("prod/c1") == NO_BUDGET.format(operation="UpgradePlane")
 
 
 def test_should_start_nobody_while_the_breaker_is_open_and_the_next_one_once_it_is_closed() -> None:

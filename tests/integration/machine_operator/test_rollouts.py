@@ -1,0 +1,157 @@
+"""A fleet rollout of a machine package over one pool: the Cluster-Operator orders, the real Machine-Operator takes simulated hosts there, one by one."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from operators.adapters.catalogue_files import FileCatalogue
+from operators.adapters.sim_ssh import HostFault
+from operators.cluster_operator.cluster import kinds as cluster_kinds
+from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.rollout import kinds as rollout_kinds
+from operators.cluster_operator.rollout.controller import rollout_controllers
+from operators.engine.cache import ObjectCache
+from operators.engine.metrics import Metrics
+from operators.engine.queue import WorkQueue
+from operators.engine.reconcile import LoopTools, ReconcileLoop
+from operators.engine.recorder import EventRecorder
+from operators.engine.sweep import Sweeper
+from operators.errors import KokError
+from operators.machine_operator import kinds
+from operators.ports.kube import Key, Manifest, Watched
+from operators.services.probe import ProbeResult
+from tests.integration.cluster_operator.world_of_planes import OneBusinessServer
+from tests.integration.machine_operator.rig import Rig
+
+pytestmark = pytest.mark.integration
+OLD, NEW = "kubelet-1-r1", "kubelet-1-r2"
+WISH = {"packages": {"explicit": ["containerd-1-r1", OLD]}, "update": {"maxUnavailable": {"count": 5, "percent": 100}, "perZone": 5}}
+
+
+class Rollouts:
+    """The Cluster-Operator's rollouts beside a rig, without a memory of its own between two of them."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.name = rig, f"nodes-{uuid4().hex[:8]}"
+        metrics, self._probed = Metrics(), set[Key]()
+        cache = ObjectCache(lambda key: None)
+        for kind in (cluster_kinds.CLUSTER, cluster_kinds.RELEASE, cluster_kinds.PACKAGE, cluster_kinds.POOL, rollout_kinds.ROLLOUT):
+            cache.follow(Watched(kind, lambda manifest: [rollout_kinds.key_of(manifest["metadata"]["name"])]))
+        self._sweeper = Sweeper(cache, {"meta": rig.meta}, metrics)
+        self._ahead = timedelta()
+        world = World(rig.meta, cache, OneBusinessServer(rig.business), FileCatalogue(), own_namespace=rig.namespace, now=self.now)
+        rollouts, probes = rollout_controllers(world, self._probed.add, prober=self._probe, probe_every=0.0)
+        tools = LoopTools(rig.meta, EventRecorder(rig.meta, "kok-cluster-operator", "test"), metrics, keep=cache.put)
+        self._loop, self._probes = ReconcileLoop(rollouts, WorkQueue("rollout"), tools), ReconcileLoop(probes, WorkQueue("probe"), tools)
+        self.failed = ""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    async def _probe(self, key: Key) -> ProbeResult:
+        return ProbeResult(True, 0.1)
+
+    async def prepare(self) -> None:
+        """What an installation brings: a budget, a Ledger; and a Cluster whose operator says that it is well."""
+        scope = {"per": "Pool", "clusters": {"names": [f"{self.rig.namespace}/demo"]}}
+        budget = {"operations": ["ApplyPackage"], "scope": scope, "concurrency": {"count": 100}}
+        await self.rig.meta.create(
+            {"apiVersion": "kok.dev/v1alpha1", "kind": "OperationBudget", "metadata": {"name": self.name}, "spec": budget}
+        )
+        ledger = {"name": "ledger", "namespace": self.rig.namespace}
+        await self.rig.meta.create({"apiVersion": "kok.dev/v1alpha1", "kind": "Ledger", "metadata": ledger, "spec": {}})
+
+    async def start(self, **spec: Any) -> None:
+        change, pools = {"machinePackageVersion": NEW}, [f"{self.rig.namespace}/workers"]
+        stages = [{"name": "all", "rest": True, "soakSeconds": 1}]
+        fields = {"change": change, "selector": {"pools": pools}, "stages": stages}
+        manifest = {"apiVersion": "kok.dev/v1alpha1", "kind": "FleetRollout", "metadata": {"name": self.name}, "spec": fields | spec}
+        await self.rig.meta.create(manifest)
+
+    async def until(self, phase: str, *, seconds: float = 90.0) -> Manifest:
+        shown: Manifest = {}
+        ends = asyncio.get_running_loop().time() + seconds
+        while shown.get("phase") != phase:
+            assert asyncio.get_running_loop().time() < ends, f"not {phase}: {shown} {self.failed} {await self.rig.picture()}"
+            await self._sweeper.sweep(settling=True)
+            for key in sorted(self._probed):
+                for _ in range(10):
+                    await self._probes.reconcile(key)
+            try:
+                await self._loop.reconcile(rollout_kinds.key_of(self.name))
+            except KokError as error:
+                self.failed = error.message
+            shown = (await self.rig.meta.get(rollout_kinds.ROLLOUT.ref(self.name)) or {}).get("status") or {}
+            await asyncio.sleep(0.2)
+        return shown
+
+
+async def live(rig: Rig, count: int) -> tuple[list[dict[str, Any]], Rollouts]:
+    hosts = [rig.host(f"m{number}", number) for number in range(1, count + 1)]
+    await rig.pool(hosts, **WISH)
+    await rig.start()
+    await rig.until(lambda: rig.is_open(*hosts), seconds=60)
+    rollouts = Rollouts(rig)
+    await rollouts.prepare()
+    return hosts, rollouts
+
+
+def installed(rig: Rig, hosts: list[dict[str, Any]]) -> list[str]:
+    return [rig.sim(host).installed["kubelet"].name for host in hosts]
+
+
+async def wish(rig: Rig) -> Manifest:
+    found = await rig.meta.get(kinds.MACHINE_POOL.ref("workers", rig.namespace))
+    assert found
+    return dict(found["spec"])
+
+
+async def order(rig: Rig) -> dict[str, Any]:
+    found = await rig.meta.get(kinds.POOL_RELEASE.ref("workers", rig.namespace))
+    return dict(((found or {}).get("spec", {}).get("orders") or [{}])[0])
+
+
+async def test_should_take_a_pool_to_a_package_host_by_host_and_back_again(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 3)
+    before, jobs = await wish(rig), len(rig.ansible.jobs)
+    await rollouts.start()
+    shown = await rollouts.until("Good")
+    assert installed(rig, hosts) == [NEW] * 3
+    assert [len(job.hosts) for job in rig.ansible.jobs[jobs:]] == [1, 1, 1], "never two at once, though the pool would allow five"
+    assert (shown["changed"], shown["total"]) == (1, 1)
+    assert await wish(rig) == before, "what people wrote stays"
+    await rig.meta.patch_json(rollout_kinds.ROLLOUT.ref(rollouts.name), {"spec": {"order": "Undo"}})
+    await rollouts.until("Undone")
+    assert installed(rig, hosts) == [OLD] * 3
+    assert (await order(rig))["by"] == "Undo"
+
+
+async def test_should_stop_after_the_first_host_that_fails_and_take_it_back(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 3)
+    jobs = len(rig.ansible.jobs)
+    for host in hosts:
+        rig.sim(host).fault = HostFault.FailsOnApply
+    await rollouts.start()
+    await rollouts.until("GoingBack")
+    tried = {each.target.name for job in rig.ansible.jobs[jobs:] for each in job.hosts}
+    assert tried == {hosts[0]["name"]}, "the others were never touched"
+    for host in hosts:
+        rig.sim(host).fault = HostFault.Nothing
+    shown = await rollouts.until("Bad")
+    await rig.until(lambda: rig.is_open(*hosts), seconds=60)
+    assert installed(rig, hosts) == [OLD] * 3
+    assert "failed with these packages" in shown["message"]
+
+
+async def test_should_refuse_before_anything_starts_what_the_pool_forbids(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 1)
+    await rig.pool(hosts, **{**WISH, "update": {"maxEffect": "Restart"}})
+    await rollouts.start(change={"machinePackageVersion": "kubelet-2-r1"})
+    shown = await rollouts.until("Refused")
+    assert "update.maxEffect allows Restart" in shown["message"]
+    assert not await order(rig)
