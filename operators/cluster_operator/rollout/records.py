@@ -92,10 +92,11 @@ class RecordsController:
         return Due(name, (), order, noted, ended, rollout, _surplus(written, words.KEPT_ROLLOUTS))
 
     async def _written(self, kind: str, subject: str) -> list[tuple[datetime, str]]:
-        """Records of a cluster, or of the ends of all rollouts: when, and their names."""
+        """Records of a cluster, or of the ends of all rollouts: when that was, and their names."""
         mark = words.subject_mark(kind, subject) if subject else kind.lower()
         listing = await self._world.meta.list(REVISION, namespace=self._world.own_namespace, selector=f"{LABEL_SUBJECT}={mark}")
-        return [(at(item["data"].get("ended") or item["data"]["at"]), item["metadata"]["name"]) for item in listing.items]
+        moment = "at" if subject else "ended"
+        return [(at(item["data"][moment]), item["metadata"]["name"]) for item in listing.items]
 
     async def _noted(self, rollout: FleetRollout) -> tuple[Mapping[str, Any], ...]:
         selector = f"{LABEL_ROLLOUT}={label_of(rollout)},{LABEL_PART}={ORDER}"

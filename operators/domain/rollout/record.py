@@ -22,7 +22,7 @@ from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.story import Event, Record
 
 KEPT_PER_CLUSTER = 50
-"""Changes of one Cluster that are kept; the newest."""
+"""Changes of one Cluster that are kept; the newest. More than a ClusterRelease remembers, or what was forgotten would be written again."""
 KEPT_ROLLOUTS = 500
 """Ends of rollouts that are kept, of the whole fleet; the newest."""
 KEPT_ORDERS = 200

@@ -83,7 +83,7 @@ async def test_should_follow_a_good_one_to_its_end_and_say_what_to_commit(kube: 
         assert code == 0, err
         assert f"FleetRollout {name} is made" in out
         assert "come back" not in out.partition("\nCommit")[0].partition("PASS")[2], "it is over"
-        assert 'stage 1/2 "canary"' in err, "off a terminal every change is a line of progress"
+        assert "  Soaking  " in err, "off a terminal every change is a line of progress"
         assert "PASS" in out
         assert f"Cluster {fleet.name}-0/c   spec.packageVersion: {NEW}   (it says {OLD})" in out
         again, out, _ = await kok("rollout", "status", name)
