@@ -24,7 +24,7 @@ def is_about(entry: Entry, name: str) -> bool:
     subject = str(entry["subject"])
     if not name:
         return True
-    of_cluster = entry["kind"] == "Cluster" and name in (subject, subject.partition("/")[2])
+    of_cluster = entry["kind"] in ("Cluster", "Pool") and name in (subject, subject.partition("/")[2])
     return of_cluster or (kind != "cluster" and entry.get("rollout") == name)
 
 
@@ -68,7 +68,7 @@ def _cells(entry: Entry) -> tuple[str, ...]:
     who = str(entry.get("who") or "")
     by = "spec" if entry.get("by") == "Spec" else f"rollout {entry['rollout']}" if entry.get("rollout") else ""
     by = f"undo of {entry['rollout']}" if entry.get("by") == "Undo" else by
-    told = f"{who}{f' ({by})' if by and entry['kind'] == 'Cluster' else ''}" if who else by
+    told = f"{who}{f' ({by})' if by and entry['kind'] in ('Cluster', 'Pool') else ''}" if who else by
     what = str(entry.get("event") or entry["kind"]).lower()
     outcome = str(entry.get("outcome") or entry.get("stage") or "")
     return str(entry["at"]), what, str(entry["subject"]), str(entry.get("from") or ""), str(entry.get("to") or ""), told, outcome

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from meta_cluster.cli.rollout_acts import Change
 
 app = typer.Typer(help="Changes over many clusters: how they stand, and orders to them.")
+ListOutput = Annotated[str, typer.Option("--output", "-o", help="wide, json, yaml or name.", show_default=False)]
+HistoryOutput = Annotated[
+    str, typer.Option("--output", "-o", help="wide, json, jsonl (one JSON object a line) or yaml.", show_default=False)
+]
 FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay and watch it to its end.")]
 
 
 @app.callback(invoke_without_command=True)
-def rollout(words: typer.Context, kubeconfig: KubeconfigOption = "", context: ContextOption = "", output: OutputOption = "") -> None:
+def rollout(words: typer.Context, kubeconfig: KubeconfigOption = "", context: ContextOption = "", output: ListOutput = "") -> None:
     """Show all rollouts, or give one an order.
 
     Examples:
@@ -33,7 +37,7 @@ def rollout(words: typer.Context, kubeconfig: KubeconfigOption = "", context: Co
 
 
 @app.command("list")
-def list_rollouts(output: OutputOption = "", kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> None:
+def list_rollouts(output: ListOutput = "", kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> None:
     """Show all rollouts.
 
     Example:
@@ -183,7 +187,7 @@ def undo(name: NameArgument, reason: ReasonOption = "", kubeconfig: KubeconfigOp
 
 
 @app.command()
-def history(name: NameArgument, output: OutputOption = "", kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> None:
+def history(name: NameArgument, output: HistoryOutput = "", kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> None:
     """Show what happened in a rollout: orders, stages, verdicts with their numbers, members, outcome.
 
     Example:

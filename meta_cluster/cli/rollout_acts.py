@@ -13,13 +13,15 @@ from meta_cluster.cli.access import CLUSTER, Meta, open_meta
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.rollout_budgets import budget_lines
 from meta_cluster.cli.rollout_view import ENDED, OVER, BudgetLine, phase_of
-from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, clusters_selected, labels_of, rollout_manifest
+from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_selected, rollout_manifest
 from operators.api.base import API_VERSION
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, Kind, Manifest, NotFound
 
 ROLLOUT = Kind(API_VERSION, "FleetRollout")
 PACKAGE = Kind(API_VERSION, "ClusterPackageVersion")
+MACHINE_PACKAGE = Kind(API_VERSION, "MachinePackageVersion")
+MACHINE_POOL = Kind(API_VERSION, "MachinePool")
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 TRIES = 5
 POLL = 0.3
@@ -29,20 +31,30 @@ async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: 
     """The FleetRollout that the words mean, with canaries found and the version there. Raises KokError Usage or NotFound."""
     labels = labels_of(words.selector)
     rollout_manifest("check", words, ())  # before anybody is asked
-    known = sorted(each["metadata"]["name"] for each in (await meta.kube.list(PACKAGE)).items)
-    if words.to not in known:
-        close = difflib.get_close_matches(words.to, known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(known) or 'none'}"
-        raise KokError(ErrorCode.NotFound, f"--to {words.to}: there is no such ClusterPackageVersion", hint)
-    selected = clusters_selected((await meta.kube.list(CLUSTER)).items, labels)
+    words = replace(words, of_machines=await _is_of_machines(meta, words.to))
+    members = MACHINE_POOL if words.of_machines else CLUSTER
+    selected = members_selected((await meta.kube.list(members)).items, labels)
     if not selected:
         raise KokError(
             ErrorCode.SelectorEmpty,
-            f"--selector {words.selector}: no Cluster has these labels",
-            "kubectl get clusters.kok.dev -A --show-labels",
+            f"--selector {words.selector}: no {members.kind} has these labels",
+            f"kubectl get {members.kind.lower()}s.kok.dev -A --show-labels",
         )
     said = replace(words, by=await user_name(meta))
     return rollout_manifest(name or fresh_name(words.to), said, canaries_of(words.canaries, selected), plan=plan)
+
+
+async def _is_of_machines(meta: Meta, to: str) -> bool:
+    """Which kind of version it names. Raises KokError NotFound with what is close."""
+    planes = sorted(each["metadata"]["name"] for each in (await meta.kube.list(PACKAGE)).items)
+    if to in planes:
+        return False
+    machines = sorted(each["metadata"]["name"] for each in (await meta.kube.list(MACHINE_PACKAGE)).items)
+    if to in machines:
+        return True
+    close = difflib.get_close_matches(to, [*planes, *machines], n=1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join([*planes, *machines]) or 'none'}"
+    raise KokError(ErrorCode.NotFound, f"--to {to}: there is no such ClusterPackageVersion or MachinePackageVersion", hint)
 
 
 def fresh_name(to: str) -> str:
@@ -81,7 +93,7 @@ async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[
             answer = await _answered(meta, manifest["metadata"]["name"], seconds)
         finally:
             await meta.kube.delete(ref)
-        return answer, await budget_lines(meta, answer.get("status") or {})
+        return answer, await budget_lines(meta, answer)
 
 
 async def _answered(meta: Meta, name: str, seconds: float) -> Manifest:

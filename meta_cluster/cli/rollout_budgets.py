@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from meta_cluster.cli.access import Meta
-from meta_cluster.cli.rollout_view import BudgetLine
+from meta_cluster.cli.rollout_view import BudgetLine, is_of_machines
 from meta_cluster.cli.times import now_utc, span_of
+from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget, Per
 from operators.domain.risk.display import breaker_words, free_words, scope_uses
 from operators.domain.risk.scopes import ClusterId, selects
 from operators.errors import KokError
+from operators.ports.kube import Kind, Manifest
 from operators.services.ledger import ledger_ref, read_ledger
 from operators.services.risk_facts import BUDGET, CLUSTER
 
+MACHINE_POOL = Kind(API_VERSION, "MachinePool")
 
-async def budget_lines(meta: Meta, status: Mapping[str, Any]) -> list[BudgetLine]:
+
+async def budget_lines(meta: Meta, rollout: Manifest) -> list[BudgetLine]:
     """Every budget that is about a need of a plan's members; a line without a budget for a need that nobody allows."""
+    status = rollout.get("status") or {}
     wanted = [(str(each["operation"]), int(each["count"])) for each in status.get("needs") or () if each["count"]]
-    members = [ClusterId(*str(each["cluster"]).split("/")) for each in status.get("members") or () if each.get("stage")]
     if not wanted:
         return []
+    members = await _clusters_of(meta, rollout)
     budgets = [OperationBudget.parse(each) for each in (await meta.kube.list(BUDGET)).items]
     clusters = [each["metadata"] for each in (await meta.kube.list(CLUSTER)).items]
     labels = {ClusterId(each["namespace"], each["name"]): each.get("labels") or {} for each in clusters}
@@ -42,6 +46,16 @@ async def budget_lines(meta: Meta, status: Mapping[str, Any]) -> list[BudgetLine
             words = f"{free_words(budget, first)} free per {budget.spec.scope.per}, breaker {breaker_words(budget, uses, now_utc())}"
             lines.append(BudgetLine(operation, count, budget.metadata.name, words + _lasting(budget, count)))
     return lines
+
+
+async def _clusters_of(meta: Meta, rollout: Manifest) -> list[ClusterId]:
+    """The clusters of the plan's members; of a pool its own."""
+    keys = [str(each["cluster"]) for each in rollout["status"].get("members") or () if each.get("stage")]
+    if not is_of_machines(rollout):
+        return [ClusterId(*key.split("/")) for key in keys]
+    pools = (await meta.kube.list(MACHINE_POOL)).items
+    homes = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": str(each["spec"]["clusterName"]) for each in pools}
+    return [ClusterId(key.split("/")[0], homes[key]) for key in keys if key in homes]
 
 
 def _is_theirs(budget: OperationBudget, members: Iterable[ClusterId], labels: Mapping[ClusterId, Mapping[str, str]]) -> bool:

@@ -9,14 +9,26 @@ from datetime import datetime
 from meta_cluster.cli.access import CLUSTER, Meta, open_meta
 from meta_cluster.cli.console import is_coloured, say, tell, width
 from meta_cluster.cli.options import Access
-from meta_cluster.cli.rollout_acts import rollout_named
-from meta_cluster.cli.rollout_view import GOOD, OVER, come_back, headline, lag_text, lagging, phase_of, rollout_tree
+from meta_cluster.cli.rollout_acts import MACHINE_POOL, rollout_named
+from meta_cluster.cli.rollout_view import (
+    GOOD,
+    OVER,
+    come_back,
+    headline,
+    lag_text,
+    lagging,
+    lagging_pools,
+    phase_of,
+    pools_lag_text,
+    rollout_tree,
+)
 from meta_cluster.cli.times import now_utc
 from meta_cluster.cli.tree import rendered
 from operators.api.base import API_VERSION
 from operators.ports.kube import DeadlineExceeded, Kind, Manifest, Unreachable
 
 RELEASE = Kind(API_VERSION, "ClusterRelease")
+POOL_RELEASE = Kind(API_VERSION, "MachinePoolRelease")
 DONE, FAILED, TIMED_OUT, INTERRUPTED = 0, 1, 4, 130
 POLL = 1.0
 QUIET = 30.0
@@ -93,7 +105,9 @@ async def _ended(meta: Meta, rollout: Manifest) -> int:
 async def lag_words(meta: Meta, name: str) -> str:
     """What to commit to Git after this rollout; empty when its wish is what is authorised."""
     releases = (await meta.kube.list(RELEASE)).items
-    return lag_text(lagging((await meta.kube.list(CLUSTER)).items, releases, name))
+    clusters = lag_text(lagging((await meta.kube.list(CLUSTER)).items, releases, name))
+    ordered = (await meta.kube.list(POOL_RELEASE)).items
+    return clusters or pools_lag_text(lagging_pools((await meta.kube.list(MACHINE_POOL)).items, ordered, name))
 
 
 def follow(access: Access, name: str, seconds: float) -> int:

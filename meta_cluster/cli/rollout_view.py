@@ -28,6 +28,17 @@ def phase_of(rollout: Manifest) -> str:
     return str(status.get("phase") or "") if seen >= int(rollout["metadata"].get("generation") or 0) else ""
 
 
+def is_of_machines(rollout: Manifest) -> bool:
+    """Whether its members are pools."""
+    return "machinePackageVersion" in rollout["spec"]["change"]
+
+
+def goal_of(rollout: Manifest) -> str:
+    """The version that its members get."""
+    change = rollout["spec"]["change"]
+    return str(change.get("machinePackageVersion") or change.get("clusterPackageVersion") or "")
+
+
 def rollout_tree(rollout: Manifest, now: datetime, *, following: bool = False) -> Node:
     """The whole tree."""
     status, phase = rollout.get("status") or {}, phase_of(rollout)
@@ -51,7 +62,7 @@ def headline(rollout: Manifest, now: datetime) -> str:
     status, phase = rollout.get("status") or {}, phase_of(rollout)
     stages = status.get("stages") or ()
     index = stage_in_hand(stages)
-    words = [phase or "not looked at yet", f"to {rollout['spec']['change'].get('clusterPackageVersion', '')}"]
+    words = [phase or "not looked at yet", f"to {goal_of(rollout)}"]
     if status.get("total"):
         words.append(f"{status.get('changed', 0)} of {status['total']} changed")
     if stages and phase not in OVER and index is not None:
@@ -98,7 +109,7 @@ def _stage(line: Mapping[str, Any], wish: Mapping[str, Any], members: Iterable[M
     total, healthy = int(line.get("members") or 0), int(line.get("healthy") or 0)
     own = [each for each in members if each.get("stage") == line["name"]]
     begun = bool(verdict) or healthy or failed
-    words = [verdict or ("" if begun else "waits"), f"{healthy}/{total} healthy" if phase != "Planned" else f"{total} clusters"]
+    words = [verdict or ("" if begun else "waits"), f"{healthy}/{total} healthy" if phase != "Planned" else f"{total} members"]
     words += [f"{failed} failed"] if failed else []
     words += (
         [f"approval needed: kok rollout approve ... {line['name']}"]
@@ -145,12 +156,12 @@ class BudgetLine:
 def plan_text(rollout: Manifest, budgets: Sequence[BudgetLine]) -> str:
     """A plan: stages with members in order and what each would see, the leave it takes, and what would be refused."""
     status = rollout["status"]
-    to = rollout["spec"]["change"].get("clusterPackageVersion", "")
+    to, members_are = goal_of(rollout), "pools" if is_of_machines(rollout) else "clusters"
     lines = [f"Plan {status.get('revision', '')} (frozen anew when it is started)   to {to}   {status.get('message', '')}", ""]
     members = status.get("members") or ()
     for stage in status.get("stages") or ():
         wish = next(each for each in rollout["spec"]["stages"] if each["name"] == stage["name"])
-        lines.append(f"{stage['name']}   {stage.get('members', 0)} clusters, {_terms(wish)}")
+        lines.append(f"{stage['name']}   {stage.get('members', 0)} {members_are}, {_terms(wish)}")
         own = [each for each in members if each.get("stage") == stage["name"]]
         lines += [f"  {number}. {each['cluster']}   {each.get('message', '')}" for number, each in enumerate(own, 1)]
         if len(own) < int(stage.get("members") or 0):
@@ -194,6 +205,24 @@ def lagging(clusters: Iterable[Manifest], releases: Iterable[Manifest], rollout:
 
 def _place(manifest: Manifest) -> str:
     return f"{manifest['metadata']['namespace']}/{manifest['metadata']['name']}"
+
+
+def lagging_pools(pools: Iterable[Manifest], releases: Iterable[Manifest], rollout: str) -> list[tuple[str, str, str]]:
+    """Pools whose hosts have what this rollout ordered in place of what the pool wishes: (namespace/name, wish, ordered)."""
+    there = {_place(each) for each in pools}
+    orders = [(_place(each), order) for each in releases for order in each["spec"].get("orders") or ()]
+    chosen = [(place, order) for place, order in orders if place in there and order["rollout"] == rollout]
+    return sorted(
+        (place, str(order["insteadOf"]), str(order["package"])) for place, order in chosen if order["insteadOf"] != order["package"]
+    )
+
+
+def pools_lag_text(found: Sequence[tuple[str, str, str]]) -> str:
+    """What to commit for pools; empty when Git says what is."""
+    lines = [
+        f"  MachinePool {place}   {now} in place of {wish} (in spec.packages, or in the cluster's version)" for place, wish, now in found
+    ]
+    return "\n".join(["Commit to Git, where the wish lags behind what hosts have:", *lines]) if lines else ""
 
 
 def lag_text(found: Sequence[tuple[str, str, str]]) -> str:

@@ -31,6 +31,8 @@ class UpgradeWords:
     pause_on_fail: bool = False
     by: str = ""
     reason: str = ""
+    of_machines: bool = False
+    """Whether `to` is a MachinePackageVersion: then the members are MachinePools."""
 
 
 def seconds_of(word: str, option: str) -> int:
@@ -59,7 +61,8 @@ def labels_of(selector: str) -> dict[str, str]:
 def stages_of(words: UpgradeWords, canaries: Sequence[str]) -> list[Manifest]:
     """The stages in order; `canaries` as namespace/name. Raises KokError Usage."""
     shared = {"soakSeconds": seconds_of(words.soak, "--soak"), "approval": words.approve_each}
-    made: list[Manifest] = [{"name": CANARY, "clusters": list(canaries), **shared, "approval": False}] if canaries else []
+    members = "pools" if words.of_machines else "clusters"
+    made: list[Manifest] = [{"name": CANARY, members: list(canaries), **shared, "approval": False}] if canaries else []
     names = [part.strip() for part in words.stages.split(",") if part.strip()]
     last = 0
     for position, part in enumerate(names):
@@ -80,8 +83,8 @@ def stages_of(words: UpgradeWords, canaries: Sequence[str]) -> list[Manifest]:
     return made
 
 
-def clusters_selected(clusters: Iterable[Manifest], labels: dict[str, str]) -> list[str]:
-    """Clusters that carry all these labels, as namespace/name, sorted."""
+def members_selected(clusters: Iterable[Manifest], labels: dict[str, str]) -> list[str]:
+    """Clusters or pools that carry all these labels, as namespace/name, sorted."""
     found = []
     for each in clusters:
         have = each["metadata"].get("labels") or {}
@@ -91,7 +94,7 @@ def clusters_selected(clusters: Iterable[Manifest], labels: dict[str, str]) -> l
 
 
 def canaries_of(words: Sequence[str], selected: Sequence[str]) -> list[str]:
-    """Canaries as namespace/name: given so, or by a name that only one of the selected clusters has. Raises KokError Usage."""
+    """Canaries as namespace/name: given so, or by a name that only one of the selected members has. Raises KokError Usage."""
     found = []
     for word in words:
         named = [key for key in selected if word in (key, key.split("/")[1])]
@@ -99,7 +102,7 @@ def canaries_of(words: Sequence[str], selected: Sequence[str]) -> list[str]:
             found.append(named[0])
             continue
         shown = ", ".join(selected[:5]) + (" ..." if len(selected) > 5 else "")
-        message = f"--canary {word}: {'more than one of' if named else 'none of'} the selected clusters has that name"
+        message = f"--canary {word}: {'more than one of' if named else 'none of'} the selected members has that name"
         raise KokError(ErrorCode.Usage, message, f"write it as namespace/name; selected are {shown or 'none'}")
     return list(dict.fromkeys(found))
 
@@ -108,7 +111,7 @@ def rollout_manifest(name: str, words: UpgradeWords, canaries: Sequence[str], *,
     """The FleetRollout. Raises KokError Usage."""
     said = {key: value for key, value in (("by", words.by), ("reason", words.reason)) if value}
     spec: Manifest = {
-        "change": {"clusterPackageVersion": words.to},
+        "change": {"machinePackageVersion" if words.of_machines else "clusterPackageVersion": words.to},
         "selector": {"matchLabels": labels_of(words.selector)},
         "stages": stages_of(words, canaries),
     }

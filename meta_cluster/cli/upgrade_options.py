@@ -46,10 +46,19 @@ def complete_cluster(incomplete: str) -> list[str]:
 
 
 ToOption = Annotated[
-    str, typer.Option("--to", help="ClusterPackageVersion that the clusters get.", show_default=False, autocompletion=complete_version)
+    str,
+    typer.Option(
+        "--to",
+        help="ClusterPackageVersion that clusters get, or MachinePackageVersion that pools get.",
+        show_default=False,
+        autocompletion=complete_version,
+    ),
 ]
 SelectorOption = Annotated[
-    str, typer.Option("--selector", "-l", help="Labels of the clusters: env=prod,zone=z1. Without it nothing is done.", show_default=False)
+    str,
+    typer.Option(
+        "--selector", "-l", help="Labels of the clusters (or pools): env=prod,zone=z1. Without it nothing is done.", show_default=False
+    ),
 ]
 CanaryOption = Annotated[
     list[str] | None,

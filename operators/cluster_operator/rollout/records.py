@@ -1,4 +1,4 @@
-"""Writes down every change, for good: one immutable ControllerRevision per change of a cluster, per order to a rollout, per end of a rollout.
+"""Writes down every change, for good: one immutable ControllerRevision per change of a cluster or a pool, per order to a rollout, per end of one.
 
 Records outlive what they are about; notes of orders go with their rollout, whose end repeats them. Everything is derived from journals, so a process
 that was down catches up, and a pass that finds all of it written writes nothing. Decides nothing about clusters; run by the engine, built by main.
@@ -14,6 +14,7 @@ from typing import Any
 
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease
+from operators.api.pools import MachinePoolRelease
 from operators.api.risk import OperationGrant
 from operators.api.rollout import FleetRollout, Mode
 from operators.cluster_operator.cluster import kinds as cluster_kinds
@@ -22,7 +23,7 @@ from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.journal import LABEL_PART, LABEL_ROLLOUT, REVISION, Journal, JournalBook, label_of
 from operators.domain.risk.identity import at, stamp
 from operators.domain.rollout import record as words
-from operators.domain.rollout.record import ChangeRecord, DueChange
+from operators.domain.rollout.record import ChangeRecord, DueChange, DuePool
 from operators.domain.rollout.story import Event
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
@@ -30,6 +31,8 @@ from operators.ports.kube import AlreadyExists, Key, KubePort, Manifest, Watched
 
 CONTROLLER = "records"
 HISTORY, ORDER = "history", "order"
+POOL = "pool/"
+"""Begins the name of a pool's key; no object's name has a slash."""
 LABEL_SUBJECT = f"{GROUP}/record-of"
 
 
@@ -39,6 +42,7 @@ class Due:
 
     subject: str
     changes: tuple[DueChange, ...] = ()
+    pool: DuePool | None = None
     order: Mapping[str, Any] | None = None
     noted: tuple[Mapping[str, Any], ...] = ()
     ended: tuple[FleetRollout, Journal] | None = None
@@ -64,7 +68,21 @@ class RecordsController:
 
     async def observe(self, key: Key) -> Due | None:
         """What is not written yet; None if the object is gone. Raises KokError: then it is looked at again."""
+        if key.name.startswith(POOL):
+            return await self._of_pool(key.namespace, key.name.removeprefix(POOL))
         return await (self._of_cluster(key) if key.namespace else self._of_rollout(key.name))
+
+    async def _of_pool(self, namespace: str, name: str) -> Due | None:
+        found = await self._world.meta.get(cluster_kinds.POOL_RELEASE.ref(name, namespace))
+        if found is None:
+            return None
+        pool, release = f"{namespace}/{name}", MachinePoolRelease.parse(found).spec
+        if words.due_pool(release, "") is None:
+            return Due(pool)
+        listing = await self._records("Pool", pool)
+        covered = max((str(item["data"]["covers"]) for item in listing), key=at, default="")
+        written = [(at(item["data"]["at"]), str(item["metadata"]["name"])) for item in listing]
+        return Due(pool, pool=words.due_pool(release, covered), surplus=_surplus(written, words.KEPT_PER_POOL))
 
     async def _of_cluster(self, key: Key) -> Due | None:
         found = self._world.cache.get(cluster_kinds.RELEASE.ref(key.name, key.namespace))
@@ -89,14 +107,16 @@ class RecordsController:
         is_told = words.end_name(rollout, journal.records) in {each for _, each in written}
         ended = (rollout, journal) if is_over and not is_told else None
         order = words.due_order(rollout.spec, noted)
-        return Due(name, (), order, noted, ended, rollout, _surplus(written, words.KEPT_ROLLOUTS))
+        return Due(name, (), None, order, noted, ended, rollout, _surplus(written, words.KEPT_ROLLOUTS))
 
     async def _written(self, kind: str, subject: str) -> list[tuple[datetime, str]]:
         """Records of a cluster, or of the ends of all rollouts: when that was, and their names."""
-        mark = words.subject_mark(kind, subject) if subject else kind.lower()
-        listing = await self._world.meta.list(REVISION, namespace=self._world.own_namespace, selector=f"{LABEL_SUBJECT}={mark}")
         moment = "at" if subject else "ended"
-        return [(at(item["data"][moment]), item["metadata"]["name"]) for item in listing.items]
+        return [(at(item["data"][moment]), item["metadata"]["name"]) for item in await self._records(kind, subject)]
+
+    async def _records(self, kind: str, subject: str) -> tuple[Manifest, ...]:
+        mark = words.subject_mark(kind, subject) if subject else kind.lower()
+        return (await self._world.meta.list(REVISION, namespace=self._world.own_namespace, selector=f"{LABEL_SUBJECT}={mark}")).items
 
     async def _noted(self, rollout: FleetRollout) -> tuple[Mapping[str, Any], ...]:
         selector = f"{LABEL_ROLLOUT}={label_of(rollout)},{LABEL_PART}={ORDER}"
@@ -105,7 +125,7 @@ class RecordsController:
 
     def next_step(self, due: Due) -> RecordStep:
         """Write it, if there is anything."""
-        count = len(due.changes) + bool(due.order) + bool(due.ended)
+        count = len(due.changes) + bool(due.pool) + bool(due.order) + bool(due.ended)
         if not count:
             return RecordStep("everything is written down", None)
         return RecordStep(f"{count} records of {due.subject} are written", 0.0)
@@ -117,6 +137,10 @@ class RecordsController:
             return  # its end repeats all orders: they are read again first
         for change in due.changes:
             await self._write(change.name, words.subject_mark("Cluster", due.subject), await self._change(due.subject, change))
+        if due.pool:
+            mark = words.subject_mark("Pool", due.subject)
+            entry = words.pool_record(due.subject, due.pool, await self._who_of_pool(due.subject, due.pool))
+            await self._write(f"record.{mark}.{due.pool.name}", mark, entry)
         if due.ended:
             rollout, journal = due.ended
             orders = order_records(rollout.metadata.name, due.noted)
@@ -148,9 +172,20 @@ class RecordsController:
         if each.by is AuthorisedBy.Spec:
             live = await self._world.meta.get(cluster_kinds.CLUSTER.ref(name, namespace))
             return words.manager_of(live, "packageVersion") if live else ""
-        found = await self._world.meta.get(kinds.ROLLOUT.ref(each.name))
+        return await self._who_of_rollout(each.name)
+
+    async def _who_of_rollout(self, name: str) -> str:
+        found = await self._world.meta.get(kinds.ROLLOUT.ref(name))
         said = ((found or {}).get("spec") or {}).get("said") or {}
         return str(said.get("by") or (words.manager_of(found, "change") if found else ""))
+
+    async def _who_of_pool(self, pool: str, due: DuePool) -> str:
+        """Who signed the rollout, or owns the pool's wish; a pool that follows its cluster has the cluster's record beside it."""
+        if due.order:
+            return await self._who_of_rollout(due.order.rollout)
+        namespace, _, name = pool.partition("/")
+        live = await self._world.meta.get(cluster_kinds.POOL.ref(name, namespace))
+        return words.manager_of(live, "packages") if live else ""
 
     async def _write(self, name: str, mark: str, entry: ChangeRecord) -> None:
         labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: HISTORY, LABEL_SUBJECT: mark}
@@ -186,14 +221,16 @@ def order_records(rollout: str, noted: Sequence[Mapping[str, Any]]) -> list[Chan
 
 
 def recorded(watched: Iterable[Watched]) -> tuple[Watched, ...]:
-    """The same kinds, whose releases and rollouts wake this controller, too."""
-    return tuple(replace(each, keys_of=_also(each)) if each.kind in (cluster_kinds.RELEASE, kinds.ROLLOUT) else each for each in watched)
+    """The same kinds, whose releases, pools and rollouts wake this controller, too."""
+    followed = (cluster_kinds.RELEASE, cluster_kinds.POOL, kinds.ROLLOUT)
+    return tuple(replace(each, keys_of=_also(each)) if each.kind in followed else each for each in watched)
 
 
 def _also(each: Watched) -> Callable[[Manifest], Iterator[Key]]:
     def keys_of(manifest: Manifest) -> Iterator[Key]:
         yield from each.keys_of(manifest)
-        yield Key(CONTROLLER, manifest["metadata"].get("namespace") or "", manifest["metadata"]["name"])
+        prefix = POOL if each.kind == cluster_kinds.POOL else ""
+        yield Key(CONTROLLER, manifest["metadata"].get("namespace") or "", f"{prefix}{manifest['metadata']['name']}")
 
     return keys_of
 

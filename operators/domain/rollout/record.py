@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterReleaseSpec
+from operators.api.pools import HostRelease, MachinePoolReleaseSpec, PoolOrder
 from operators.api.risk import Decision, Operation, OperationGrant
 from operators.api.rollout import FleetRollout, FleetRolloutSpec
 from operators.domain.risk.identity import at as moment_of
@@ -23,6 +24,8 @@ from operators.domain.rollout.story import Event, Record
 
 KEPT_PER_CLUSTER = 50
 """Changes of one Cluster that are kept; the newest. More than a ClusterRelease remembers, or what was forgotten would be written again."""
+KEPT_PER_POOL = 50
+"""Changes of one MachinePool that are kept."""
 KEPT_ROLLOUTS = 500
 """Ends of rollouts that are kept, of the whole fleet; the newest."""
 KEPT_ORDERS = 200
@@ -67,11 +70,11 @@ class GrantLine:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRecord:
-    """One entry. `kind`: Cluster (one cluster's change), Rollout (a rollout's end), Order (what a person told a rollout)."""
+    """One entry. `kind`: Cluster (one cluster's change), Pool (one pool's), Rollout (a rollout's end), Order (what a person told a rollout)."""
 
     kind: str
     subject: str
-    """namespace/name of a Cluster, name of a FleetRollout."""
+    """namespace/name of a Cluster or a MachinePool, name of a FleetRollout."""
     at: str
     ended: str = ""
     who: str = ""
@@ -85,7 +88,9 @@ class ChangeRecord:
     verdicts: tuple[str, ...] = ()
     grants: tuple[GrantLine, ...] = ()
     events: tuple[str, ...] = ()
-    """With Rollout: its story, one line each, orders among them."""
+    """With Rollout: its story, one line each, orders among them. With Pool: its hosts."""
+    covers: str = ""
+    """With Pool: hosts that were authorised up to here are told."""
 
     def document(self) -> dict[str, Any]:
         """As JSON: `start` is written as `from`; nothing empty."""
@@ -156,6 +161,59 @@ def grant_lines(cluster: str, each: Authorisation, grants: Iterable[OperationGra
         if is_ours and is_given and moment_of(decided) >= moment_of(each.at):
             ended = spec.outcome.value if spec.outcome else "not reported"
             yield GrantLine(grant.metadata.name, spec.operation.value, f"{spec.target.kind} {spec.target.name}", decided, ended)
+
+
+@dataclass(frozen=True, slots=True)
+class DuePool:
+    """Hosts of a pool that came into service with other packages, and are not written down yet."""
+
+    hosts: tuple[HostRelease, ...]
+    order: PoolOrder | None
+    """What a rollout ordered of it, if one did."""
+
+    @property
+    def covers(self) -> str:
+        """The last authorisation among them: what is written says everything up to here."""
+        return max((host.at for host in self.hosts), key=moment_of)
+
+    @property
+    def name(self) -> str:
+        """End of the record's name."""
+        return hashlib.sha256(",".join(f"{host.name}@{host.at}" for host in self.hosts).encode()).hexdigest()[:12]
+
+
+def due_pool(release: MachinePoolReleaseSpec, covered: str) -> DuePool | None:
+    """The change of a pool that is over: every host is in service with what it was authorised for. `covered`: up to where records go."""
+    if not release.hosts or any(host.opened_at is None for host in release.hosts):
+        return None
+    fresh = tuple(host for host in release.hosts if not covered or moment_of(host.at) > moment_of(covered))
+    if not fresh:
+        return None
+    brought = {package for host in fresh for package in set(host.packages) - set(host.before)}
+    order = next((each for each in release.orders if each.package in brought), None)
+    return DuePool(fresh, order)
+
+
+def pool_record(pool: str, due: DuePool, who: str) -> ChangeRecord:
+    """What is written of a pool's change."""
+    before = sorted({package for host in due.hosts for package in set(host.before) - set(host.packages)})
+    after = sorted({package for host in due.hosts for package in set(host.packages) - set(host.before)})
+    names = ", ".join(sorted(host.name for host in due.hosts))
+    return ChangeRecord(
+        kind="Pool",
+        subject=pool,
+        at=min((host.at for host in due.hosts), key=moment_of),
+        ended=max((host.opened_at or host.at for host in due.hosts), key=moment_of),
+        who=who,
+        by=due.order.by.value if due.order else AuthorisedBy.Spec.value,
+        rollout=due.order.rollout if due.order else "",
+        start=", ".join(before)[:TEXT],
+        to=", ".join(after)[:TEXT],
+        why=(due.order.reason if due.order else due.hosts[0].reason)[:TEXT],
+        outcome=Result.Reached.value,
+        events=(f"{len(due.hosts)} hosts in service with it: {names}"[:TEXT],),
+        covers=due.covers,
+    )
 
 
 def manager_of(manifest: Mapping[str, Any], field: str) -> str:

@@ -30,16 +30,16 @@ class Recorder:
         world = World(kube, operator.cache, OneBusinessServer(kube), FileCatalogue(), own_namespace=fleet.system, now=operator.now)
         metrics = Metrics()
         tools = LoopTools(kube, EventRecorder(kube, "kok-cluster-operator", "test"), metrics)
-        self._loop = ReconcileLoop(RecordsController(world), WorkQueue(CONTROLLER), tools)
+        self.loop = ReconcileLoop(RecordsController(world), WorkQueue(CONTROLLER), tools)
         self._operator = operator
 
     async def one_round(self) -> None:
         """One pass over every cluster and rollout of the fleet."""
         for key in self._operator.fleet.clusters:
             namespace, name = key.split("/")
-            await self._loop.reconcile(Key(CONTROLLER, namespace, name))
+            await self.loop.reconcile(Key(CONTROLLER, namespace, name))
         for name in rollouts_of(self._operator):
-            await self._loop.reconcile(Key(CONTROLLER, "", name))
+            await self.loop.reconcile(Key(CONTROLLER, "", name))
 
 
 def rollouts_of(operator: RolloutOperator) -> list[str]:

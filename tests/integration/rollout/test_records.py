@@ -13,7 +13,7 @@ from operators.cluster_operator.rollout.journal import REVISION
 from operators.cluster_operator.rollout.records import LABEL_SUBJECT
 from operators.domain.plane.release import KEPT
 from operators.domain.rollout import record as words
-from operators.ports.kube import Unreachable
+from operators.ports.kube import Key, Unreachable
 from tests.integration.cluster_operator.world_of_planes import cluster_manifest
 from tests.integration.rollout.driving import Recorder
 from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
@@ -108,3 +108,30 @@ async def test_should_keep_only_the_newest(kube: KubeClient, monkeypatch: pytest
     await one_pass(fleet)
     kept = await written(fleet)
     assert [each["at"] for each in kept] == [AT.format(number) for number in (3, 4, 5)]
+
+
+async def test_should_write_down_what_came_over_a_pools_hosts(kube: KubeClient) -> None:
+    fleet = await Fleet.of(kube, 1)
+    namespace, _ = fleet.clusters[0].split("/")
+    host = {"name": "a", "packages": ["kubelet-new"], "before": ["kubelet-old"], "at": AT.format(1), "reason": "first batch"}
+    metadata = {"name": "w", "namespace": namespace}
+    release = {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePoolRelease", "metadata": metadata, "spec": {"hosts": [host]}}
+    await kube.create(release)
+    await pool_pass(fleet, namespace)
+    assert await of_pool(fleet, namespace) == [], "it is not in service yet"
+    await kube.patch_json(cluster_kinds.POOL_RELEASE.ref("w", namespace), {"spec": {"hosts": [{**host, "openedAt": AT.format(2)}]}})
+    await pool_pass(fleet, namespace)
+    await pool_pass(fleet, namespace)
+    (entry,) = await of_pool(fleet, namespace)
+    assert (entry["from"], entry["to"], entry["outcome"]) == ("kubelet-old", "kubelet-new", "Reached")
+
+
+async def pool_pass(fleet: Fleet, namespace: str) -> None:
+    operator = RolloutOperator(fleet)
+    await operator.one_round("nobody")
+    await Recorder(operator).loop.reconcile(Key(records.CONTROLLER, namespace, f"{records.POOL}w"))
+
+
+async def of_pool(fleet: Fleet, namespace: str) -> list[dict[str, Any]]:
+    selector = f"{LABEL_SUBJECT}={words.subject_mark('Pool', f'{namespace}/w')}"
+    return [item["data"] for item in (await fleet.kube.list(REVISION, namespace=fleet.system, selector=selector)).items]

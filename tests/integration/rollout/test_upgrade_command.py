@@ -179,8 +179,8 @@ async def test_should_say_when_nobody_answers_a_plan_and_when_time_is_over(
     [
         (("--to", "kubernetes-1.35.5-rollouts", "--selector", "fleet=FLEET"), f"did you mean {NEW}?"),
         (("--to", NEW, "--selector", "fleet=nobody"), "no Cluster has these labels"),
-        (("--to", NEW, "--selector", "fleet=FLEET", "--canary", "c"), "more than one of the selected clusters"),
-        (("--to", NEW, "--selector", "fleet=FLEET", "--canary", "x"), "none of the selected clusters"),
+        (("--to", NEW, "--selector", "fleet=FLEET", "--canary", "c"), "more than one of the selected members"),
+        (("--to", NEW, "--selector", "fleet=FLEET", "--canary", "x"), "none of the selected members"),
     ],
 )
 async def test_should_refuse_what_does_not_exist_before_anything_is_made(

@@ -9,7 +9,18 @@ import pytest
 
 from meta_cluster.cli import rollout_acts
 from meta_cluster.cli.rollout_follow import Screen
-from meta_cluster.cli.rollout_view import BudgetLine, headline, lag_text, lagging, phase_of, plan_text, rollout_tree, seconds_left
+from meta_cluster.cli.rollout_view import (
+    BudgetLine,
+    headline,
+    lag_text,
+    lagging,
+    lagging_pools,
+    phase_of,
+    plan_text,
+    pools_lag_text,
+    rollout_tree,
+    seconds_left,
+)
 from meta_cluster.cli.tree import rendered
 from operators.errors import KokError
 
@@ -104,6 +115,19 @@ def test_should_list_what_git_has_to_learn_of_this_rollout_only() -> None:
     assert found == [("prod/c1", "old", "new")]
     assert lag_text(found).splitlines()[1] == "  Cluster prod/c1   spec.packageVersion: new   (it says old)"
     assert lag_text([]) == ""
+
+
+def test_should_list_pools_whose_hosts_have_what_the_rollout_ordered() -> None:
+    def release(name: str, rollout_name: str, now: str) -> dict[str, Any]:
+        order = {"component": "kubelet", "package": now, "insteadOf": "old", "rollout": rollout_name}
+        return {"metadata": {"namespace": "n", "name": name}, "spec": {"orders": [order]}}
+
+    releases = [release("a", "train", "new"), release("b", "train", "old"), release("c", "other", "new"), release("gone", "train", "new")]
+    pools = [{"metadata": {"namespace": "n", "name": name}} for name in "abc"]
+    found = lagging_pools(pools, releases, "train")
+    assert found == [("n/a", "old", "new")]
+    assert "MachinePool n/a   new in place of old" in pools_lag_text(found)
+    assert pools_lag_text([]) == ""
 
 
 def test_should_tell_each_change_once_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:

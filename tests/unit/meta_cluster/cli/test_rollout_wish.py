@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meta_cluster.cli.main import run
-from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, clusters_selected, labels_of, rollout_manifest, seconds_of
+from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_selected, rollout_manifest, seconds_of
 from operators.api.rollout import FleetRollout, Order
 from operators.errors import KokError
 
@@ -81,7 +81,7 @@ def test_should_select_clusters_that_carry_all_labels() -> None:
     def cluster(name: str, **labels: str) -> dict[str, object]:
         return {"metadata": {"name": name, "namespace": "n", "labels": labels}}
 
-    found = clusters_selected([cluster("b", env="prod", zone="z1"), cluster("a", env="prod"), cluster("c")], {"env": "prod"})
+    found = members_selected([cluster("b", env="prod", zone="z1"), cluster("a", env="prod"), cluster("c")], {"env": "prod"})
     assert found == ["n/a", "n/b"]
 
 
@@ -114,3 +114,10 @@ def test_should_refuse_words_before_anybody_is_asked(
     assert told.out == ""
     assert says in told.err
     assert "\n  code  Usage" in told.err
+
+
+def test_should_make_a_rollout_over_pools_of_a_machine_package() -> None:
+    words = UpgradeWords("kubelet-1.35.4-r1", "tier=web", stages="50%,rest", of_machines=True)
+    spec = FleetRollout.parse(rollout_manifest("x", words, ["prod/w"])).spec
+    assert (spec.change.of_machines, spec.change.to) == (True, "kubelet-1.35.4-r1")
+    assert spec.stages[0].pools == ("prod/w",)

@@ -8,9 +8,21 @@ from typing import Any
 import pytest
 
 from operators.api.cluster_release import ClusterRelease, ClusterReleaseSpec
+from operators.api.pools import MachinePoolRelease, MachinePoolReleaseSpec
 from operators.api.risk import OperationGrant
 from operators.domain.rollout import record as records
-from operators.domain.rollout.record import Result, change_record, due_changes, due_order, end_name, end_record, manager_of, order_record
+from operators.domain.rollout.record import (
+    Result,
+    change_record,
+    due_changes,
+    due_order,
+    due_pool,
+    end_name,
+    end_record,
+    manager_of,
+    order_record,
+    pool_record,
+)
 from operators.domain.rollout.story import Event, Outcome, Record
 from tests.unit.operators.domain.rollout.builders import NEW, OLD, START, frozen, rollout
 
@@ -142,3 +154,49 @@ def test_should_find_who_owns_a_field() -> None:
     ]
     assert manager_of({"metadata": {"managedFields": fields}}, "packageVersion") == "kubectl-edit"
     assert manager_of({"metadata": {}}, "packageVersion") == ""
+
+
+def host(name: str, minute: int, *, opened: bool = True, after: str = "kubelet-new", before: str = "kubelet-old") -> dict[str, Any]:
+    there = {"openedAt": f"2026-03-01T12:{minute + 1:02}:00Z"} if opened else {}
+    return {
+        "name": name,
+        "packages": ["cni-1", after],
+        "before": ["cni-1", before],
+        "at": f"2026-03-01T12:{minute:02}:00Z",
+        "reason": "batch",
+        **there,
+    }
+
+
+def pool_release(*hosts: dict[str, Any], orders: tuple[dict[str, Any], ...] = ()) -> MachinePoolReleaseSpec:
+    spec = {"hosts": list(hosts), "orders": list(orders)}
+    return MachinePoolRelease.parse({"kind": "MachinePoolRelease", "metadata": {"name": "w", "namespace": "n"}, "spec": spec}).spec
+
+
+def test_should_write_down_a_pool_once_all_of_its_hosts_are_in_service_again() -> None:
+    assert due_pool(pool_release(), "") is None
+    assert due_pool(pool_release(host("a", 1), host("b", 5, opened=False)), "") is None
+    due = due_pool(pool_release(host("a", 1), host("b", 5)), "")
+    assert due
+    entry = pool_record("n/w", due, "flux")
+    assert (entry.start, entry.to, entry.by, entry.who) == ("kubelet-old", "kubelet-new", "Spec", "flux")
+    assert (entry.at, entry.ended, entry.covers) == ("2026-03-01T12:01:00Z", "2026-03-01T12:06:00Z", "2026-03-01T12:05:00Z")
+    assert due_pool(pool_release(host("a", 1), host("b", 5)), entry.covers) is None, "told once"
+    later = due_pool(pool_release(host("a", 1), host("b", 5), host("c", 9)), entry.covers)
+    assert later
+    assert [each.name for each in later.hosts] == ["c"], "only what is new"
+
+
+def test_should_name_the_rollout_that_ordered_it() -> None:
+    order = {
+        "component": "kubelet",
+        "package": "kubelet-new",
+        "insteadOf": "kubelet-old",
+        "by": "Undo",
+        "rollout": "train",
+        "at": "2026-03-01T12:00:00Z",
+    }
+    due = due_pool(pool_release(host("a", 1), orders=(order,)), "")
+    assert due
+    entry = pool_record("n/w", due, "jane")
+    assert (entry.by, entry.rollout) == ("Undo", "train")
