@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from operators.api.rollout import Analysis
 from operators.cluster_operator.cluster.world import Remembered
-from operators.domain.rollout.metrics import Answer, MetricBaseline, NoNumber, Question, Span, questions_of, sums_of
-from operators.domain.rollout.verdict import Counts, NoData, Reading
+from operators.domain.rollout.metrics import Answer, MetricBaseline, NoNumber, Question, Span, having, questions_of, sums_of
+from operators.domain.rollout.verdict import NOTHING, Counts, NoData, Reading
 from operators.ports.metrics import MetricsPort
 
 AT_ONCE = 8
@@ -29,7 +29,8 @@ class Measurer:
 
     def __init__(self, metrics: MetricsPort, *, every: float = EVERY) -> None:
         self._metrics = metrics
-        self._remembered: Remembered[Mapping[str, tuple[Reading, Reading]]] = Remembered(256, every)
+        self._baselines: Remembered[Mapping[str, MetricBaseline] | NoData] = Remembered(256, every)
+        self._afters: Remembered[Mapping[str, tuple[Reading, Reading]]] = Remembered(256, every)
 
     @property
     def is_there(self) -> bool:
@@ -37,30 +38,45 @@ class Measurer:
         return self._metrics.is_there
 
     async def baseline(self, stage: str, analysis: Analysis, groups: Groups) -> Mapping[str, MetricBaseline] | NoData:
-        """Every metric's numbers now, or why one has none. `stage` names the stage of the rollout, for memory."""
-        found = await self.readings(f"{stage} before", analysis, groups)
-        made: dict[str, MetricBaseline] = {}
-        for question in questions_of(analysis, groups[0][:1]):
-            name = question.metric.name
-            both = found[name]
-            for one in both:
-                if isinstance(one, NoData):
-                    return NoData(f"{name}: {one.reason}")
-            stage_counts, control_counts = (one for one in both if isinstance(one, Counts))
-            made[name] = MetricBaseline(stage_counts, control_counts, analysis.window_seconds, question.good, question.total)
-        return made
+        """Every metric's numbers now, or why one has none. `stage` names the stage of the rollout, for memory.
 
-    async def readings(self, stage: str, analysis: Analysis, groups: Groups) -> Mapping[str, tuple[Reading, Reading]]:
-        """Metric -> what the stage's clusters show together, and what the controls do."""
-        name = (stage, *(tuple(span.cluster for span in group) for group in groups))
-        if known := self._remembered.get(name):
+        A control that does not have a metric is none for it; one that had it and loses it later leaves it without data.
+        """
+        key = (stage, "before", *(tuple(span.cluster for span in group) for group in groups))
+        if known := self._baselines.get(key):
             return known
-        first, second = (questions_of(analysis, group) for group in groups)
-        answers = await self._answers([*first, *second])
-        sums, control = sums_of(first, answers), sums_of(second, answers)
-        nothing = Counts(0, 0)
-        found = {metric.name: (sums.get(metric.name, nothing), control.get(metric.name, nothing)) for metric in analysis.metrics}
-        return self._remembered.put(name, found) if found else found
+        own, others = (questions_of(analysis, group) for group in groups)
+        answers = await self._answers([*own, *others])
+        others = having(others, answers)
+        sums, control = sums_of(own, answers), sums_of(others, answers)
+        made: dict[str, MetricBaseline] = {}
+        for metric in analysis.metrics:
+            before, beside = sums.get(metric.name, NOTHING), control.get(metric.name, NOTHING)
+            for one in (before, beside):
+                if isinstance(one, NoData):
+                    return self._baselines.put(key, NoData(f"{metric.name}: {one.reason}"))
+            if isinstance(before, Counts) and isinstance(beside, Counts):
+                first = next((each for each in own if each.metric.name == metric.name), None)
+                if first is None:
+                    continue  # a stage that has no clusters yet
+                having_it = tuple(each.span.cluster for each in others if each.metric.name == metric.name)
+                made[metric.name] = MetricBaseline(before, beside, analysis.window_seconds, first.good, first.total, having_it)
+        return self._baselines.put(key, made)
+
+    async def after(
+        self, stage: str, analysis: Analysis, groups: Groups, before: Mapping[str, MetricBaseline]
+    ) -> Mapping[str, tuple[Reading, Reading]]:
+        """Metric -> what the stage's clusters show together, and what the controls of its baseline do."""
+        key = (stage, "after", *(tuple(span.cluster for span in group) for group in groups))
+        if known := self._afters.get(key):
+            return known
+        own, others = (questions_of(analysis, group) for group in groups)
+        others = tuple(each for each in others if each.metric.name in before and each.span.cluster in before[each.metric.name].controls)
+        answers = await self._answers([*own, *others])
+        sums, control = sums_of(own, answers), sums_of(others, answers)
+        return self._afters.put(
+            key, {each.name: (sums.get(each.name, NOTHING), control.get(each.name, NOTHING)) for each in analysis.metrics}
+        )
 
     async def _answers(self, questions: Sequence[Question]) -> Mapping[str, Answer]:
         """Every query once. After the first that was not answered at all the others are not asked: the provider is in trouble."""

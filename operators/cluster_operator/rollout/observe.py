@@ -209,9 +209,11 @@ class Observer:
         if is_over or look.stage.name in look.story.started:
             changed = at_home(changed_since(look.stage, look.members), look.homes)
             if analysis.metrics and changed and not is_over:
-                after = await self._measurer.readings(
-                    name, analysis, spans_after(changed, look.controls, analysis.window_seconds, seen.now)
+                before, spans = (
+                    look.story.baselines.get(look.stage.name),
+                    spans_after(changed, look.controls, analysis.window_seconds, seen.now),
                 )
+                after = await self._measurer.after(name, analysis, spans, before.metrics if before else {})
             return NoData("the stage has begun"), after
         metrics = None
         if analysis.metrics:

@@ -67,6 +67,8 @@ class MetricBaseline:
     good: str
     """The query of the first cluster."""
     total: str
+    controls: tuple[str, ...] = ()
+    """Unchanged clusters that have this metric at all."""
 
 
 def questions_of(analysis: Analysis, spans: Iterable[Span]) -> tuple[Question, ...]:
@@ -93,7 +95,7 @@ def reading_of(question: Question, answers: Mapping[str, Answer]) -> Reading:
     """The counts of one question, or why there are none."""
     if question.alive and isinstance(alive := answers[question.alive], NoNumber):
         words = f"no sample in the last {question.alive_seconds} s" if alive.is_empty else alive.reason
-        return NoData(f"{question.span.cluster}: {words}")
+        return NoData(f"{question.span.cluster}: {words}", alive.is_empty)
     found = [_value(question, answers[query]) for query in (question.good, question.total)]
     for each in found:
         if isinstance(each, NoData):
@@ -109,7 +111,7 @@ def _value(question: Question, answer: Answer) -> float | NoData:
         return answer.value
     if answer.is_empty and question.metric.empty_means_zero:
         return 0.0
-    return NoData(f"{question.span.cluster}: {answer.reason}")
+    return NoData(f"{question.span.cluster}: {answer.reason}", answer.is_empty)
 
 
 def sums_of(questions: Sequence[Question], answers: Mapping[str, Answer]) -> dict[str, Reading]:
@@ -121,6 +123,16 @@ def sums_of(questions: Sequence[Question], answers: Mapping[str, Answer]) -> dic
         if isinstance(so_far, Counts):
             sums[name] = so_far + found if isinstance(found, Counts) else found
     return sums
+
+
+def having(questions: Sequence[Question], answers: Mapping[str, Answer]) -> tuple[Question, ...]:
+    """Without the clusters that do not have the metric at all: what was never there has not vanished. For controls, before a stage."""
+
+    def is_absent(question: Question) -> bool:
+        found = reading_of(question, answers)
+        return isinstance(found, NoData) and found.is_absent
+
+    return tuple(question for question in questions if not is_absent(question))
 
 
 def metric_limits(metric: Metric) -> Limits:

@@ -10,6 +10,8 @@ Changing. The stage's members are authorised one after another, never more at on
 while a change window is closed, a breaker is open, a budget would say no or another rollout has the cluster. A member that is not healthy at the new version by its
 deadline has failed; coming back on the old version is a failure too. Failures within `failuresAllowed` are taken back alone.
 
+A first bad sample, and numbers that are missing, keep everybody else from being started until it is clear what it is.
+
 Soaking. All members are healthy; they are watched for `soakSeconds`. A FAIL at any moment of Changing or Soaking fails the stage at once.
 
 Holding. The soak is over and the verdict is HOLD or INCONCLUSIVE: no advance, no rollback; after `holdDeadlineSeconds` a person is called.
@@ -179,6 +181,8 @@ class StageWork:
         """Why nothing new may start now."""
         if self.view.breaker:
             return self.view.breaker
+        if self.view.verdict.forbids_more and any(phase is not MemberPhase.Waiting for phase in self.phases.values()):
+            return f"nobody else is changed before this is clear: {self.view.verdict.sentence}"
         if not self.view.window.is_open:
             opens = self.view.window.changes_at
             return f"outside the change windows; the next opens at {opens:%Y-%m-%d %H:%M} UTC" if opens else "no change window ever opens"

@@ -77,12 +77,14 @@ def _baseline_of(document: Mapping[str, Any]) -> Baseline:
     def counts(name: str) -> Counts:
         return Counts(**document[name]) if name in document else NOTHING
 
-    metrics = {
-        name: MetricBaseline(**{**each, "stage": Counts(**each["stage"]), "control": Counts(**each["control"])})
-        for name, each in (document.get("metrics") or {}).items()
-    }
+    metrics = {name: _metric_of(each) for name, each in (document.get("metrics") or {}).items()}
     controls, slow_after = tuple(document.get("controls") or ()), float(document.get("slow_after") or 0.0)
     return Baseline(counts("stage"), counts("control"), controls, slow_after, counts("quick_stage"), counts("quick_control"), metrics)
+
+
+def _metric_of(document: Mapping[str, Any]) -> MetricBaseline:
+    counts = {name: Counts(**document[name]) for name in ("stage", "control")}
+    return MetricBaseline(**{**document, **counts, "controls": tuple(document.get("controls") or ())})
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """Why there are no counts: the provider's error, a warning, NaN, stale samples, a vanished series."""
+    """Why there are no counts: the provider's error, a warning, NaN, stale samples, a vanished series.
+
+    `is_absent`: the provider answered, and knows of no such series.
+    """
 
     reason: str
+    is_absent: bool = False
 
 
 Reading = Counts | NoData
@@ -91,6 +95,13 @@ class Verdict:
     leans_bad: bool = False
     parts: tuple[tuple[str, Verdict], ...] = ()
     """Of a verdict on a stage: metric -> the verdict on it alone."""
+    worries: bool = False
+    """Bad samples, though too few to judge by: nothing new is started until there are more."""
+
+    @property
+    def forbids_more(self) -> bool:
+        """Whether nobody else may be changed before it is clear what this is."""
+        return self.worries or self.leans_bad or self.judgement in (Judgement.FAIL, Judgement.HOLD)
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
@@ -102,7 +113,10 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     has_control = min(control_before.total, control_after.total) >= limits.min_samples
     numbers = _numbers(evidence.metric, before, after, control_before, control_after)
     if after.total < limits.min_samples:
-        return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, at least {limits.min_samples} are needed")
+        worries = after.ratio < max(limits.floor, before.ratio - limits.margin)
+        return Verdict(
+            Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, at least {limits.min_samples} are needed", worries=worries
+        )
     if after.ratio < limits.floor:
         shared = has_control and control_after.ratio < limits.floor
         alone = difference(before, after, control_before, control_after).is_surely_worse(limits)
@@ -179,4 +193,4 @@ def judge_all(evidence: Iterable[Evidence], limits: Mapping[str, Limits], *, sic
     if bad_signs >= 2:
         return Verdict(Judgement.FAIL, f"{bad_signs} bad signs: {sentence}", True, tuple(parts))
     worst = min((one.judgement for one in verdicts), key=SEVERITY.index)
-    return Verdict(worst, sentence, bad_signs > 0, tuple(parts))
+    return Verdict(worst, sentence, bad_signs > 0, tuple(parts), any(one.worries for one in verdicts))

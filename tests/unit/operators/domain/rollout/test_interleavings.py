@@ -52,7 +52,7 @@ class RolloutMachine(RuleBasedStateMachine):
         assert not view.breaker
         assert view.window.is_open
         assert view.spec.order == Order.Go
-        assert view.verdict != FAIL or not self.in_stage(step.key)[1], "nothing new after a bad sample"
+        assert view.verdict not in (FAIL, HOLD) or not self.in_stage(step.key)[1], "nothing new after a bad sample, nor without numbers"
         assert not any(record.event in (Event.GoingBack, Event.Ended) for record in view.records)
         assert step.key not in self.authorised, "nobody is touched twice"
         stage, touched = self.in_stage(step.key)

@@ -10,7 +10,7 @@ import pytest
 from operators.api.rollout import Analysis
 from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.judging import Measured, spans_after, spans_before, stage_verdict
-from operators.domain.rollout.metrics import Answer, MetricBaseline, NoNumber, Number, Span, questions_of, sums_of
+from operators.domain.rollout.metrics import Answer, MetricBaseline, NoNumber, Number, Span, having, questions_of, sums_of
 from operators.domain.rollout.plan import PlannedMember, PlannedStage
 from operators.domain.rollout.story import Event, Record, Story, record_of
 from operators.domain.rollout.verdict import Counts, Judgement, NoData
@@ -74,6 +74,14 @@ def test_should_add_up_clusters_and_be_without_data_if_one_is() -> None:
     assert isinstance(sums_of(questions, answers)["orders"], NoData)
 
 
+def test_should_take_no_control_that_never_had_the_metric_but_mind_one_that_cannot_be_asked() -> None:
+    first, second = questions_of(analysis(), [Span("prod/c1", 60), Span("prod/c2", 60)])
+    answers: dict[str, Answer] = {first.good: Number(9.0), first.total: Number(10.0), second.good: EMPTY, second.total: EMPTY}
+    assert having([first, second], answers) == (first,)
+    answers[second.total] = answers[second.good] = NoNumber("Prometheus answered HTTP 503")
+    assert having([first, second], answers) == (first, second)
+
+
 def test_should_count_only_since_the_change_and_ask_few_of_many() -> None:
     now = START + timedelta(seconds=600)
     stage, control = spans_after({"p/a": START, "p/b": now - timedelta(seconds=30)}, ["p/x"], 300, now)
@@ -84,7 +92,7 @@ def test_should_count_only_since_the_change_and_ask_few_of_many() -> None:
 
 def judged(after: Any, control_after: Any, **metric: Any) -> tuple[Judgement, str]:
     stage = PlannedStage("canary", (PlannedMember("prod/c1", OLD),))
-    before = MetricBaseline(Counts(990, 1000), Counts(990, 1000), 300, "good", "total")
+    before = MetricBaseline(Counts(990, 1000), Counts(990, 1000), 300, "good", "total", ("prod/x",))
     started = Record(Event.StageStarted, START, "canary", baseline=Baseline(Counts(0, 0), metrics={"orders": before}))
     baseline = record_of(started.document()).baseline
     assert baseline == started.baseline, "the journal gives back what was frozen"

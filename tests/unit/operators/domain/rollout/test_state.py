@@ -13,7 +13,7 @@ from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import PlannedMember
 from operators.domain.rollout.state import next_step
 from operators.domain.rollout.story import Event, Outcome
-from operators.domain.rollout.verdict import Counts, NoData
+from operators.domain.rollout.verdict import Counts, Judgement, NoData, Verdict
 from operators.domain.rollout.view import Hold, Note, State, Wait
 from operators.domain.rollout.windows import WindowState
 from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, NEW, OLD, PASS, START, rollout, untouched
@@ -256,3 +256,20 @@ def test_should_forget_members_that_are_gone() -> None:
         del world.members[key]
     world.run_to_end()
     assert world.outcome == Outcome.Good
+
+
+@pytest.mark.parametrize(
+    "verdict", [HOLD, Verdict(Judgement.INCONCLUSIVE, "2 of 3 pods came up", worries=True)], ids=["no numbers", "a bad sample"]
+)
+def test_should_change_nobody_else_before_it_is_clear_what_a_bad_sign_is(verdict: Verdict) -> None:
+    world = World.of(rollout({"name": "all", "rest": True, "maxParallel": 1, "soakSeconds": 0}))
+    world.heals = False
+    world.run()
+    first = world.changed()
+    world.members[first[0]] = replace(world.members[first[0]], healthy=True)
+    world.verdict = verdict
+    assert verdict.sentence in world.run().reason
+    assert world.changed() == first
+    world.verdict = PASS
+    world.run()
+    assert len(world.changed()) == 2, "the control: with good numbers the next one goes"

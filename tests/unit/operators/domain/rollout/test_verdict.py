@@ -89,3 +89,11 @@ def test_should_never_blame_a_change_that_made_it_better(
 @given(counts, counts)
 def test_should_not_depend_on_which_side_is_called_control_when_both_moved_alike(before: Counts, after: Counts) -> None:
     assert difference(before, after, before, after).value == pytest.approx(0)
+
+
+def test_should_worry_at_the_first_bad_sample_long_before_it_can_judge() -> None:
+    first = judge(of(Counts(40, 40), Counts(2, 3), Counts(40, 40), Counts(3, 3)), LIMITS)
+    assert (first.judgement, first.forbids_more) == (Judgement.INCONCLUSIVE, True)
+    assert not judge(of(Counts(40, 40), Counts(3, 3)), LIMITS).forbids_more
+    assert judge_all([of(Counts(40, 40), Counts(2, 3))], {"pod creation": LIMITS}).forbids_more
+    assert judge(of(Counts(40, 40), NoData("503")), LIMITS).forbids_more
