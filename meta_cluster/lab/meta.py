@@ -18,7 +18,7 @@ import yaml
 
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.progress import say, timed
-from meta_cluster.lab import docker_wrapper, layout
+from meta_cluster.lab import audit, docker_wrapper, layout
 from meta_cluster.lab.docker import attempt, docker, inspect
 from meta_cluster.lab.ground import Ground, power_options
 from meta_cluster.lab.isolation import meta_nodes
@@ -44,6 +44,7 @@ def kubeadm_patches(ground: Ground) -> list[Mapping[str, Any]]:
         kubelet["featureGates"] = {"KubeletInUserNamespace": True}
     cluster = {
         **FOR_ANY_IMAGE[1],
+        "apiServer": audit.api_server_patch(),
         "dns": {"imageTag": f"v{v.COREDNS}"},
         "etcd": {"local": {"imageTag": f"{v.ETCD}-0", "extraArgs": {"unsafe-no-fsync": "true"}}},
     }

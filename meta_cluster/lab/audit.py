@@ -1,0 +1,32 @@
+"""The audit log of the lab's meta API server: how kubeadm is told to keep one, and how it is read. Judges nothing; tests/e2e/audit.py does.
+
+The policy (manifests/kind/audit-policy.yaml) lies in the checkout that is mounted into the node. Used by lab.meta and by end-to-end tests.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from meta_cluster.lab import layout
+from meta_cluster.lab.docker import attempt
+
+POLICY = f"{layout.NODE_SOURCE}/manifests/kind/audit-policy.yaml"
+FOLDER = "/var/log/kok-audit"
+LOG = f"{FOLDER}/audit.log"
+READ_SECONDS = 60.0
+
+
+def api_server_patch() -> dict[str, Any]:
+    """For kubeadm's ClusterConfiguration: at most three files of 50 MB."""
+    arguments = {"audit-policy-file": POLICY, "audit-log-path": LOG, "audit-log-maxsize": "50", "audit-log-maxbackup": "2"}
+    volumes = [
+        {"name": "audit-policy", "hostPath": POLICY, "mountPath": POLICY, "readOnly": True, "pathType": "File"},
+        {"name": "audit-log", "hostPath": FOLDER, "mountPath": FOLDER, "readOnly": False, "pathType": "DirectoryOrCreate"},
+    ]
+    return {"extraArgs": arguments, "extraVolumes": volumes}
+
+
+def audit_lines() -> list[str] | None:
+    """All lines that are kept; None for a lab that was made before it kept any."""
+    done = attempt("exec", layout.META_NODE, "sh", "-c", f"test -e {LOG} && cat {FOLDER}/*.log", timeout=READ_SECONDS)
+    return done.stdout.splitlines() if done.returncode == 0 else None

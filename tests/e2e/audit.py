@@ -1,0 +1,142 @@
+"""Was every dangerous act done under a live grant? From lines of an API server's audit log alone: they hold the acts, and each grant as it was written. Pure.
+
+Grants and their Clusters may be gone when a run ends; the log is what remains. Called at the end of an end-to-end run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+OF_MACHINES = frozenset({"DeleteMachine", "ReinstallOS", "PowerCycle", "Reboot", "Drain", "Cordon", "ApplyPackage"})
+OF_PLANES = frozenset({"UpgradePlane", "DeletePlane"})
+OF_MEMBERS = frozenset({"RestartMaster", "RemoveEtcdMember"})
+WITHOUT_LEAVE = ("-konnectivity", "-machine-operator")
+"""Deployments that are no masters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One dangerous call that the API server carried out."""
+
+    at: datetime
+    user: str
+    verb: str
+    resource: str
+    """pods, pods/eviction, nodes, ..."""
+    namespace: str
+    name: str
+    forced: bool = False
+    """Whether nobody was waited for (gracePeriodSeconds 0): the way a pod is taken off a node that is gone."""
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.at:%H:%M:%S} {self.verb} {self.resource} {where} by {self.user}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """What became of one grant, by the writes of it."""
+
+    namespace: str
+    name: str
+    operation: str
+    kind: str
+    target: str
+    granted: datetime | None = None
+    ended: datetime | None = None
+    """When its holder reported, or the risk centre settled it."""
+    expires: datetime | None = None
+
+    def is_live(self, moment: datetime) -> bool:
+        """Whether it allowed anything then. What is left of a removed member may be cleared away after the report of its removal."""
+        if self.granted is None or moment < self.granted or (self.expires and moment > self.expires):
+            return False
+        return self.ended is None or moment <= self.ended or self.operation == "RemoveEtcdMember"
+
+
+def acts_without_leave(lines: Iterable[str], since: datetime) -> list[str]:
+    """A line for each act from then on that no grant covers; empty if all are covered. Lines that are no JSON are cut ones, and skipped."""
+    events = [event for event in map(_event, lines) if event]
+    leaves = leaves_in(events)
+    acts = [act for act in map(_act, events) if act and act.at >= since]
+    return [str(act) for act in acts if not _needs_none(act) and not any(_covers(leave, act) for leave in leaves)]
+
+
+def acts_in(lines: Iterable[str], since: datetime) -> list[Act]:
+    """Every dangerous act from then on: a run that did none has proven nothing."""
+    return [act for act in map(_act, filter(None, map(_event, lines))) if act and act.at >= since]
+
+
+def leaves_in(events: Iterable[Mapping[str, Any]]) -> list[Leave]:
+    """Grants with what the log says of them."""
+    found: dict[tuple[str, str], Leave] = {}
+    for event in sorted(events, key=_when):
+        stored = event.get("responseObject") or {}
+        if stored.get("kind") != "OperationGrant":
+            continue
+        spec, status, metadata = stored["spec"], stored.get("status") or {}, stored["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        leave = found.get(key) or Leave(*key, spec["operation"], spec["target"]["kind"], spec["target"]["name"])
+        if leave.granted is None and status.get("decision") == "Granted":
+            leave = replace(leave, granted=_when(event), expires=_time(status.get("expiresAt")))
+        if leave.ended is None and (spec.get("outcome") or status.get("settledAt")):
+            leave = replace(leave, ended=_when(event))
+        found[key] = leave
+    return list(found.values())
+
+
+def _event(line: str) -> Mapping[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    code = int((event.get("responseStatus") or {}).get("code") or 0)
+    return event if event.get("stage") == "ResponseComplete" and code < 400 else None
+
+
+def _act(event: Mapping[str, Any]) -> Act | None:
+    target, body = event.get("objectRef") or {}, event.get("requestObject") or {}
+    resource, verb = target.get("resource", ""), event["verb"]
+    if target.get("subresource"):
+        resource = f"{resource}/{target['subresource']}"
+    if resource in ("operationgrants", "operationgrants/status"):
+        return None
+    if resource == "nodes" and verb in ("update", "patch") and not (body.get("spec") or {}).get("unschedulable"):
+        return None
+    forced = verb == "delete" and body.get("gracePeriodSeconds") == 0
+    user = str((event.get("user") or {}).get("username", ""))
+    return Act(_when(event), user, verb, resource, target.get("namespace", ""), target.get("name", ""), forced)
+
+
+def _needs_none(act: Act) -> bool:
+    """Deployments that are no masters, and pods without data that are taken off a node that is gone."""
+    if act.resource == "deployments":
+        return act.name.endswith(WITHOUT_LEAVE)
+    return act.resource == "pods" and act.forced and "-etcd-" not in act.name
+
+
+def _covers(leave: Leave, act: Act) -> bool:
+    if not leave.is_live(act.at):
+        return False
+    if act.resource in ("nodes", "machines"):
+        return leave.operation in OF_MACHINES and leave.target == act.name
+    if leave.namespace != act.namespace:
+        return False
+    if leave.kind == "Cluster":
+        return leave.operation == "DeletePlane" or (leave.operation in OF_PLANES and act.resource == "pods")
+    if act.resource == "pods/eviction":
+        return leave.operation in OF_MACHINES
+    members = {"pods": act.name, "persistentvolumeclaims": act.name.removeprefix("data-")}
+    return leave.operation in OF_MEMBERS and members.get(act.resource) == leave.target
+
+
+def _when(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["requestReceivedTimestamp"])
+
+
+def _time(stamp: str | None) -> datetime | None:
+    return datetime.fromisoformat(stamp) if stamp else None
