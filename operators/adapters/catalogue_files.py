@@ -60,6 +60,11 @@ class FileCatalogue:
         folder = self._root / "packages" / "flags" / ".".join(kubernetes_version.split(".")[:2])
         return {path.stem: frozenset(path.read_text(encoding="utf-8").split()) for path in sorted(folder.glob("*.txt"))}
 
+    def served_apis(self, kubernetes_version: str) -> str:
+        """packages/served/<minor>.txt; empty for a minor that is not known."""
+        path = self._root / "packages" / "served" / f"{'.'.join(kubernetes_version.split('.')[:2])}.txt"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
     def manifests(self, folder: str) -> list[dict[str, Any]]:
         """All YAML documents below `folder` (packages/cluster, manifests/crds, ...), sorted by path; kustomization files are none.
 

@@ -243,6 +243,8 @@ class Upgrade(Model):
 
     soak_seconds: Annotated[int, Field(ge=0, le=604800)] = 600
     """How long the masters of a new minor emulate the old one before they are let loose; going back is cheapest until then. Patches do not soak."""
+    confirm_unserved: Annotated[str, Field(max_length=253)] = ""
+    """The older ClusterPackageVersion that may be gone back to although it cannot serve everything that is stored; those objects lie in etcd unseen until a newer version serves again."""
     stage_deadline_seconds: Annotated[int, Field(ge=30, le=604800)] = 1800
     """How long one stage of a change may take, a soak not counted, until the Cluster is Stalled (UpgradeOverdue). Nothing is given up by it: what serves stays, and it goes on once it can."""
 

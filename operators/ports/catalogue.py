@@ -18,6 +18,10 @@ class CataloguePort(Protocol):
         """Component (as spec.flags names it) -> every flag that it takes at that version's minor; a component that is missing is not known."""
         ...
 
+    def served_apis(self, kubernetes_version: str) -> str:
+        """What that version's minor has on offer, a line for each resource (`domain.plane.served`); empty for a minor that is not known."""
+        ...
+
     def manifests(self, folder: str) -> list[dict[str, Any]]:
         """All YAML documents below a folder of the catalogue (packages/cluster, packages/machine, manifests/crds, ...), sorted by path."""
         ...

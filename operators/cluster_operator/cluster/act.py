@@ -71,6 +71,8 @@ class Actor:
                 await settle_named(self._world, view.cluster.metadata.namespace or "", names, outcome)
             case steps.ApplyInside(objects=objects):
                 await self._apply_inside(view, objects)
+            case steps.PruneInside(objects=objects):
+                await self._prune_inside(view, objects)
             case steps.DeleteObjects(objects=objects, needs_leave=needs_leave):
                 if needs_leave and (waits := await leave_to_delete_plane(self._world, view)):
                     return waits
@@ -208,6 +210,14 @@ class Actor:
         port = self._business.port(kinds.key_of(metadata.namespace or "", metadata.name), view.names)
         for batch in _runs_of_a_kind(objects):
             await self._each(lambda manifest: _applied(port, manifest), batch)
+
+    async def _prune_inside(self, view: PlaneView, objects: Sequence[Manifest]) -> None:
+        """In order, and only what was looked at: who wrote it since has made it theirs."""
+        metadata = view.cluster.metadata
+        port = self._business.port(kinds.key_of(metadata.namespace or "", metadata.name), view.names)
+        for each in objects:
+            seen = Preconditions(uid=each["metadata"]["uid"], resource_version=each["metadata"]["resourceVersion"])
+            await port.delete(Ref.of(each), preconditions=seen)
 
     async def _roll(self, view: PlaneView, pod: str, reason: str) -> Waits | None:
         """The very pod that was seen outdated, not its successor; with leave."""

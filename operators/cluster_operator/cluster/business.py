@@ -15,13 +15,17 @@ from operators.api.base import LABEL_MANAGED_BY, MANAGED_BY
 from operators.cluster_operator.cluster.world import Reach, Remembered, World
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.inputs import Names
+from operators.domain.plane.served import Stored
+from operators.domain.plane.surplus import candidates, was_applied_by_us
 from operators.domain.plane.tunnel import AGENTS
 from operators.domain.plane.view import BusinessApi, Plan, Unknown
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import Key, Kind, KubePort, Manifest, NotFound
+from operators.ports.kube import Key, Kind, KubePort, Manifest, NotFound, Ref
 
 READY_SECONDS = 3.0
 LIST_SECONDS = 10.0
+MOST_NAMED = 50
+"""Objects of a resource that are read to name some of them; of the rest only the number is."""
 LOOK_EVERY = 50.0
 """Below the polling interval, so that every poll looks."""
 
@@ -54,18 +58,30 @@ class BusinessLook:
             if known := self._looked.get((key, digest)):
                 return known
             version = json.loads(await port.read_path("/version", deadline=READY_SECONDS))["gitVersion"].removeprefix("v")
-            found = await _compare(port, plan, version)
+            found = await _compare(port, plan, version, key.name)
         except KokError as error:
             return Unknown(f"the API server does not answer: {error.message}")
         return self._looked.put((key, digest), found) if _is_settled(found, plan) else found
+
+    async def stored_of(self, key: Key, names: Names, group_version: str, resource: str, *, deadline: float) -> Stored:
+        """What is stored of a resource, by its plural; nothing of one that this API server does not serve. Raises KokError."""
+        root = "/apis/" if "/" in group_version else "/api/"
+        try:
+            found = json.loads(
+                await self.port(key, names).read_path(f"{root}{group_version}/{resource}?limit={MOST_NAMED}", deadline=deadline)
+            )
+        except NotFound:
+            return Stored(())
+        left = int((found.get("metadata") or {}).get("remainingItemCount") or 0)
+        return Stored(tuple(str(each["metadata"]["name"]) for each in found["items"]), left)
 
     async def forget(self, key: Key) -> None:
         """The Cluster is gone: close the session to it."""
         await self._world.business.forget(f"{key.namespace}/{key.name}")
 
 
-async def _compare(port: KubePort, plan: Plan, version: str) -> BusinessApi:
-    live = await _live_objects(port, plan.inside)
+async def _compare(port: KubePort, plan: Plan, version: str, cluster: str) -> BusinessApi:
+    live = await _live_objects(port, plan)
     wrong = []
     for wanted in plan.inside:
         name = ObjectId.of(wanted)
@@ -75,13 +91,20 @@ async def _compare(port: KubePort, plan: Plan, version: str) -> BusinessApi:
     words = ""
     if wrong:
         words = f"{wrong[0][0]} is missing" if wrong[0][1] == "missing" else f"{wrong[0][0]} differs at {wrong[0][1]}"
-    return BusinessApi(version, tuple(name for name, _ in wrong), words, _connected(live.get(AGENTS) or {}))
+    left = await _applied_by_us(port, candidates(live.values(), plan.inside, cluster)) if plan.inside else ()
+    return BusinessApi(version, tuple(name for name, _ in wrong), words, left, _connected(live.get(AGENTS) or {}))
+
+
+async def _applied_by_us(port: KubePort, found: Sequence[Manifest]) -> tuple[Manifest, ...]:
+    """Those that the API server says kok applied, as they are now; lists come without who wrote what."""
+    whole = await asyncio.gather(*(port.get(Ref.of(each), deadline=LIST_SECONDS) for each in found))
+    return tuple(each for each in whole if each and was_applied_by_us(each))
 
 
 def _is_settled(found: BusinessApi, plan: Plan) -> bool:
     """Whether a minute may pass before it is looked at again: everything is in place, and the agents of the nodes are connected."""
     connected, nodes = found.agents
-    return not found.missing and (0 < nodes == connected or all(ObjectId.of(each) != AGENTS for each in plan.inside))
+    return not found.missing and not found.surplus and (0 < nodes == connected or all(ObjectId.of(each) != AGENTS for each in plan.inside))
 
 
 def _connected(agents: Manifest) -> tuple[int, int]:
@@ -90,8 +113,8 @@ def _connected(agents: Manifest) -> tuple[int, int]:
     return int(status.get("numberReady") or 0), int(status.get("desiredNumberScheduled") or 0)
 
 
-async def _live_objects(port: KubePort, wanted: Sequence[Manifest]) -> dict[ObjectId, Manifest]:
-    kinds = {Kind(each["apiVersion"], each["kind"]) for each in wanted}
+async def _live_objects(port: KubePort, plan: Plan) -> dict[ObjectId, Manifest]:
+    kinds = {Kind(each["apiVersion"], each["kind"]) for each in plan.inside} | {Kind(version, kind) for version, kind in plan.beside}
     lists = await asyncio.gather(*(_listed(port, kind) for kind in sorted(kinds)))
     return {ObjectId.of(each): each for items in lists for each in items}
 

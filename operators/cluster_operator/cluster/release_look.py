@@ -16,6 +16,7 @@ from operators.api.packages import ClusterPackageVersion
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.planning import Planner
+from operators.cluster_operator.cluster.served_look import ServedLook
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane import hops
 from operators.domain.plane.desired_preparation import PREPARING, preparation, unprepared
@@ -38,6 +39,7 @@ class ReleaseLook:
 
     def __init__(self, world: World, planner: Planner, business: BusinessLook) -> None:
         self._world, self._planner, self._business = world, planner, business
+        self._served = ServedLook(world, business)
         self._catalogue: Remembered[Mapping[str, ClusterPackageVersion]] = Remembered(1, CATALOGUE_SECONDS)
 
     async def facts(self, key: Key, view: PlaneView) -> PlaneView:
@@ -49,9 +51,9 @@ class ReleaseLook:
         except KokError as error:
             return replace(view, release=Unknown(f"the catalogue cannot be read: {error.message}"))
         kubelets = await self._kubelets(key, view) if _needs_kubelets(view.release.spec.hop) else ()
-        if isinstance(kubelets, Unknown):
-            return replace(view, upgrade=UpgradeFacts(packages, kubelets_unknown=kubelets.reason))
-        return replace(view, upgrade=UpgradeFacts(packages, kubelets))
+        facts = UpgradeFacts(packages)
+        facts = replace(facts, kubelets_unknown=kubelets.reason) if isinstance(kubelets, Unknown) else replace(facts, kubelets=kubelets)
+        return replace(view, upgrade=await self._served.with_unserved(key, view, view.release.spec, facts))
 
     async def _packages(self) -> Mapping[str, ClusterPackageVersion]:
         if known := self._catalogue.get("all"):
@@ -96,7 +98,9 @@ class ReleaseLook:
         }
         parts = {part: hops.variant_of(under_way, part) for part in hops.Part}
         plans = {variant: await self._planner.plan(variants[variant]) for variant in sorted(set(parts.values()))}
-        return _mixed(parts, plans)
+        plan, digest = _mixed(parts, plans)
+        other = hops.Variant.Upper if parts[hops.Part.Addons] is hops.Variant.Lower else hops.Variant.Lower
+        return _with_beside(plan, await self._planner.plan(variants[other])), digest
 
     async def prepared(self, inputs: PlaneInputs, view: PlaneView, pods: Sequence[Manifest]) -> PlaneView:
         """The view with what the hop's preparation is and still waits for, while the hop is at the end it leaves."""
@@ -142,6 +146,14 @@ def _needs_kubelets(under_way: Hop | None) -> bool:
 
 
 Planned = tuple[Plan | KokError, str]
+
+
+def _with_beside(plan: Plan | KokError, other: Planned) -> Plan | KokError:
+    """The plan, with the kinds that the other end of the hop has inside; an end that cannot be rendered holds nobody up."""
+    if isinstance(plan, KokError) or isinstance(other[0], KokError):
+        return plan
+    kinds_there = {(each["apiVersion"], each["kind"]) for each in other[0].inside}
+    return replace(plan, beside=tuple(sorted(kinds_there)))
 
 
 def _mixed(parts: Mapping[hops.Part, hops.Variant], plans: Mapping[hops.Variant, Planned]) -> Planned:

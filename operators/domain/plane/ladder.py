@@ -29,13 +29,16 @@ from operators.domain.plane.steps import (
     ApplyInside,
     ApplyObjects,
     Authorise,
+    DeleteObjects,
     Done,
     Paused,
+    PruneInside,
     RecordBootstrap,
     Stall,
     Step,
     Wait,
 )
+from operators.domain.plane.surplus import of_plane
 from operators.domain.plane.upgrading import going_down, hop, prepared_no_more, turn
 from operators.domain.plane.view import Plan, PlaneView, Unknown
 from operators.errors import ErrorCode, KokError
@@ -219,6 +222,19 @@ def inside_objects(view: PlaneView) -> Step | None:
     return ApplyInside(objects, f"inside the cluster: {view.business.differing}{more} is put in place")
 
 
+def surplus(view: PlaneView) -> Step | None:
+    """Take away what the plan no longer has; never while a part of the plan is only not known yet."""
+    if isinstance(view.business, Unknown) or view.tunnel_waits or _plan(view).waiting:
+        return None
+    if left := of_plane(view.objects.values(), _plan(view).components, view.cluster.metadata.name):
+        return DeleteObjects(left, f"{_id(left[0])}, which kok made, is not of this package version: removed with {len(left) - 1} more")
+    objects = view.business.surplus
+    if not objects:
+        return None
+    more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
+    return PruneInside(objects, f"inside the cluster: {_id(objects[0])}{more}, which kok made, is not of this package version: removed")
+
+
 def machine_operator(view: PlaneView) -> Step | None:
     """Bring it up above an API that works, with the key it needs."""
     if view.cluster.spec.machine_access is None:
@@ -259,6 +275,7 @@ LADDER = (
     konnectivity,
     masters_up,
     inside_objects,
+    surplus,
     machine_operator,
     etcd_size,
     everything_up,

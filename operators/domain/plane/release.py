@@ -82,7 +82,23 @@ def path_to(view: PlaneView, release: ClusterReleaseSpec, goal: str) -> Path | R
     if facts.kubelets_unknown and target.minor > start.minor:
         return Wait("Release", f"whether {goal} fits the nodes is not known: {facts.kubelets_unknown}", after=5.0)
     path = plan_path(start, target, facts.known, facts.kubelets)
-    return _emulable(view, facts, start, path) if isinstance(path, Path) else path
+    if not isinstance(path, Path):
+        return path
+    return unserved_by(view, facts, goal) or _emulable(view, facts, start, path)
+
+
+def unserved_by(view: PlaneView, facts: UpgradeFacts, goal: str) -> Refused | Wait | None:
+    """Why an older minor may not be gone back to: the list of what it could not serve, or that it cannot be made."""
+    words = facts.unserved.get(goal)
+    if words and view.cluster.spec.upgrade.confirm_unserved != goal:
+        return Refused(
+            ErrorCode.UpgradeRefused,
+            f"spec.packageVersion: {goal} cannot serve what is stored: {words}; delete them, or set spec.upgrade.confirmUnserved to {goal}: "
+            "they then lie in etcd unseen until a version that knows them serves again",
+        )
+    if why := facts.unserved_unknown.get(goal):
+        return Wait("Release", f"whether {goal} can serve all that is stored is not known: {why}", after=5.0)
+    return None
 
 
 def _start(release: ClusterReleaseSpec, hop: Hop | None, facts: UpgradeFacts, target: Package) -> Package | None:

@@ -152,6 +152,15 @@ class ApplyInside:
 
 
 @dataclass(frozen=True, slots=True)
+class PruneInside:
+    """Delete these in the business cluster; each carries its uid."""
+
+    objects: tuple[Manifest, ...]
+    reason: str
+    after: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteObjects:
     """Delete these in the meta cluster; each carries its uid."""
 
@@ -193,6 +202,7 @@ Step = (
     | RollMember
     | SettleGrants
     | ApplyInside
+    | PruneInside
     | DeleteObjects
     | Release
     | MemberStep

@@ -19,6 +19,10 @@ class UpgradeFacts:
     kubelets: tuple[Kubelet, ...] = ()
     kubelets_unknown: str = ""
     """Why the nodes' kubelets are not known; empty if they are."""
+    unserved: Mapping[str, str] = field(default_factory=dict)
+    """Older packages that are wished or authorised -> what is stored now that they could not serve, in words."""
+    unserved_unknown: Mapping[str, str] = field(default_factory=dict)
+    """Those of which that is not known although an API server is there to ask -> why."""
     preparation: tuple[Manifest, ...] = ()
     """What the hop needs before it leaves the end it is at; empty anywhere else."""
     unprepared: str = ""

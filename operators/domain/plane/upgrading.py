@@ -14,8 +14,8 @@ from operators.domain.plane import hops
 from operators.domain.plane.desired_preparation import PREPARING
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.inputs import Manifest
-from operators.domain.plane.paths import Path, too_new, words_of
-from operators.domain.plane.release import as_step, path_to
+from operators.domain.plane.paths import Path, Refused, too_new, words_of
+from operators.domain.plane.release import as_step, path_to, unserved_by
 from operators.domain.plane.release_steps import BeginHop, EndHop, MoveHop, TurnHop
 from operators.domain.plane.soak import soak_left, words_of_left
 from operators.domain.plane.steps import ApplyObjects, DeleteObjects, Step, Wait
@@ -37,7 +37,7 @@ def turn(view: PlaneView) -> Step | None:
         return None
     lower, upper, target = (end for end in ends if end is not None)
     wanted = hops.wanted_direction(hop, lower, upper, target)
-    if wanted is hop.direction:
+    if wanted is hop.direction or (wanted is Direction.Down and _unserved(view, hop, facts)):
         return None
     turned = hops.turned(release, hop, now=stamp(view.now))
     way = f"back to {hop.lower}" if wanted is Direction.Down else f"on to {hop.upper} again"
@@ -87,6 +87,8 @@ def hop(view: PlaneView) -> Step | None:
         return _begin(view, release, facts)
     if under_way.direction is Direction.Down:
         return _last_of_way_down(view, release, under_way, facts)
+    if refused := _unserved(view, under_way, facts):
+        return as_step(refused)
     if hops.at_origin(release, under_way):
         if step := _prepare(view, facts):
             return step
@@ -99,6 +101,14 @@ def hop(view: PlaneView) -> Step | None:
         return Wait(STAGE, words, after=min(left.total_seconds(), LONGEST_LOOK), is_patient=True)
     following = hops.following(under_way)
     return _move(view, release, under_way, following) if following else _end(release, under_way, under_way.upper)
+
+
+def _unserved(view: PlaneView, under_way: Hop, facts: UpgradeFacts) -> Refused | Wait | None:
+    """Why the plane may not be put to where an older minor is emulated; below that nothing is stored which it could not serve."""
+    assert isinstance(view.release, ClusterRelease), "a hop stands in a release"
+    if not under_way.emulated or hops.emulates(under_way):
+        return None
+    return unserved_by(view, facts, view.release.spec.current.package_version)
 
 
 def _under_way(view: PlaneView) -> tuple[ClusterReleaseSpec | None, Hop | None, UpgradeFacts | None]:
@@ -171,9 +181,11 @@ def _last_of_way_down(view: PlaneView, release: ClusterReleaseSpec, under_way: H
 
 
 def _why_not_lower(view: PlaneView, release: ClusterReleaseSpec, under_way: Hop, facts: UpgradeFacts) -> str:
-    """No API server may be older than a kubelet. Kubelets follow the lower package already, except where a pool says otherwise."""
+    """No API server may be older than a kubelet, nor than what is stored. Kubelets follow the lower package already, except where a pool says otherwise."""
     if not under_way.emulated or (hops.never_completed(release, under_way) and hops.emulates(under_way) and facts.kubelets_unknown):
         return ""
+    if refused := _unserved(view, under_way, facts):
+        return refused.reason
     if facts.kubelets_unknown:
         return f"whether a kubelet is newer than {under_way.emulated} is not known: {facts.kubelets_unknown}"
     lower = facts.package(under_way.lower)

@@ -92,6 +92,8 @@ class Plan:
     waiting: Mapping[str, str]
     """Component -> why it cannot be rendered yet."""
     inside: tuple[Manifest, ...] = ()
+    beside: tuple[tuple[str, str], ...] = ()
+    """apiVersion and kind of what the other end of a hop has inside: where something may be left that this end does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class BusinessApi:
     """Objects of ours in there that are not (rightly) there."""
     differing: str = ""
     """The first of them, in words."""
+    surplus: tuple[Manifest, ...] = ()
+    """What kok once put there and the plan does not have."""
     agents: tuple[int, int] = (0, 0)
     """Konnectivity agents that are connected, and nodes that should have one."""
     checked: bool = False

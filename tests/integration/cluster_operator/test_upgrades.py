@@ -9,7 +9,7 @@ import pytest
 from operators.cluster_operator.cluster import kinds
 from operators.domain.plane.release_steps import EndHop, MoveHop, WriteRelease
 from operators.domain.plane.steps import Done, Stall, Step, Wait
-from operators.ports.kube import AlreadyExists, KubePort, Manifest
+from operators.ports.kube import AlreadyExists, Kind, KubePort, Manifest
 from tests.integration.cluster_operator.world_of_planes import PACKAGE, PULLING, Operator, Stage, package_manifest
 from tests.integration.kube_proxies import RecordingKube
 
@@ -223,6 +223,32 @@ async def test_should_refuse_what_has_no_path_and_keep_the_plane(upgradable: Sta
     assert await seen(upgradable) == dict.fromkeys(MASTERS, ("1.34.4", "")), "it is repaired all the same"
     await wish(upgradable, OLD)
     await settled(upgradable, operator, OLD)
+
+
+@pytest.mark.parametrize("way", ["deleted", "confirmed"])
+async def test_should_refuse_an_older_minor_that_cannot_serve_what_is_stored(upgradable: Stage, business: KubePort, way: str) -> None:
+    name = f"gold-{upgradable.namespace}"
+    stored = Kind("resource.k8s.io/v1", "DeviceClass")
+    await upgradable.create(packageVersion=PACKAGE)
+    operator = upgradable.operator()
+    await settled(upgradable, operator, PACKAGE)
+    before = await upgradable.snapshot()
+    metadata = {"apiVersion": stored.api_version, "kind": stored.kind, "metadata": {"name": name}}
+    await business.create({**metadata, "spec": {}})
+    await wish(upgradable, OLDEST)
+    step = await upgradable.stalled(operator)
+    assert step.code == "UpgradeRefused"
+    assert f"{OLDEST} cannot serve what is stored: 1 deviceclasses.resource.k8s.io ({name})" in step.reason
+    assert f"set spec.upgrade.confirmUnserved to {OLDEST}" in step.reason
+    assert await upgradable.snapshot() == before, "nothing is touched"
+    if way == "confirmed":
+        await wish(upgradable, OLDEST, upgrade={"confirmUnserved": OLDEST})
+    else:
+        await business.delete(stored.ref(name))
+    fresh = upgradable.operator()
+    await upgradable.until(fresh, lambda step: isinstance(step, WriteRelease))
+    assert (await release_of(upgradable))["current"]["packageVersion"] == OLDEST
+    await business.delete(stored.ref(name))
 
 
 async def test_should_wait_for_a_rollout_where_the_policy_says_so(upgradable: Stage) -> None:
