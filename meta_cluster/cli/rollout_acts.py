@@ -7,6 +7,7 @@ import difflib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from meta_cluster.cli.access import CLUSTER, Meta, open_meta
@@ -14,6 +15,7 @@ from meta_cluster.cli.options import Access
 from meta_cluster.cli.rollout_budgets import budget_lines
 from meta_cluster.cli.rollout_view import ENDED, OVER, BudgetLine, phase_of
 from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_selected, rollout_manifest
+from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, Kind, Manifest, NotFound
@@ -25,6 +27,9 @@ MACHINE_POOL = Kind(API_VERSION, "MachinePool")
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 TRIES = 5
 POLL = 0.3
+ASKING = "kok.dev/asks-for-a-plan"
+"""On FleetRollouts that only ask, and that who asked removes."""
+LEFT_BEHIND = timedelta(minutes=10)
 
 
 async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: bool = False) -> Manifest:
@@ -87,13 +92,23 @@ async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[
     """The operators' answer to mode Plan, and what budgets say of it; the object that asked is removed again. Raises KokError Timeout."""
     async with open_meta(access) as meta:
         manifest = await checked_manifest(meta, f"plan-{secrets.token_hex(4)}", words, plan=True)
+        manifest["metadata"]["labels"] = {ASKING: "true"}
         ref = ROLLOUT.ref(manifest["metadata"]["name"])
+        await _tidied(meta)
         await meta.kube.create(manifest)
         try:
             answer = await _answered(meta, manifest["metadata"]["name"], seconds)
         finally:
             await meta.kube.delete(ref)
         return answer, await budget_lines(meta, answer)
+
+
+async def _tidied(meta: Meta) -> None:
+    """Remove what a command that was killed left behind."""
+    for each in (await meta.kube.list(ROLLOUT, selector=f"{ASKING}=true")).items:
+        made = datetime.fromisoformat(each["metadata"]["creationTimestamp"])
+        if now_utc() - made > LEFT_BEHIND and each["spec"].get("mode") == "Plan":
+            await meta.kube.delete(ROLLOUT.ref(each["metadata"]["name"]))
 
 
 async def _answered(meta: Meta, name: str, seconds: float) -> Manifest:

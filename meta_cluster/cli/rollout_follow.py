@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import shutil
 import sys
 from datetime import datetime
 
 from meta_cluster.cli.access import CLUSTER, Meta, open_meta
-from meta_cluster.cli.console import is_coloured, say, tell, width
+from meta_cluster.cli.console import NARROW, is_coloured, say, tell, width
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.rollout_acts import MACHINE_POOL, rollout_named
 from meta_cluster.cli.rollout_view import (
@@ -31,6 +34,7 @@ RELEASE = Kind(API_VERSION, "ClusterRelease")
 POOL_RELEASE = Kind(API_VERSION, "MachinePoolRelease")
 DONE, FAILED, TIMED_OUT, INTERRUPTED = 0, 1, 4, 130
 POLL = 1.0
+ESCAPE = re.compile(r"(\x1b\[[0-9;]*m)")
 QUIET = 30.0
 """Off a terminal: a sentence whose numbers move is told again only after so many seconds."""
 
@@ -56,14 +60,33 @@ class Screen:
 
     def _draw(self, text: str) -> None:
         back = f"\x1b[{self._lines}F\x1b[J" if self._lines else ""
-        sys.stdout.write(f"{back}{text}\n")
+        lines = fitted(text.splitlines(), shutil.get_terminal_size((NARROW, 24)))
+        sys.stdout.write("".join([back, *(f"{line}\n" for line in lines)]))
         sys.stdout.flush()
-        self._lines = text.count("\n") + 1
+        self._lines = len(lines)
 
     def end(self, rollout: Manifest, now: datetime) -> None:
         """The last picture; on a terminal it stands already."""
         if not self._live:
             say(rendered(rollout_tree(rollout, now), width=width()))
+
+
+def fitted(lines: list[str], size: os.terminal_size) -> list[str]:
+    """What fits the terminal, so that it can be drawn over: long lines cut, the middle left out."""
+    room = max(4, size.lines - 1)
+    if len(lines) > room:
+        left_out = f"({len(lines) - room + 1} more lines: kok rollout status shows them)"
+        lines = [*lines[: room - 2], left_out, lines[-1]]
+    return [_cut(line, size.columns) for line in lines]
+
+
+def _cut(line: str, columns: int) -> str:
+    """At most so many visible characters; colours take no room."""
+    shown, room = [], columns
+    for part in ESCAPE.split(line):
+        shown.append(part if ESCAPE.fullmatch(part) else part[:room])
+        room -= 0 if ESCAPE.fullmatch(part) else len(shown[-1])
+    return "".join(shown)
 
 
 def _mark(rollout: Manifest) -> tuple[object, ...]:

@@ -77,21 +77,25 @@ class RecordsController:
         if found is None:
             return None
         pool, release = f"{namespace}/{name}", MachinePoolRelease.parse(found).spec
-        if words.due_pool(release, "") is None:
+        known = words.due_pool(release, "")
+        if known is None or await self._is_there(words.pool_name(pool, known)):
             return Due(pool)
         listing = await self._records("Pool", pool)
         covered = max((str(item["data"]["covers"]) for item in listing), key=at, default="")
         written = [(at(item["data"]["at"]), str(item["metadata"]["name"])) for item in listing]
-        return Due(pool, pool=words.due_pool(release, covered), surplus=_surplus(written, words.KEPT_PER_POOL))
+        return Due(pool, pool=words.due_pool(release, covered), surplus=_surplus(written, words.KEPT_PER_POOL - 1))
 
     async def _of_cluster(self, key: Key) -> Due | None:
         found = self._world.cache.get(cluster_kinds.RELEASE.ref(key.name, key.namespace))
         if found is None:
             return None
-        cluster = f"{key.namespace}/{key.name}"
+        cluster, release = f"{key.namespace}/{key.name}", ClusterRelease.parse(found).spec
+        known = words.due_changes(cluster, release, ())
+        if not known or await self._is_there(known[-1].name):
+            return Due(cluster)  # they are written oldest first
         written = await self._written("Cluster", cluster)
-        changes = words.due_changes(cluster, ClusterRelease.parse(found).spec, {name for _, name in written})
-        return Due(cluster, changes, surplus=_surplus(written, words.KEPT_PER_CLUSTER))
+        changes = words.due_changes(cluster, release, {name for _, name in written})
+        return Due(cluster, changes, surplus=_surplus(written, words.KEPT_PER_CLUSTER - len(changes)))
 
     async def _of_rollout(self, name: str) -> Due | None:
         found = self._world.cache.get(kinds.ROLLOUT.ref(name))
@@ -103,11 +107,14 @@ class RecordsController:
         noted = await self._noted(rollout)
         journal = await self._journals.read(rollout)
         is_over = bool(journal.records) and journal.records[-1].event is Event.Ended and journal.plan is not None
-        written = await self._written("Rollout", "")
-        is_told = words.end_name(rollout, journal.records) in {each for _, each in written}
-        ended = (rollout, journal) if is_over and not is_told else None
         order = words.due_order(rollout.spec, noted)
-        return Due(name, (), None, order, noted, ended, rollout, _surplus(written, words.KEPT_ROLLOUTS))
+        if not is_over or await self._is_there(words.end_name(rollout, journal.records)):
+            return Due(name, order=order, noted=noted, rollout=rollout)
+        surplus = _surplus(await self._written("Rollout", ""), words.KEPT_ROLLOUTS - 1)
+        return Due(name, order=order, noted=noted, ended=(rollout, journal), rollout=rollout, surplus=surplus)
+
+    async def _is_there(self, name: str) -> bool:
+        return await self._world.meta.get(REVISION.ref(name, self._world.own_namespace)) is not None
 
     async def _written(self, kind: str, subject: str) -> list[tuple[datetime, str]]:
         """Records of a cluster, or of the ends of all rollouts: when that was, and their names."""
@@ -140,7 +147,7 @@ class RecordsController:
         if due.pool:
             mark = words.subject_mark("Pool", due.subject)
             entry = words.pool_record(due.subject, due.pool, await self._who_of_pool(due.subject, due.pool))
-            await self._write(f"record.{mark}.{due.pool.name}", mark, entry)
+            await self._write(words.pool_name(due.subject, due.pool), mark, entry)
         if due.ended:
             rollout, journal = due.ended
             orders = order_records(rollout.metadata.name, due.noted)

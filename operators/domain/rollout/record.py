@@ -176,10 +176,10 @@ class DuePool:
         """The last authorisation among them: what is written says everything up to here."""
         return max((host.at for host in self.hosts), key=moment_of)
 
-    @property
-    def name(self) -> str:
-        """End of the record's name."""
-        return hashlib.sha256(",".join(f"{host.name}@{host.at}" for host in self.hosts).encode()).hexdigest()[:12]
+
+def pool_name(pool: str, due: DuePool) -> str:
+    """The record's name: of the last authorisation that it tells."""
+    return f"record.{subject_mark('Pool', pool)}.{hashlib.sha256(due.covers.encode()).hexdigest()[:12]}"
 
 
 def due_pool(release: MachinePoolReleaseSpec, covered: str) -> DuePool | None:

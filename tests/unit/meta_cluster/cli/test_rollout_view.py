@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from meta_cluster.cli import rollout_acts
-from meta_cluster.cli.rollout_follow import Screen
+from meta_cluster.cli.rollout_follow import Screen, fitted
 from meta_cluster.cli.rollout_view import (
     BudgetLine,
     headline,
@@ -146,6 +147,16 @@ def test_should_draw_over_itself_on_a_terminal(capsys: pytest.CaptureFixture[str
     first = capsys.readouterr().out
     screen.show(rollout(), NOW)
     assert capsys.readouterr().out.startswith(f"\x1b[{first.count(chr(10))}F\x1b[J")
+
+
+def test_should_draw_no_more_than_the_terminal_holds() -> None:
+    size = os.terminal_size((20, 6))
+    lines = ["\x1b[31m" + "x" * 30 + "\x1b[0m", *(f"line {number}" for number in range(10)), "last"]
+    found = fitted(lines, size)
+    assert len(found) == 5
+    assert found[0] == "\x1b[31m" + "x" * 20 + "\x1b[0m", "colours take no room, and are ended"
+    assert found[-2:] == ["(8 more lines: kok r", "last"]
+    assert fitted(["a", "b"], size) == ["a", "b"]
 
 
 @pytest.mark.parametrize("phase", ["Good", "Bad", "Aborted", "Undone"])
