@@ -1,13 +1,14 @@
 # `make` alone lists what can be done. Each target can be run again at any time.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+SHARE ?= 0/12
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 KOK := .venv/bin/kok
 # Without compiled files, pytest spends more time on compiling than on testing.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo demo-down test test-unit test-integration test-e2e test-all bench lint crds dev
+.PHONY: help setup demo demo-down test test-unit test-integration test-e2e test-share test-all bench lint crds dev
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -36,6 +37,10 @@ test-integration: setup ## real etcd, API servers, sshd, Ansible
 
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"
+
+test-share: setup ## SHARE=3/12: that share of the slow tests that need no lab, for 8 minutes
+	@$(PY) -m meta_cluster.assets.ensure test
+	$(PYTEST) tests/integration -q -m "slow and not lab" -n 2 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
 
 test-all: setup ## everything, the slow tests too
 	@$(PY) -m meta_cluster.assets.ensure test

@@ -22,6 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(HERE):
             shares_a_host = item.path.parent.name == "adapters_host"
             item.add_marker(pytest.mark.xdist_group("lab host" if shares_a_host else str(item.path)))
+            if shares_a_host:
+                item.add_marker(pytest.mark.lab)
 
 
 @pytest.fixture(scope="session")
