@@ -1,6 +1,6 @@
 """`make bench`: every figure beside its bare baseline of the same run, medians of five. Exit code 1 when a bar is missed.
 
-`python -m tests.bench plane host sweep` runs some of them; `--runs N` changes the number of samples.
+`python -m tests.bench rollouts sweep` runs some of them; `--runs N` changes the number of samples.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import sys
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import stories
 from operators.api import ClusterPackageVersion
-from tests.bench import host, machines, plane, sweep, volumes
+from tests.bench import host, machines, plane, rollouts, sweep, volumes
 from tests.bench.plane import Ground
 from tests.bench.report import Row, plot, table
 
-BENCHES = ("plane", "host", "machines", "sweep")
+BENCHES = ("plane", "host", "machines", "rollouts", "sweep")
 
 
 def main() -> int:
@@ -38,6 +38,8 @@ def main() -> int:
         rows.append(host.measure(options.runs))
     if "machines" in wanted:
         rows += machines.measure()
+    if "rollouts" in wanted:
+        rows += rollouts.measure()
     if "sweep" in wanted:
         rows += sweep.measure()
     print(f"\n{table(rows)}\n\n{plot(rows)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from operators.api.rollout import FleetRollout, MemberSelector, Stage
 from operators.domain.rollout.bad import BadMark
@@ -71,7 +71,11 @@ class FrozenPlan:
 
     def document(self) -> dict[str, object]:
         """As JSON, for its digest."""
-        return {"to": self.to, "stages": [asdict(stage) for stage in self.stages], "skipped": dict(self.skipped)}
+        stages = [
+            {"name": stage.name, "members": [{"key": each.key, "origin": each.origin, "domain": each.domain} for each in stage.members]}
+            for stage in self.stages
+        ]
+        return {"to": self.to, "stages": stages, "skipped": dict(self.skipped)}
 
 
 @dataclass(frozen=True, slots=True)
