@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ import pytest
 
 from operators.domain.plane.member_steps import HandOverLeadership, RemoveMember
 from operators.domain.plane.steps import RollMember
-from tests.integration.plane.etcd_world import EtcdWorld, Writer
+from tests.integration.plane.etcd_world import RECORD, EtcdWorld, Writer
 
 pytestmark = pytest.mark.integration
 
@@ -116,3 +117,28 @@ async def test_should_go_back_to_one_only_when_it_is_confirmed(make: Callable[[i
         world.confirmed = True
         await world.settled()
         assert sorted(world.volumes) == [0]
+
+
+@pytest.mark.slow
+async def test_should_find_acknowledged_writes_that_an_empty_member_threw_away(make: Callable[[int], Awaitable[EtcdWorld]]) -> None:
+    """The positive control: without the record of the first quorum an empty member begins an etcd of its own, and the writer tells what is gone."""
+    world = await make(1)
+    writer = Writer(world)
+    task = asyncio.create_task(writer.run())
+    try:
+        await _more(writer, 10)
+        world.objects.pop(RECORD)
+        world.lose_disk(0)
+        await world.kubelet()
+        await _more(writer, 10)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert len(await writer.lost()) >= 10
+
+
+async def _more(writer: Writer, count: int, patience: float = 60.0) -> None:
+    wanted, end = len(writer.acknowledged) + count, time.monotonic() + patience
+    while len(writer.acknowledged) < wanted:
+        assert time.monotonic() < end, f"{len(writer.acknowledged)} of {wanted} writes were acknowledged"
+        await asyncio.sleep(0.05)
