@@ -10,6 +10,7 @@ from meta_cluster.cli.options import Access, ContextOption, KubeconfigOption
 from meta_cluster.cli.upgrade_options import NameArgument, OutputOption, ReasonOption, TimeoutOption
 
 if TYPE_CHECKING:
+    from meta_cluster.cli.output import Output
     from meta_cluster.cli.rollout_acts import Change
 
 app = typer.Typer(help="Changes over many clusters: how they stand, and orders to them.")
@@ -68,34 +69,38 @@ def status(
 
       kok rollout status october --follow --timeout 2h
     """
-    import sys
-
-    from meta_cluster.cli.access import open_meta, run
-    from meta_cluster.cli.console import is_coloured, say, width
-    from meta_cluster.cli.output import Output, data_text, output_named
-    from meta_cluster.cli.rollout_acts import rollout_named
+    from meta_cluster.cli.access import run
+    from meta_cluster.cli.console import say
+    from meta_cluster.cli.output import Output, output_named
     from meta_cluster.cli.rollout_follow import follow as stay
-    from meta_cluster.cli.rollout_follow import lag_words
-    from meta_cluster.cli.rollout_view import OVER, phase_of, rollout_tree
     from meta_cluster.cli.rollout_wish import seconds_of
-    from meta_cluster.cli.times import now_utc
-    from meta_cluster.cli.tree import rendered
 
     wanted, access = output_named(output, Output.Json, Output.Yaml), Access(kubeconfig, context)
     patience = seconds_of(timeout, "--timeout")
     if follow:
         raise typer.Exit(stay(access, name, patience))
+    say(run(_looked_at(access, name, wanted)))
 
-    async def looked() -> str:
-        async with open_meta(access) as meta:
-            found = await rollout_named(meta, name)
-            if wanted is not Output.Table:
-                return data_text([found], wanted, single=True)
-            lag = await lag_words(meta, name) if phase_of(found) in OVER else ""
-            tree = rendered(rollout_tree(found, now_utc()), width=width(), coloured=is_coloured(sys.stdout))
-            return f"{tree}\n{lag}" if lag else tree
 
-    say(run(looked()))
+async def _looked_at(access: Access, name: str, wanted: Output) -> str:
+    import sys
+
+    from meta_cluster.cli.access import open_meta
+    from meta_cluster.cli.console import is_coloured, width
+    from meta_cluster.cli.output import Output, data_text
+    from meta_cluster.cli.rollout_acts import rollout_named
+    from meta_cluster.cli.rollout_follow import lag_words
+    from meta_cluster.cli.rollout_view import OVER, phase_of, rollout_tree
+    from meta_cluster.cli.times import now_utc
+    from meta_cluster.cli.tree import rendered
+
+    async with open_meta(access) as meta:
+        found = await rollout_named(meta, name)
+        if wanted is not Output.Table:
+            return data_text([found], wanted, single=True)
+        lag = await lag_words(meta, name) if phase_of(found) in OVER else ""
+    tree = rendered(rollout_tree(found, now_utc()), width=width(), coloured=is_coloured(sys.stdout))
+    return f"{tree}\n{lag}" if lag else tree
 
 
 @app.command()

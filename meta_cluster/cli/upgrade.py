@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meta_cluster.cli.options import Access, ContextOption, KubeconfigOption
+from meta_cluster.cli.plan import show_plan, words_of
 from meta_cluster.cli.upgrade_options import (
     ApproveOption,
     CanaryOption,
@@ -19,6 +21,10 @@ from meta_cluster.cli.upgrade_options import (
     TimeoutOption,
     ToOption,
 )
+
+if TYPE_CHECKING:
+    from meta_cluster.cli.output import Output
+    from meta_cluster.cli.rollout_wish import UpgradeWords
 
 
 def upgrade(
@@ -53,28 +59,43 @@ def upgrade(
 
       kok upgrade --to kubernetes-1.35.4-r1 --selector env=prod --approve-each -o yaml > rollouts/october.yaml
     """
+    from meta_cluster.cli.output import Output, output_named
+
+    wanted = output_named(output, Output.Json, Output.Yaml)
+    words = words_of(to, selector, canary, stages, soak, max_parallel, approve_each, pause_on_fail, reason)
+    _upgrade(Access(kubeconfig, context), words, Manner(name, dry_run, follow, timeout, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """What is to be done with the words, as the options said."""
+
+    name: str
+    dry_run: bool
+    follow: bool
+    timeout: str
+    wanted: Output
+
+
+def _upgrade(access: Access, words: UpgradeWords, manner: Manner) -> None:
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import say
-    from meta_cluster.cli.output import Output, output_named, structured
-    from meta_cluster.cli.plan import show_plan, words_of
+    from meta_cluster.cli.output import Output, structured
     from meta_cluster.cli.rollout_acts import drafted, started
     from meta_cluster.cli.rollout_view import come_back
     from meta_cluster.cli.rollout_wish import seconds_of
 
-    wanted = output_named(output, Output.Json, Output.Yaml)
-    words = words_of(to, selector, canary, stages, soak, max_parallel, approve_each, pause_on_fail, reason)
-    access, patience = Access(kubeconfig, context), seconds_of(timeout, "--timeout")
-    if dry_run:
+    wanted, patience = manner.wanted, seconds_of(manner.timeout, "--timeout")
+    if manner.dry_run:
         show_plan(access, words, wanted)
         return
     if wanted is not Output.Table:
-        say(structured(run(drafted(access, name, words)), wanted))
+        say(structured(run(drafted(access, manner.name, words)), wanted))
         return
-    made = str(run(started(access, name, words))["metadata"]["name"])
-    say(
-        f"FleetRollout {made} is made\n  follow it   {come_back(made)}\n  stop it     kok rollout pause {made}\n  take back   kok rollout abort {made}"
-    )
-    if follow:
-        from meta_cluster.cli.rollout_follow import follow as stay
+    made = str(run(started(access, manner.name, words))["metadata"]["name"])
+    orders = (f"follow it   {come_back(made)}", f"stop it     kok rollout pause {made}", f"take back   kok rollout abort {made}")
+    say("\n  ".join([f"FleetRollout {made} is made", *orders]))
+    if manner.follow:
+        from meta_cluster.cli.rollout_follow import follow
 
-        raise typer.Exit(stay(access, made, patience))
+        raise typer.Exit(follow(access, made, patience))
