@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from meta_cluster.cli.generated import write_or_check
 from meta_cluster.cli.words_reference import PHASES, REASONS, Word
 from operators.errors import ErrorCode
 
@@ -290,15 +291,7 @@ def _sentence(words: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """0 if nothing is wrong; with --check 1 if the page is stale."""
-    if "--check" in arguments:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
-            return 0
-        print("stale: docs/reference/errors.md; run `python -m meta_cluster.cli.errors_reference` and commit the result", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
-    print("wrote docs/reference/errors.md")
-    return 0
+    return write_or_check(PAGE, page(), arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from meta_cluster.cli.generated import write_or_check
 from operators.api import API_VERSION, KINDS, Resource
 from operators.api.base import DNS_LABEL, DNS_NAME
 from operators.api.pools import PRINTABLE
@@ -115,15 +116,7 @@ def _rules(schema: Schema) -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     """0 if nothing is wrong; with --check 1 if the page is stale."""
-    if "--check" in arguments:
-        if PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page():
-            return 0
-        print("stale: docs/reference/kinds.md; run `make crds` and commit the result", file=sys.stderr)
-        return 1
-    PAGE.parent.mkdir(parents=True, exist_ok=True)
-    PAGE.write_text(page(), encoding="utf-8")
-    print("wrote docs/reference/kinds.md")
-    return 0
+    return write_or_check(PAGE, page(), arguments)
 
 
 if __name__ == "__main__":
