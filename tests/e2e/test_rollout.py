@@ -1,0 +1,192 @@
+"""Rollouts on real planes: three clusters, one of them with real nodes; versions that are good, that do not start, that start and make no pods.
+
+The bad versions are real: an API server that its flags keep from starting, and one whose admission plugin makes every pod pull an image that nobody
+can pull here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from meta_cluster.demo import fleet as wish
+from meta_cluster.demo.kubectl import Kubectl, Manifest, wait_until
+from meta_cluster.demo.stories import kok
+from tests.e2e.ground import KOK, Fleet
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("train-1", "train-2")
+DEMO = f"{wish.NAMESPACE}/{wish.CLUSTER}"
+TRAIN = (*(f"{name}/{name}" for name in SMALL), DEMO)
+MINUTES = 420.0
+
+
+@pytest.fixture(scope="module")
+def train(fleet: Fleet) -> Iterator[Fleet]:
+    """Two small planes beside the demo's, all three with the label train=yes."""
+    package = fleet.lab["packageVersion"]
+    for port, name in enumerate(SMALL, start=31471):
+        cluster = wish.cluster(package, host=fleet.lab["node"], port=port)
+        cluster["metadata"] |= {"name": name, "namespace": name, "labels": {"train": "yes"}}
+        del cluster["spec"]["machineAccess"]
+        cluster["spec"] |= {"deletionProtection": False, "upgrade": {"soakSeconds": 0}}
+        fleet.meta.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}, cluster)
+    fleet.meta.run("label", "clusters.kok.dev", wish.CLUSTER, "-n", wish.NAMESPACE, "train=yes", "--overwrite")
+    for key in TRAIN:
+        wait_until(f"{key} is ready", lambda key=key: ready(fleet.meta, key), timeout=MINUTES)  # type: ignore[misc]
+    yield fleet
+    fleet.meta.run("label", "clusters.kok.dev", wish.CLUSTER, "-n", wish.NAMESPACE, "train-", timeout=60)
+    for name in SMALL:
+        fleet.meta.run("delete", "clusters.kok.dev", name, "-n", name, "--ignore-not-found", "--timeout=180s", timeout=190)
+        fleet.meta.run("delete", "namespace", name, "--ignore-not-found", timeout=60)
+
+
+def ready(meta: Kubectl, key: str) -> bool:
+    namespace, name = key.split("/")
+    return meta.condition("clusters.kok.dev", name, "Ready", namespace=namespace).get("status") == "True"
+
+
+def versions(meta: Kubectl) -> dict[str, str]:
+    """What every member is authorised to have."""
+    found = {}
+    for key in TRAIN:
+        namespace, name = key.split("/")
+        found[key] = (meta.get("clusterreleases.kok.dev", name, "-n", namespace) or {})["spec"]["current"]["packageVersion"]
+    return found
+
+
+def revisions(meta: Kubectl, key: str) -> list[str]:
+    """UIDs of the API server's pods: who was never touched still has the same ones."""
+    namespace, name = key.split("/")
+    pods = meta.items("pods", "-n", namespace, "-l", f"kok.dev/cluster={name},app.kubernetes.io/component=apiserver")
+    return sorted(pod["metadata"]["uid"] for pod in pods)
+
+
+def variant(fleet: Fleet, word: str, **flags: str) -> str:
+    """The lab's package version with other flags of the API server, under a new name."""
+    base = fleet.meta.get("clusterpackageversions.kok.dev", fleet.lab["packageVersion"]) or {}
+    spec = json.loads(json.dumps(base["spec"]))
+    spec["components"]["apiserver"]["flags"] = {name.replace("_", "-"): value for name, value in flags.items()}
+    name = f"train-{word}-{uuid4().hex[:6]}"
+    fleet.meta.apply({"apiVersion": "kok.dev/v1alpha1", "kind": "ClusterPackageVersion", "metadata": {"name": name}, "spec": spec})
+    return name
+
+
+def rollout(fleet: Fleet, version: str, canary: str, **more: Any) -> str:
+    """A FleetRollout as Git would bring it: the canary, then the rest."""
+    name = f"{version}-{uuid4().hex[:4]}"
+    stages = [
+        {"name": "canary", "clusters": [canary], "soakSeconds": 60, "memberDeadlineSeconds": more.pop("deadline", 240)},
+        {"name": "rest", "rest": True, "maxParallel": 2, "soakSeconds": 60},
+    ]
+    spec: Manifest = {
+        "change": {"clusterPackageVersion": version},
+        "selector": {"matchLabels": {"train": "yes"}},
+        "stages": stages,
+        "analysis": {"windowSeconds": 60},
+        **more,
+    }
+    fleet.meta.apply({"apiVersion": "kok.dev/v1alpha1", "kind": "FleetRollout", "metadata": {"name": name}, "spec": spec})
+    return name
+
+
+def status(fleet: Fleet, name: str) -> dict[str, Any]:
+    return dict((fleet.meta.get("fleetrollouts.kok.dev", name) or {}).get("status") or {})
+
+
+def reaches(fleet: Fleet, name: str, phase: str) -> dict[str, Any]:
+    """The status once the rollout is in this phase."""
+    wait_until(
+        f"rollout {name} is {phase}",
+        lambda: status(fleet, name).get("phase") == phase,
+        timeout=MINUTES,
+        every=1,
+        tell=lambda: json.dumps(status(fleet, name)),
+    )
+    return status(fleet, name)
+
+
+def everywhere(fleet: Fleet, version: str) -> None:
+    wait_until(
+        f"all are back at {version}",
+        lambda: set(versions(fleet.meta).values()) == {version} and all(ready(fleet.meta, key) for key in TRAIN),
+        timeout=MINUTES,
+        tell=lambda: str(versions(fleet.meta)),
+    )
+
+
+def test_should_bring_a_good_version_to_all_and_take_it_back_when_a_person_undoes_it(train: Fleet) -> None:
+    before, good = train.lab["packageVersion"], variant(train, "good", v="1")
+    began = time.monotonic()
+    words = ["upgrade", "--to", good, "--selector", "train=yes", "--canary", TRAIN[0], "--soak", "60s", "--max-parallel", "2"]
+    access = f"--kubeconfig={train.lab['kubeconfig']}"
+    done = subprocess.run(
+        [str(KOK), *words, "--name", good, "--follow", access], capture_output=True, text=True, timeout=MINUTES * 2, check=False
+    )
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(versions(train.meta).values()) == {good}
+    assert status(train, good)["phase"] == "Good"
+    print(f"good: three clusters in {time.monotonic() - began:.0f} s")
+    kok("rollout", "undo", good, "--reason", "the story goes back", access)
+    everywhere(train, before)
+
+
+def test_should_stop_a_version_that_does_not_start_at_the_canary_and_refuse_it_afterwards(train: Fleet) -> None:
+    before, broken = train.lab["packageVersion"], variant(train, "broken", max_requests_inflight="-1")
+    untouched = {key: revisions(train.meta, key) for key in TRAIN[1:]}
+    shown = reaches(train, rollout(train, broken, TRAIN[0], deadline=60), "Bad")
+    print(json.dumps(shown["stages"], indent=1))
+    everywhere(train, before)
+    assert {key: revisions(train.meta, key) for key in TRAIN[1:]} == untouched, "nobody but the canary"
+    refused = reaches(train, rollout(train, broken, TRAIN[1]), "Refused")
+    assert "was found bad" in refused["message"]
+
+
+def test_should_take_back_a_version_that_starts_but_makes_no_pods(train: Fleet) -> None:
+    before = train.lab["packageVersion"]
+    broken = variant(train, "nopods", enable_admission_plugins="NodeRestriction,AlwaysPullImages")
+    untouched = {key: revisions(train.meta, key) for key in TRAIN[:2]}
+    shown = reaches(train, rollout(train, broken, DEMO), "Bad")
+    print(json.dumps(shown["stages"], indent=1))
+    assert "pod creation" in shown["stages"][0]["message"]
+    everywhere(train, before)
+    assert {key: revisions(train.meta, key) for key in TRAIN[:2]} == untouched, "nobody but the canary"
+
+
+def test_should_hold_and_say_so_when_pods_fail_on_all_clusters_alike(train: Fleet, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Not the change: a quota of no pods at all in the probe's namespace, of every cluster, during the soak."""
+    good = variant(train, "alike", v="1")
+    name = rollout(train, good, TRAIN[0])
+    inside = [business(train, key, tmp_path_factory) for key in TRAIN]
+    reaches(train, name, "Soaking")
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "none", "namespace": "kok-probe"},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    for cluster in inside:
+        cluster.apply(quota)
+    held = reaches(train, name, "Holding")
+    print(json.dumps(held, indent=1))
+    assert set(versions(train.meta).values()) == {good, train.lab["packageVersion"]}, "held, neither taken back nor gone on"
+    for cluster in inside:
+        cluster.run("delete", "resourcequota", "none", "-n", "kok-probe")
+    reaches(train, name, "Good")
+    kok("rollout", "undo", name, "--reason", "the story goes back", f"--kubeconfig={train.lab['kubeconfig']}")
+    everywhere(train, train.lab["packageVersion"])
+
+
+def business(fleet: Fleet, key: str, folders: pytest.TempPathFactory) -> Kubectl:
+    namespace, name = key.split("/")
+    path = folders.mktemp(name) / "kubeconfig"
+    path.write_text(kok("kubeconfig", name, "-n", namespace, f"--kubeconfig={fleet.lab['kubeconfig']}"))
+    return Kubectl(fleet.meta.binary, path)
