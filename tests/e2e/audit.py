@@ -14,6 +14,8 @@ from typing import Any
 OF_MACHINES = frozenset({"DeleteMachine", "ReinstallOS", "PowerCycle", "Reboot", "Drain", "Cordon", "ApplyPackage"})
 OF_PLANES = frozenset({"UpgradePlane", "DeletePlane"})
 OF_MEMBERS = frozenset({"RestartMaster", "RemoveEtcdMember"})
+OPERATORS = (":kok-cluster-operator", "-machine-operator")
+"""How the names of kok's service accounts end; what provisioners and people do is theirs."""
 WITHOUT_LEAVE = ("-konnectivity", "-machine-operator")
 """Deployments that are no masters."""
 
@@ -101,6 +103,9 @@ def _event(line: str) -> Mapping[str, Any] | None:
 def _act(event: Mapping[str, Any]) -> Act | None:
     target, body = event.get("objectRef") or {}, event.get("requestObject") or {}
     resource, verb = target.get("resource", ""), event["verb"]
+    user = str((event.get("user") or {}).get("username", ""))
+    if not user.endswith(OPERATORS):
+        return None
     if target.get("subresource"):
         resource = f"{resource}/{target['subresource']}"
     if resource in ("operationgrants", "operationgrants/status"):
@@ -108,7 +113,6 @@ def _act(event: Mapping[str, Any]) -> Act | None:
     if resource == "nodes" and verb in ("update", "patch") and not (body.get("spec") or {}).get("unschedulable"):
         return None
     forced = verb == "delete" and body.get("gracePeriodSeconds") == 0
-    user = str((event.get("user") or {}).get("username", ""))
     return Act(_when(event), user, verb, resource, target.get("namespace", ""), target.get("name", ""), forced)
 
 

@@ -102,6 +102,15 @@ def test_should_find_what_no_live_grant_covers(lines: list[str]) -> None:
         [line(2, "delete", "pods", "demo-etcd-1", code=404)],
         [line(-5, "delete", "pods", "demo-etcd-1")],
         ['{"cut": tru'],
+        [
+            line(
+                2,
+                "delete",
+                "pods",
+                "helper",
+                user={"username": "system:serviceaccount:local-path-storage:local-path-provisioner-service-account"},
+            )
+        ],
     ],
 )
 def test_should_pass_what_is_covered_or_needs_none(lines: list[str]) -> None:
