@@ -76,7 +76,8 @@ async def test_should_stall_before_anything_is_touched_and_heal(
     assert {write.verb for write in recorder.written()} == {"patch_status"}
     await says_the_same_everywhere(stage, step)
     await stage.admin.patch_json(kinds.CLUSTER.ref("demo", stage.namespace), {"spec": right})
-    assert isinstance(await stage.settle(operator, 120), Done)
+    await stage.until(operator, lambda _: "apply" in {write.verb for write in recorder.written()})  # the test below goes on to the end
+    assert not isinstance(operator.last, Stall)
     assert (await stage.condition("Stalled"))["status"] == "False"
 
 
@@ -97,15 +98,14 @@ async def test_should_wait_for_a_package_version_and_go_on_when_it_is_there(stag
     assert isinstance(await stage.settle(operator, 120), Done)
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ({"ssh-privatekey": PUBLIC_KEY}, "it is a public key; the private one is wanted"),
-        ({"ssh-privatekey": "hunter2"}, "it is no private key"),
-        ({"ssh-privatekey": ""}, "has nothing under ssh-privatekey"),
-    ],
-)
-async def test_should_want_a_private_key_and_go_on_when_it_is_one(stage: Stage, content: dict[str, str], words: str) -> None:
+NO_PRIVATE_KEYS = {
+    PUBLIC_KEY: "it is a public key; the private one is wanted",
+    "hunter2": "it is no private key",
+    "": "has nothing under ssh-privatekey",
+}
+
+
+async def test_should_want_a_private_key_and_go_on_when_it_is_one(stage: Stage) -> None:
     await stage.create(machineAccess={"sshKeySecretName": "ssh"})
     operator = stage.operator()
     step = await stage.stalled(operator)
@@ -113,11 +113,11 @@ async def test_should_want_a_private_key_and_go_on_when_it_is_one(stage: Stage, 
     assert f"Secret {stage.namespace}/ssh does not exist; kubectl -n {stage.namespace} create secret generic ssh" in step.reason
     assert (await stage.condition("ApiserverReady"))["status"] == "True"
     secret = {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "ssh", "namespace": stage.namespace}}
-    await stage.admin.create({**secret, "stringData": content})
-    step = await stage.until(operator, lambda step: isinstance(step, Stall) and step.code is ErrorCode.SecretInvalid)
-    assert words in step.reason
-    assert isinstance(step, Stall)
-    await says_the_same_everywhere(stage, step)
+    await stage.admin.create(secret)
+    for content, words in NO_PRIVATE_KEYS.items():
+        await stage.admin.patch_json(kinds.SECRET.ref("ssh", stage.namespace), {"stringData": {"ssh-privatekey": content}})
+        step = await stage.stalled_with(operator, ErrorCode.SecretInvalid, words)
+        await says_the_same_everywhere(stage, step)
     assert await stage.admin.get(kinds.DEPLOYMENT.ref("demo-machine-operator", stage.namespace)) is None
     await stage.admin.patch_json(kinds.SECRET.ref("ssh", stage.namespace), {"stringData": {"ssh-privatekey": SSH_KEY}})
     await stage.settle(operator)

@@ -31,7 +31,7 @@ from operators.engine.queue import WorkQueue
 from operators.engine.reconcile import GONE, LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
 from operators.engine.sweep import Sweeper
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 from operators.ports.etcd import EtcdConnector
 from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource, Watched
@@ -292,6 +292,12 @@ class Stage:
 
     async def stalled(self, operator: Operator) -> Stall:
         step = await self.until(operator, lambda step: isinstance(step, Stall))
+        assert isinstance(step, Stall)
+        return step
+
+    async def stalled_with(self, operator: Operator, code: ErrorCode, words: str) -> Stall:
+        """Passes until it stalls for that, in those words."""
+        step = await self.until(operator, lambda step: isinstance(step, Stall) and step.code is code and words in step.reason)
         assert isinstance(step, Stall)
         return step
 
