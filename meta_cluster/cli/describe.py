@@ -58,6 +58,7 @@ async def _tree(access: Access, word: str, name: str, cluster: str) -> tuple[Nod
     from meta_cluster.cli.object_tree import machine_tree, object_tree
     from meta_cluster.cli.observe import Query, listed
     from meta_cluster.cli.picture import look_at_cluster
+    from meta_cluster.cli.rollout_view import rollout_tree
     from meta_cluster.cli.tables import CLUSTER
     from meta_cluster.cli.times import now_utc
 
@@ -66,6 +67,8 @@ async def _tree(access: Access, word: str, name: str, cluster: str) -> tuple[Nod
         if kind.name == "Cluster":
             return cluster_tree(await look_at_cluster(meta, name, meta.namespace), now_utc()), True
         found = (await listed(meta, (kind,), Query(word, (name,), cluster=cluster))).objects[kind.name][0]
+    if kind.name == "FleetRollout":
+        return rollout_tree(found, now_utc()), False
     if kind.name == "Machine":
         return machine_tree(found, found["metadata"]["annotations"][CLUSTER], now_utc()), True
     return object_tree(found, now_utc()), False

@@ -54,7 +54,7 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
     import json
 
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.console import say, tell, width
+    from meta_cluster.cli.console import say, tell
     from meta_cluster.cli.history_view import history_table
     from meta_cluster.cli.output import Output, structured
     from meta_cluster.cli.tables import rendered
@@ -70,8 +70,7 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
     elif not entries:
         tell("No records found.")
     else:
-        wide = output == "wide"
-        say(rendered(history_table(entries, wide=wide), width=None if wide else max(width(), 140)))
+        say(rendered(history_table(entries, wide=output == "wide")))
 
 
 async def _entries(access: Access, name: str) -> list[Entry]:

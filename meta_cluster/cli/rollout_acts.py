@@ -83,9 +83,11 @@ async def started(access: Access, name: str, words: UpgradeWords) -> Manifest:
 
 
 async def drafted(access: Access, name: str, words: UpgradeWords) -> Manifest:
-    """What would be made, for Git."""
+    """What would be made, for Git: not signed, for whoever applies it is another."""
     async with open_meta(access) as meta:
-        return await checked_manifest(meta, name, words)
+        made = await checked_manifest(meta, name, words)
+    said = {key: value for key, value in made["spec"].pop("said", {}).items() if key != "by"}
+    return {**made, "spec": {**made["spec"], **({"said": said} if said else {})}}
 
 
 async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[Manifest, list[BudgetLine]]:

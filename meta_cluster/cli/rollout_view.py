@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from meta_cluster.cli.console import Paint
 from meta_cluster.cli.times import age_of, span_of
-from meta_cluster.cli.tree import MARK, Node
+from meta_cluster.cli.tree import Node
 from operators.ports.kube import Manifest
 
 GOOD = "Good"
@@ -43,13 +43,15 @@ def rollout_tree(rollout: Manifest, now: datetime, *, following: bool = False) -
     """The whole tree."""
     status, phase = rollout.get("status") or {}, phase_of(rollout)
     stages = status.get("stages") or ()
-    wishes = {stage["name"]: stage for stage in rollout["spec"]["stages"]}
-    nodes = [_stage(line, wishes.get(line["name"], {}), status.get("members") or (), phase) for line in stages]
+    nodes = [_stage(line, status.get("members") or (), phase) for line in stages]
+    if phase == "AwaitingApproval" and (index := stage_in_hand(stages)) is not None:
+        approve = Node(f"kok rollout approve {rollout['metadata']['name']} {stages[index]['name']}", paint=Paint.Waiting)
+        nodes[index] = replace(nodes[index], children=(approve,))
     skipped = [m for m in status.get("members") or () if m["phase"] == "Skipped" and not m.get("stage")]
     if skipped:
         names = tuple(Node(m["cluster"], m.get("message") or "") for m in skipped[:SHOWN])
         nodes.append(Node("skipped", f"{len(skipped)}", children=names))
-    said = Node(MARK, str(status.get("message") or "no operator has looked at it yet"), wrong=phase not in ENDED)
+    said = Node("now", str(status.get("message") or "no operator has looked at it yet"), wrong=phase not in ENDED)
     is_wrong = phase not in (GOOD, "Changing", "Soaking", "Planned")
     tail = (Node(_how_to_come_back(rollout), paint=Paint.Dim),) if following and phase not in OVER else ()
     return Node(
@@ -77,7 +79,7 @@ def headline(rollout: Manifest, now: datetime) -> str:
 
 def stage_in_hand(stages: Sequence[Mapping[str, Any]]) -> int | None:
     """Index of the first stage that is not passed; None when all are."""
-    return next((index for index, each in enumerate(stages) if each.get("verdict") != "PASS"), None)
+    return next((index for index, each in enumerate(stages) if not each.get("passed")), None)
 
 
 def seconds_left(rollout: Manifest, now: datetime) -> float | None:
@@ -104,18 +106,13 @@ def _soak(wish: Mapping[str, Any]) -> int:
     return int(wish.get("soakSeconds", 600))
 
 
-def _stage(line: Mapping[str, Any], wish: Mapping[str, Any], members: Iterable[Mapping[str, Any]], phase: str) -> Node:
+def _stage(line: Mapping[str, Any], members: Iterable[Mapping[str, Any]], phase: str) -> Node:
     verdict, failed = str(line.get("verdict") or ""), int(line.get("failed") or 0)
     total, healthy = int(line.get("members") or 0), int(line.get("healthy") or 0)
     own = [each for each in members if each.get("stage") == line["name"]]
     begun = bool(verdict) or healthy or failed
     words = [verdict or ("" if begun else "waits"), f"{healthy}/{total} healthy" if phase != "Planned" else f"{total} members"]
     words += [f"{failed} failed"] if failed else []
-    words += (
-        [f"approval needed: kok rollout approve ... {line['name']}"]
-        if phase == "AwaitingApproval" and wish.get("approval") and not verdict
-        else []
-    )
     words += [str(line["message"])] if line.get("message") and phase != "Planned" else []
     text = "  ".join(word for word in words if word)
     shown = [_member(each) for each in own[:SHOWN]]

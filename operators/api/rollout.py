@@ -337,6 +337,8 @@ class StageStatus(Model):
     members: Annotated[int, Field(ge=0)] = 0
     healthy: Annotated[int, Field(ge=0)] = 0
     failed: Annotated[int, Field(ge=0)] = 0
+    passed: bool = False
+    """Whether it is over and the next one may begin."""
     verdict: Annotated[str, Field(max_length=16)] = ""
     """PASS, FAIL, HOLD, INCONCLUSIVE; empty while it is not judged."""
     message: Text = ""

@@ -149,7 +149,15 @@ def _stages(view: RolloutView) -> Iterable[tuple[StageStatus, list[MemberStatus]
         words = told[-1].text if told else view.verdict.sentence if in_hand else ""
         healthy = sum(phase is MemberPhase.Healthy for phase in phases.values())
         failed = sum(phase is MemberPhase.Failed for phase in phases.values())
-        line = StageStatus(name=stage.name, members=len(members), healthy=healthy, failed=failed, verdict=verdict, message=words[:TEXT])
+        line = StageStatus(
+            name=stage.name,
+            members=len(members),
+            healthy=healthy,
+            failed=failed,
+            passed=stage.name in story.passed,
+            verdict=verdict,
+            message=words[:TEXT],
+        )
         yield (line.model_copy(update=_measured(view)) if in_hand else line), members
 
 

@@ -43,7 +43,7 @@ def rollout(phase: str = "Soaking", **status: Any) -> dict[str, Any]:
         "changed": 3,
         "startedAt": (NOW - timedelta(minutes=40)).isoformat(),
         "stages": [
-            {"name": "canary", "members": 1, "healthy": 1, "failed": 0, "verdict": "PASS", "message": NUMBERS},
+            {"name": "canary", "members": 1, "healthy": 1, "failed": 0, "passed": True, "verdict": "PASS", "message": NUMBERS},
             {"name": "half", "members": 5, "healthy": 2, "failed": 0, "verdict": "HOLD", "message": "no data"},
             {"name": "rest", "members": 6, "healthy": 0, "failed": 0, "verdict": ""},
         ],
@@ -81,8 +81,19 @@ def test_should_not_take_a_phase_of_an_earlier_spec_for_this_one() -> None:
 
 
 def test_should_name_the_stage_that_waits_for_a_yes() -> None:
-    text = rendered(rollout_tree(rollout("AwaitingApproval"), NOW), width=None)
-    assert "approval needed: kok rollout approve ... rest" in text
+    stages = [{"name": "canary", "passed": True, "verdict": "PASS"}, {"name": "half", "passed": True, "verdict": "PASS"}, {"name": "rest"}]
+    text = rendered(rollout_tree(rollout("AwaitingApproval", stages=stages), NOW), width=None)
+    assert "kok rollout approve oct-train rest" in text
+    assert 'stage 3/3 "rest"' in text
+
+
+def test_should_not_take_a_stage_that_is_still_watched_for_one_that_has_passed() -> None:
+    stages = [
+        {"name": "canary", "members": 1, "healthy": 1, "verdict": "PASS"},
+        {"name": "half", "members": 5},
+        {"name": "rest", "members": 6},
+    ]
+    assert 'stage 1/3 "canary"' in headline(rollout(stages=stages), NOW)
 
 
 def test_should_print_a_plan_with_members_in_order_budgets_and_refusals() -> None:
