@@ -17,11 +17,13 @@ import pytest
 from meta_cluster.cli.main import run
 from operators.adapters.kube import KubeClient
 from operators.cluster_operator.rollout import kinds
+from operators.ports.kube import Ref
 from tests.integration.api_server import ApiServer
 from tests.integration.rollout.driving import current_of, driven, fleet_in_kok_system
 from tests.integration.rollout.fleet import NEW, OLD, Fleet
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("crds")]
+SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBxP7QkzF3Nq2m0F9k0n8mV1y0q8Yl4nXo8tQm0cJd1e"
 Kok = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
@@ -191,3 +193,44 @@ async def test_should_refuse_what_does_not_exist_before_anything_is_made(
     code, _, err = await kok("upgrade", *(word.replace("FLEET", fleet.name) for word in words))
     assert (code, says in err) == (1, True), err
     assert len((await kube.list(kinds.ROLLOUT)).items) == before
+
+
+def machine_package(name: str, version: str) -> dict[str, Any]:
+    spec = {"component": "agent", "version": version, "order": 50, "effect": {"install": "None", "version": "Drain"}}
+    return {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePackageVersion", "metadata": {"name": name}, "spec": spec}
+
+
+async def a_pool_in_service(kube: KubeClient, fleet: Fleet, namespace: str, cluster: str, package: str) -> None:
+    """One host, open with that package."""
+    host, now = f"{namespace}-1", "2026-03-01T12:00:00Z"
+    kok_api = {"apiVersion": "kok.dev/v1alpha1", "metadata": {"name": "w", "namespace": namespace, "labels": {"fleet": fleet.name}}}
+    hosts = [{"name": host, "address": "192.0.2.1", "hostKeys": [SSH_KEY]}]
+    made = await kube.create(
+        {**kok_api, "kind": "MachinePool", "spec": {"clusterName": cluster, "hosts": hosts, "packages": {"explicit": [package]}}}
+    )
+    opened = [{"name": host, "packages": [package], "at": now, "openedAt": now}]
+    await kube.create({**kok_api, "kind": "MachinePoolRelease", "spec": {"hosts": opened}})
+    condition = {"type": "Ready", "status": "True", "reason": "Test", "message": "", "lastTransitionTime": now}
+    await kube.patch_status(Ref.of(made), {"observedGeneration": made["metadata"]["generation"], "conditions": [condition]})
+
+
+async def test_should_plan_a_machine_package_over_pools(kube: KubeClient, kok: Kok) -> None:
+    fleet = await fleet_in_kok_system(kube, 2)
+    old, new = f"agent-1-{fleet.name}", f"agent-2-{fleet.name}"
+    for name, version in ((old, "1.0.0"), (new, "2.0.0")):
+        await kube.create(machine_package(name, version))
+    for key in fleet.clusters:
+        await a_pool_in_service(kube, fleet, *key.split("/"), old)
+    async with driven(fleet):
+        _, out, err = await kok(
+            "plan", "--to", new, "--selector", f"fleet={fleet.name}", "--canary", f"{fleet.name}-1/w", "--stages", "rest", "-o", "json"
+        )
+    assert err == "", err
+    data = json.loads(out[out.index('{\n  "spec"') :])
+    assert data["spec"]["change"] == {"machinePackageVersion": new}
+    assert data["spec"]["stages"][0]["pools"] == [f"{fleet.name}-1/w"]
+    told = {member["cluster"]: member["message"] for member in data["status"]["members"]}
+    assert list(told) == [f"{fleet.name}-1/w", f"{fleet.name}-0/w"], "the canary first"
+    assert all("agent" in words for words in told.values()), told
+    assert {each["operation"] for each in data["budgets"]} == {"ApplyPackage"}
+    assert data["refused"] == ["ApplyPackage: denied: no OperationBudget is about it"]
