@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import pytest
 
-from operators.cluster_operator.cluster import act
+from operators.cluster_operator.cluster import act, kinds
 from operators.domain.plane import ladder
-from operators.domain.plane.steps import Step
+from operators.domain.plane.steps import Release, Step
 from operators.domain.plane.view import Plan, PlaneView
 from operators.ports.kube import KubePort, Manifest, Ref
 from tests.integration.cluster_operator.world_of_planes import SYSTEM, OneBusinessServer, Stage
@@ -139,3 +139,46 @@ async def test_should_put_back_everything_inside_after_a_kill_in_the_middle_of_i
         with pytest.raises(Killed):
             await crashing.settle(crashing.operator())
         await stage.settle(stage.operator())
+
+
+async def _deleted_by_processes_that_die(stage: Stage) -> int:
+    """Delete the Cluster; every process dies right after its first accepted write. How many died."""
+    await stage.admin.delete(kinds.CLUSTER.ref(stage.name, stage.namespace))
+    for deaths in range(200):
+        try:
+            await stage.until_gone(stage.operator(CrashingKube(stage.admin, after=1)), patience=30.0)
+        except Killed:
+            await stage.pods.tick()
+            continue
+        return deaths
+    raise AssertionError("not gone after 200 processes")
+
+
+async def _left(stage: Stage) -> list[str]:
+    """What of the plane is still there: in its namespace, outside of it, and the sealed keys."""
+    found = []
+    for kind in (*kinds.CHILDREN, kinds.POD, *kinds.OUTSIDE_CHILDREN):
+        namespace = "" if kind in kinds.OUTSIDE_CHILDREN else stage.namespace
+        items = (await stage.admin.list(kind, namespace=namespace, selector=f"kok.dev/cluster={stage.name}")).items
+        found += [f"{kind.kind} {each['metadata']['name']}" for each in items if namespace or stage.namespace in each["metadata"]["name"]]
+    sealed = await stage.secret(f"root-keys.{stage.namespace}.{stage.name}", SYSTEM)
+    return found + (["sealed keys"] if sealed else [])
+
+
+@pytest.mark.slow
+async def test_should_leave_nothing_though_every_process_of_a_deletion_dies_after_its_first_write(
+    meta: KubePort, business: KubePort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positive control: a deletion that lets the Cluster go before it looked at what is left is found."""
+    stage = await _new_stage(meta, business)
+    await stage.create()
+    await stage.settle(stage.operator())
+    assert await _deleted_by_processes_that_die(stage) > 10
+    assert await _left(stage) == []
+
+    monkeypatch.setattr(ladder, "deletion_step", lambda view: Release("everything of this Cluster is gone"))
+    hasty = await _new_stage(meta, business)
+    await hasty.create()
+    await hasty.settle(hasty.operator())
+    await _deleted_by_processes_that_die(hasty)
+    assert len(await _left(hasty)) > 10
