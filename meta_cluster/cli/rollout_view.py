@@ -16,6 +16,8 @@ GOOD = "Good"
 ENDED = frozenset({GOOD, "Bad", "Aborted", "Undone"})
 OVER = ENDED | {"Refused"}
 """Phases after which nothing more comes by itself."""
+FINE = frozenset({GOOD, "Changing", "Soaking", "Planned"})
+TROUBLE = frozenset({"Bad", "Failed", "GoingBack", "Refused"})
 UNPAINTED = frozenset({"Skipped", "Back"})
 SHOWN = 12
 """Members of one stage that are listed."""
@@ -51,22 +53,20 @@ def rollout_tree(rollout: Manifest, now: datetime, *, following: bool = False) -
     if skipped:
         names = tuple(Node(m["cluster"], m.get("message") or "") for m in skipped[:SHOWN])
         nodes.append(Node("skipped", f"{len(skipped)}", children=names))
-    said = Node("now", str(status.get("message") or "no operator has looked at it yet"), wrong=phase not in ENDED)
-    is_wrong = phase not in (GOOD, "Changing", "Soaking", "Planned")
-    tail = (Node(_how_to_come_back(rollout), paint=Paint.Dim),) if following and phase not in OVER else ()
-    return Node(
-        str(rollout["metadata"]["name"]), headline(rollout, now), is_wrong, (said, *nodes, *tail), Paint.Waiting if is_wrong else None
-    )
+    is_wrong = phase not in FINE
+    paint = (Paint.Bad if phase in TROUBLE else Paint.Waiting) if is_wrong else None
+    said = Node("now", str(status.get("message") or "no operator has looked at it yet"), is_wrong, paint=paint)
+    back = f"leaves it running; come back with: {come_back(rollout['metadata']['name'])}"
+    tail = (Node("Ctrl-C", back, paint=Paint.Dim),) if following and phase not in OVER else ()
+    return Node(str(rollout["metadata"]["name"]), headline(rollout, now), is_wrong, (said, *nodes, *tail), paint)
 
 
 def headline(rollout: Manifest, now: datetime) -> str:
-    """`Soaking  stage 2/3 "half"  41m  ETA about 9m`."""
+    """`Soaking  stage 2/3 "half"  41m  ETA about 9m  3 of 12 changed  to ...`: what matters first, for a narrow terminal."""
     status, phase = rollout.get("status") or {}, phase_of(rollout)
     stages = status.get("stages") or ()
     index = stage_in_hand(stages)
-    words = [phase or "not looked at yet", f"to {goal_of(rollout)}"]
-    if status.get("total"):
-        words.append(f"{status.get('changed', 0)} of {status['total']} changed")
+    words = [phase or "not looked at yet"]
     if stages and phase not in OVER and index is not None:
         words.append(f'stage {index + 1}/{len(stages)} "{stages[index]["name"]}"')
     if status.get("startedAt"):
@@ -74,6 +74,9 @@ def headline(rollout: Manifest, now: datetime) -> str:
     if status.get("startedAt") and phase not in OVER:
         left = seconds_left(rollout, now)
         words.append(f"ETA about {span_of(left)}" if left is not None else "ETA not known yet")
+    if status.get("total"):
+        words.append(f"{status.get('changed', 0)} of {status['total']} changed")
+    words.append(f"to {goal_of(rollout)}")
     return "  ".join(words)
 
 
@@ -113,11 +116,17 @@ def _stage(line: Mapping[str, Any], members: Iterable[Mapping[str, Any]], phase:
     begun = bool(verdict) or healthy or failed
     words = [verdict or ("" if begun else "waits"), f"{healthy}/{total} healthy" if phase != "Planned" else f"{total} members"]
     words += [f"{failed} failed"] if failed else []
-    words += [str(line["message"])] if line.get("message") and phase != "Planned" else []
+    words += [_numbers(line)] if line.get("message") and phase != "Planned" else []
     text = "  ".join(word for word in words if word)
     shown = [_member(each) for each in own[:SHOWN]]
     more = [Node(f"({len(own) - SHOWN} more)", paint=Paint.Dim)] if len(own) > SHOWN else []
     return Node(str(line["name"]), text, verdict == "FAIL" or failed > 0, (*shown, *more), _paint_of(verdict))
+
+
+def _numbers(line: Mapping[str, Any]) -> str:
+    """The verdict's sentence; of what has passed only its first part: `kok rollout history` has the rest."""
+    words = str(line["message"])
+    return words.removeprefix(f"stage {line['name']} passed: ").partition("; ")[0] if line.get("passed") else words
 
 
 def _paint_of(verdict: str) -> Paint | None:
@@ -128,10 +137,6 @@ def _member(member: Mapping[str, Any]) -> Node:
     phase = str(member["phase"])
     text = f"{phase}{'  ' + member['message'] if member.get('message') else ''}"
     return Node(str(member["cluster"]), text, phase == "Failed", paint=Paint.Dim if phase in UNPAINTED else None)
-
-
-def _how_to_come_back(rollout: Manifest) -> str:
-    return f"Ctrl-C leaves it running; come back with: {come_back(rollout['metadata']['name'])}"
 
 
 def come_back(name: str) -> str:

@@ -31,7 +31,7 @@ STAGES = [
     {"name": "half", "percent": 50, "maxParallel": 2, "soakSeconds": 600},
     {"name": "rest", "rest": True, "maxParallel": 2, "soakSeconds": 0, "approval": True},
 ]
-NUMBERS = "stage canary passed: pod creation 99.94% -> 99.95% (control 99.93% -> 99.93%), n=2418"
+NUMBERS = "stage canary passed: pod creation 99.94% -> 99.95% (control 99.93% -> 99.93%), n=2418; second metric"
 
 
 def rollout(phase: str = "Soaking", **status: Any) -> dict[str, Any]:
@@ -56,12 +56,13 @@ def rollout(phase: str = "Soaking", **status: Any) -> dict[str, Any]:
 def test_should_show_stage_member_health_verdict_reason_and_eta() -> None:
     text = rendered(rollout_tree(rollout(), NOW, following=True), width=None)
     lines = text.splitlines()
-    assert lines[0] == 'oct-train   Soaking  to new  3 of 12 changed  stage 2/3 "half"  40m  ETA about 55m'
+    assert lines[0] == 'oct-train   Soaking  stage 2/3 "half"  40m  ETA about 55m  3 of 12 changed  to new'
     assert "HOLD: Prometheus answers 503" in lines[1]
-    assert lines[2].startswith("├─ canary   PASS  1/1 healthy  stage canary passed: pod creation 99.94% -> 99.95%")
+    assert lines[2].startswith("├─ canary   PASS  1/1 healthy  pod creation 99.94% -> 99.95%")
+    assert "second metric" not in text, "of what has passed only the first numbers"
     assert "│  └─ prod/c7   InHand  apiserver 1/2" in lines
     assert any(line.startswith("├─ rest     waits  0/6 healthy") for line in lines)
-    assert lines[-1] == "└─ Ctrl-C leaves it running; come back with: kok rollout status oct-train --follow"
+    assert lines[-1] == "└─ Ctrl-C   leaves it running; come back with: kok rollout status oct-train --follow"
 
 
 def test_should_estimate_from_the_pace_so_far_and_the_soaks_to_come() -> None:
