@@ -18,7 +18,7 @@ from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
 from operators.domain.rollout.pools import forecasts
 from operators.domain.rollout.preflight import Ground, refused_members, refused_spec, refused_ways
 from operators.domain.rollout.state import next_step
-from operators.domain.rollout.status import planned_status, running_status, stalled_status
+from operators.domain.rollout.status import planned_status, running_status, stalled_status, unreadable_status
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
 from operators.ports.kube import Key
@@ -41,7 +41,7 @@ class RolloutController:
     def next_step(self, seen: Seen) -> RolloutStep:
         """See Controller."""
         if seen.broken:
-            return Refuse(seen.broken.code, f"the journal cannot be read, so nothing is done: {seen.broken.message}", after=5.0)
+            return Refuse(seen.broken.code, f"what decides cannot be read, so nothing is done: {seen.broken.message}", after=5.0)
         if seen.view is not None:
             return Move(next_step(seen.view))
         return begin(seen)
@@ -59,6 +59,8 @@ class RolloutController:
         match step:
             case Move(step=move) if seen.view is not None:
                 wanted = running_status(seen.rollout, seen.shown, seen.view, move, outcome)
+            case Refuse() if seen.broken is not None:
+                wanted = unreadable_status(seen.rollout, seen.shown, seen.broken, step.reason, seen.now)
             case Refuse(code=code):
                 wanted = stalled_status(seen.rollout, seen.shown, code.value, step.reason, seen.now)
             case Answer(outlook=outlook):

@@ -64,6 +64,19 @@ def stalled_status(rollout: FleetRollout, shown: Mapping[str, Any], code: str, w
     return status.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+def unreadable_status(rollout: FleetRollout, shown: Mapping[str, Any], error: KokError, words: str, now: datetime) -> dict[str, Any]:
+    """The status while what decides cannot be read: as it was, with that sentence. Only a journal that is not whole needs a person."""
+    code, broken = error.code.value, error.code is ErrorCode.Internal
+    summary = {
+        "Ready": (FALSE, code, words),
+        "Reconciling": (FALSE if broken else TRUE, code, words),
+        "Stalled": (TRUE if broken else FALSE, code, words if broken else ""),
+    }
+    generation = rollout.metadata.generation
+    found = [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in conditions(shown, now, generation, summary)]
+    return {**shown, "observedGeneration": generation, "message": words[:TEXT], "conditions": found}
+
+
 def planned_status(rollout: FleetRollout, shown: Mapping[str, Any], words: str, outlook: Outlook, now: datetime) -> dict[str, Any]:
     """The answer to mode: Plan."""
     summary = {"Ready": (TRUE, "Planned", words), "Reconciling": (FALSE, "Planned", ""), "Stalled": (FALSE, "Planned", "")}

@@ -14,7 +14,7 @@ import yaml
 
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.cluster_operator.main import build
-from operators.cluster_operator.metrics import STATES, counted
+from operators.cluster_operator.metrics import STATES, counted, counted_rollouts
 from operators.cluster_operator.settings import Settings
 from operators.engine.metrics import Metrics
 from operators.machine_operator import metrics as machine_metrics
@@ -35,6 +35,7 @@ HEALTHY = {
     f'kok_leader_epoch{{{OPERATOR},pod="a"}}': "3",
     f'kok_leader_epoch{{{OPERATOR},pod="b"}}': "0",
     f'kok_clusters{{{OPERATOR},pod="a",state="stalled"}}': "0",
+    f'kok_rollouts{{{OPERATOR},pod="a",state="waiting"}}': "0",
     f'kok_breakers_open{{{OPERATOR},pod="a",budget="machines"}}': "0",
     f'kok_machines{{{MACHINES},pod="m",state="known"}}': "10",
     f'kok_machines{{{MACHINES},pod="m",state="open"}}': "9",
@@ -65,6 +66,7 @@ BROKEN: dict[str, dict[str, str]] = {
     "KokNoLeader": {f'kok_leader_epoch{{{OPERATOR},pod="a"}}': "0"},
     "KokTwoLeaders": {f'kok_leader_epoch{{{OPERATOR},pod="b"}}': "4"},
     "KokClustersStalled": {f'kok_clusters{{{OPERATOR},pod="a",state="stalled"}}': "1"},
+    "KokRolloutsWait": {f'kok_rollouts{{{OPERATOR},pod="a",state="waiting"}}': "1"},
     "KokBreakerOpen": {f'kok_breakers_open{{{OPERATOR},pod="a",budget="machines"}}': "1"},
     "KokMachinesStalled": {f'kok_machines{{{MACHINES},pod="m",state="stalled"}}': "1"},
     "KokMachinesClosed": {f'kok_machines{{{MACHINES},pod="m",state="open"}}': "7"},
@@ -202,3 +204,10 @@ def test_should_count_clusters_by_what_they_show() -> None:
     stalled = {"spec": {"paused": True}, "status": {"conditions": [{"type": "Stalled", "status": "True"}]}}
     found = {state: counted([ready, stalled, {"spec": {}}], state) for state in STATES}
     assert found == {"known": 3, "ready": 1, "stalled": 1, "paused": 1}
+
+
+def test_should_count_rollouts_that_wait_for_a_person_but_not_those_that_have_ended() -> None:
+    stalled = {"conditions": [{"type": "Stalled", "status": "True"}]}
+    begun = {"startedAt": "2026-03-01T12:00:00Z"}
+    rollouts = [{"status": each} for each in ({}, begun, begun | stalled, begun | stalled | {"endedAt": "2026-03-01T13:00:00Z"}, stalled)]
+    assert [counted_rollouts(rollouts, state) for state in ("known", "running", "waiting")] == [5, 2, 1]

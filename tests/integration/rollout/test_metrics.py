@@ -131,6 +131,7 @@ async def test_should_hold_when_a_series_has_vanished_and_when_the_server_hangs(
     await business.until("Good")
 
 
+@pytest.mark.slow  # the twins without a server: tests/unit/operators/domain/rollout/test_metrics.py, test_state.py
 async def test_should_hold_when_orders_are_lost_everywhere_alike(business: Business) -> None:
     await start(business, soak=8)
     await business.until("Soaking")
@@ -140,6 +141,7 @@ async def test_should_hold_when_orders_are_lost_everywhere_alike(business: Busin
     assert shown["stages"][0]["verdict"] == "HOLD"
 
 
+@pytest.mark.slow  # the twins without a server: tests/unit/operators/domain/rollout/test_metrics.py, test_state.py
 async def test_should_not_begin_without_a_baseline(business: Business) -> None:
     business.server.kill()
     await start(business)

@@ -164,6 +164,7 @@ async def test_should_refuse_another_change_in_mid_run(kube: KubeClient) -> None
         await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"change": {"clusterPackageVersion": OLD}}})
 
 
+@pytest.mark.slow  # its short twin is in test_crash.py
 async def test_should_go_on_exactly_where_it_was_when_a_new_process_takes_over_at_every_pass(kube: KubeClient) -> None:
     fleet, _, name = await begun(kube)
     phase, passes = "", 0
