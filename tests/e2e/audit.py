@@ -101,7 +101,7 @@ def _event(line: str) -> Mapping[str, Any] | None:
 
 
 def _act(event: Mapping[str, Any]) -> Act | None:
-    target, body = event.get("objectRef") or {}, event.get("requestObject") or {}
+    target, body = event.get("objectRef") or {}, _body(event)
     resource, verb = target.get("resource", ""), event["verb"]
     user = str((event.get("user") or {}).get("username", ""))
     if not user.endswith(OPERATORS):
@@ -114,6 +114,14 @@ def _act(event: Mapping[str, Any]) -> Act | None:
         return None
     forced = verb == "delete" and body.get("gracePeriodSeconds") == 0
     return Act(_when(event), user, verb, resource, target.get("namespace", ""), target.get("name", ""), forced)
+
+
+def _body(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What was sent; of a JSON patch what it would set of a Node."""
+    sent = event.get("requestObject") or {}
+    if not isinstance(sent, list):
+        return dict(sent)
+    return {"spec": {"unschedulable": any(each.get("path") == "/spec/unschedulable" and each.get("value") for each in sent)}}
 
 
 def _needs_none(act: Act) -> bool:

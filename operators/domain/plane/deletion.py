@@ -54,18 +54,21 @@ def deletion_step(view: PlaneView) -> Step:
     """Machine-Operator, controllers, API server, etcd, volumes, the rest of the namespace, what lies outside of it, the finalizer."""
     if step := _given_back(view):
         return step
+    name = view.cluster.metadata.namespace
+    within = [each for each in view.remains if each["metadata"].get("namespace") == name]
+    if within and view.namespace_phase != "Active":
+        return Wait("Deleting", f"waits until the end of namespace {name} has taken what is in it: {_listed(within)}", after=2.0)
     for stage in STAGES:
         running = [each for each in view.remains if _component(each) in stage and each["kind"] in RUNNING]
         if running:
-            return _remove(view, running, " and ".join(stage), needs_leave=view.namespace_phase == "Active")
+            return _remove(view, running, " and ".join(stage), needs_leave=True)
     if volumes := [each for each in view.remains if each["kind"] == "PersistentVolumeClaim"]:
-        return _remove(view, volumes, "the volumes of etcd", needs_leave=view.namespace_phase == "Active")
+        return _remove(view, volumes, "the volumes of etcd", needs_leave=True)
     if view.grants:
         names = tuple(grant.name for grant in view.grants)
         return SettleGrants(names, Outcome.Succeeded, f"reports the end of {Operation.DeletePlane}: masters and volumes are gone")
-    name = view.cluster.metadata.namespace
-    if rest := [each for each in view.remains if each["metadata"].get("namespace") == name]:
-        return _remove(view, rest, "what is left in the namespace")
+    if within:
+        return _remove(view, within, "what is left in the namespace")
     if view.remains:
         return _remove(view, list(view.remains), "what lies outside of the namespace")
     return Release("everything of this Cluster is gone")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
 
 import pytest
 
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.adapters.sim_etcd import SimEtcd, SimEtcds
-from operators.cluster_operator.cluster import kinds
-from operators.ports.kube import AlreadyExists, Kind, KubePort, NotFound
+from operators.ports.kube import AlreadyExists, KubePort
 from tests.integration.api_server import ApiServer
 from tests.integration.cluster_operator.etcd_pods import EtcdPods
 from tests.integration.cluster_operator.world_of_planes import SYSTEM, GenerousGrants, OneBusinessServer, Stage, package_manifest
@@ -52,12 +50,10 @@ async def meta(kube_as: Callable[..., KubeClient], api_server_with_controllers: 
 
 @pytest.fixture
 async def stage(meta: KubePort, business: KubePort, namespace: str) -> AsyncIterator[Stage]:
-    """A namespace for one Cluster. It goes with its test: every sweep of the tests after it would read what it left."""
-    yield Stage(meta, OneBusinessServer(business), namespace)
-    await meta.delete(Kind("v1", "Namespace").ref(namespace))
-    for cluster in (await meta.list(kinds.CLUSTER, namespace=namespace)).items:
-        with suppress(NotFound):
-            await meta.patch_json(kinds.CLUSTER.ref(cluster["metadata"]["name"], namespace), {"metadata": {"finalizers": None}})
+    """A namespace for one Cluster."""
+    made = Stage(meta, OneBusinessServer(business), namespace)
+    yield made
+    await made.clear()
 
 
 @pytest.fixture

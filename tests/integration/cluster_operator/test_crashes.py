@@ -34,7 +34,9 @@ async def _undisturbed(meta: KubePort, business: KubePort) -> tuple[int, dict[st
     await stage.create()
     recorder = RecordingKube(meta)
     await stage.settle(stage.operator(recorder))
-    return len(recorder.written()), await stage.snapshot()
+    snapshot = await stage.snapshot()
+    await stage.clear()
+    return len(recorder.written()), snapshot
 
 
 async def _killed_after(write: int, meta: KubePort, business: KubePort) -> tuple[Stage, dict[str, str]]:
@@ -60,6 +62,7 @@ async def _matrix(writes: Sequence[int], reference: dict[str, Manifest], meta: K
             wrong.append(f"after write {write}: another end: {difference}")
         if sealed and await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM) != sealed:
             wrong.append(f"after write {write}: other root keys")
+        await stage.clear()
     return wrong
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
-from operators.domain.plane.steps import Done, Stall, Wait
+from operators.domain.plane.steps import DeleteObjects, Done, Stall, Wait
 from operators.errors import ErrorCode
 from operators.ports.grants import Waiting
 from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, Stage, cluster_manifest
@@ -87,6 +87,20 @@ async def test_should_delete_a_plane_only_with_leave_for_the_whole_of_it(stage: 
     asked = [request for request in operator.grants.asked if request.operation is Operation.DeletePlane]
     assert {(request.target.kind, request.target.name, request.step) for request in asked} == {("Cluster", "demo", "plane")}
     assert len(asked) >= 4, "before each stage"
+
+
+async def test_should_follow_a_namespace_that_ends_and_clean_up_outside_of_it(stage: Stage) -> None:
+    """Nothing can be asked there any more, and nothing is deleted without leave: the namespace's end takes what is in it."""
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    operator.steps.clear()
+    await stage.admin.delete(kinds.NAMESPACE.ref(stage.namespace))
+    await stage.until_gone(operator)
+    deleted = [each for step in operator.steps if isinstance(step, DeleteObjects) for each in step.objects]
+    assert {each["metadata"].get("namespace") for each in deleted} <= {None, SYSTEM}
+    assert [request for request in operator.grants.asked if request.operation is Operation.DeletePlane] == []
+    assert await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM) == {}
 
 
 STAGES = ("controller-manager", "apiserver", "etcd", "the volumes", "what is left", "what lies outside")

@@ -72,6 +72,7 @@ def test_should_find_an_act_without_any_grant() -> None:
         [grant(1, "UpgradePlane", "Cluster", "demo"), line(2, "delete", "persistentvolumeclaims", "data-demo-etcd-0")],
         [line(2, "create", "pods/eviction", "web-1")],
         [line(2, "patch", "nodes", "w-1", namespace="", requestObject={"spec": {"unschedulable": True}})],
+        [line(2, "patch", "nodes", "w-1", namespace="", requestObject=[{"op": "add", "path": "/spec/unschedulable", "value": True}])],
         [grant(1, "Drain", "Machine", "w-2"), line(2, "delete", "nodes", "w-1", namespace="")],
         [line(2, "delete", "pods", "demo-etcd-1", requestObject={"gracePeriodSeconds": 0})],
     ],

@@ -64,8 +64,11 @@ def test_should_ask_for_leave_while_masters_or_volumes_are_there() -> None:
 
 def test_should_ask_for_nothing_in_a_namespace_that_ends_by_itself() -> None:
     step = deletion_step(planes.right(remains=tuple(ORDER), namespace_phase="Terminating"))
-    assert isinstance(step, DeleteObjects)
-    assert not step.needs_leave
+    assert isinstance(step, Wait)
+    assert "waits until the end of namespace demo has taken what is in it" in step.reason
+    outside = deletion_step(planes.right(remains=(SYSTEM_COPY,), namespace_phase="Terminating"))
+    assert isinstance(outside, DeleteObjects)
+    assert not outside.needs_leave
 
 
 def test_should_give_back_what_was_begun_on_masters_and_keep_the_leave_for_the_whole() -> None:
