@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from operators.api.rollout import Analysis
+from operators.api.analysis import Analysis
 from operators.cluster_operator.cluster.world import Remembered
 from operators.domain.rollout.metrics import Answer, MetricBaseline, NoNumber, Question, Span, having, questions_of, sums_of
 from operators.domain.rollout.verdict import NOTHING, Counts, NoData, Reading

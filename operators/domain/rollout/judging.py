@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from operators.api.rollout import Analysis
+from operators.api.analysis import Analysis
 from operators.domain.rollout.evidence import Baseline, Samples, probe_evidence, probe_limits
 from operators.domain.rollout.metrics import JUDGED, Span, metric_limits
 from operators.domain.rollout.plan import PlannedStage

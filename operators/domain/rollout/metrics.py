@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from operators.api.rollout import Analysis, Metric
+from operators.api.analysis import Analysis, Metric
 from operators.domain.rollout.verdict import NOTHING, Counts, Limits, NoData, Reading
 
 JUDGED = 20

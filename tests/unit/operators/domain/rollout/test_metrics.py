@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from operators.api.rollout import Analysis
+from operators.api.analysis import Analysis
 from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.judging import Measured, spans_after, spans_before, stage_verdict
 from operators.domain.rollout.metrics import Answer, MetricBaseline, NoNumber, Number, Span, having, questions_of, sums_of
