@@ -101,7 +101,7 @@ class Scene:
 
         fleet.planes_follow = everybody  # type: ignore[method-assign]
 
-    async def at_rest(self, seconds: float = 3.0) -> dict[str, int]:
+    async def at_rest(self, seconds: float = 2.0) -> dict[str, int]:
         """Go on for a while after the end; how often each release was written in all."""
         ends = asyncio.get_running_loop().time() + seconds
         applied = self.git.applied
@@ -147,7 +147,7 @@ async def started(scene: Scene, *stages: Manifest) -> str:
 SHORT = {"soakSeconds": 1}
 
 
-@pytest.mark.parametrize("scene", [("Direct", OLD), ("RolloutOnly", OLD)], indirect=True)
+@pytest.mark.parametrize("scene", [("Direct", OLD), pytest.param(("RolloutOnly", OLD), marks=pytest.mark.slow)], indirect=True)
 async def test_should_go_past_git_once_and_say_what_to_commit(scene: Scene) -> None:
     name = await started(scene)
     await scene.operator.until(name, "Good")
@@ -165,7 +165,7 @@ async def test_should_go_past_git_once_and_say_what_to_commit(scene: Scene) -> N
         assert (await scene.verdict(key))[0] == "Same"
 
 
-@pytest.mark.parametrize("scene", [("Direct", OLD), ("RolloutOnly", OLD)], indirect=True)
+@pytest.mark.parametrize("scene", [("Direct", OLD), pytest.param(("RolloutOnly", OLD), marks=pytest.mark.slow)], indirect=True)
 async def test_should_be_taken_back_by_itself_and_stay_back(scene: Scene) -> None:
     scene.fleet.no_pods.add(NEW)
     name = await started(scene)
