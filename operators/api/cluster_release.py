@@ -29,6 +29,8 @@ class Authorisation(Model):
     """Spec: the wish under changePolicy Direct. Rollout, Undo: a FleetRollout."""
     name: Annotated[str, Field(max_length=253)] = ""
     """Name of the rollout; empty for Spec."""
+    rollout_uid: Annotated[str, Field(alias="rolloutUID", max_length=64)] = ""
+    """Its uid: a rollout made anew under the same name is another one."""
     wish: Annotated[str, Field(max_length=253)] = ""
     """What spec.packageVersion said when a rollout authorised: as long as it still says so, it is no new wish. Empty for Spec."""
     at: Timestamp

@@ -256,6 +256,8 @@ class PoolOrder(Model):
     """Rollout, or Undo."""
     rollout: Annotated[str, Field(min_length=1, max_length=253)]
     """The FleetRollout."""
+    rollout_uid: Annotated[str, Field(alias="rolloutUID", max_length=64)] = ""
+    """Its uid: a rollout made anew under the same name is another one."""
     at: Timestamp
     reason: Text = ""
     max_unavailable: Annotated[int, Field(ge=1, le=200)] = 1

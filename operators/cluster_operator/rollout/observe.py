@@ -30,7 +30,7 @@ from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, 
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
 from operators.domain.rollout.verdict import NoData, Reading
-from operators.domain.rollout.view import MemberFacts, RolloutView
+from operators.domain.rollout.view import MemberFacts, RolloutView, Self
 from operators.domain.rollout.windows import window_state
 from operators.errors import KokError
 from operators.ports.kube import Key, Manifest
@@ -175,15 +175,15 @@ class Observer:
 
     async def _facts(self, seen: Seen, members: Sequence[str]) -> dict[str, MemberFacts]:
         """Of every member that is still there."""
-        name, ground = seen.rollout.metadata.name, seen.ground
+        own_self, ground = Self(seen.rollout.metadata.name, seen.rollout.metadata.uid), seen.ground
         if ground is not None:
             own = {key: ground.pools[key] for key in members if key in ground.pools}
-            running = await self._running(pools.rollouts_of(own.values(), ground.component) - {name})
-            return {key: pools.facts_of(name, each, ground.component, ground.catalogue, running) for key, each in own.items()}
+            running = await self._running(pools.rollouts_of(own.values(), ground.component) - {own_self.name})
+            return {key: pools.facts_of(own_self, each, ground.component, ground.catalogue, running) for key, each in own.items()}
         keys = [key for key in members if key in seen.fleet]
         current = (release.spec.current for key in keys if (release := seen.fleet[key][1]))
-        running = await self._running({each.name for each in current if each.by is not AuthorisedBy.Spec} - {name})
-        return {key: facts_of(name, *seen.fleet[key], running, seen.now) for key in keys}
+        running = await self._running({each.name for each in current if each.by is not AuthorisedBy.Spec} - {own_self.name})
+        return {key: facts_of(own_self, *seen.fleet[key], running, seen.now) for key in keys}
 
     def _look(self, seen: Seen, stages: Sequence[PlannedStage], story: Story, facts: Mapping[str, MemberFacts]) -> StageLook:
         """The controls are those of the baseline as long as they are unchanged; who is looked at is probed."""

@@ -15,7 +15,7 @@ from operators.api.rollout import FleetRollout
 from operators.domain.risk.identity import at
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage, place, selects
 from operators.domain.rollout.story import Story
-from operators.domain.rollout.view import Hold, MemberFacts
+from operators.domain.rollout.view import Hold, MemberFacts, Self
 
 CONTROLS = 5
 """Unchanged clusters that are probed beside a stage: enough to see a trouble that is everybody's."""
@@ -50,8 +50,8 @@ def trouble_of(cluster: Cluster, release: ClusterRelease) -> tuple[str, datetime
     return ("", since) if ready.status is ConditionStatus.TRUE else (ready.message or ready.reason, since)
 
 
-def facts_of(own: str, cluster: Cluster, release: ClusterRelease | None, running: Collection[str], now: datetime) -> MemberFacts:
-    """One member now. `own`: this rollout's name; `running`: the others that have not ended."""
+def facts_of(own: Self, cluster: Cluster, release: ClusterRelease | None, running: Collection[str], now: datetime) -> MemberFacts:
+    """One member now. `own`: this rollout; `running`: the others that have not ended."""
     if release is None:
         return MemberFacts(Hold.Free, "", now, False, "nothing is authorised for it yet")
     current = release.spec.current
@@ -62,11 +62,11 @@ def facts_of(own: str, cluster: Cluster, release: ClusterRelease | None, running
     return MemberFacts(hold, current.package_version, at(current.at), not trouble, trouble, unhealthy, ready, rival)
 
 
-def _hold(own: str, release: ClusterRelease, running: Collection[str]) -> Hold:
+def _hold(own: Self, release: ClusterRelease, running: Collection[str]) -> Hold:
     current = release.spec.current
     if current.by is AuthorisedBy.Spec:
         return Hold.Free
-    if current.name == own:
+    if own.wrote(current.name, current.rollout_uid):
         return Hold.Forward if current.by is AuthorisedBy.Rollout else Hold.Back
     return Hold.Rival if current.name in running else Hold.Free
 

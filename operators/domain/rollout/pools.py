@@ -21,7 +21,7 @@ from operators.domain.plane.paths import version_of, words_of
 from operators.domain.risk.identity import at
 from operators.domain.rollout.forecast import KUBELET, MEANINGS, OPERATION_OF, Catalogue, Forecast
 from operators.domain.rollout.plan import Candidate, FrozenPlan
-from operators.domain.rollout.view import Hold, MemberFacts
+from operators.domain.rollout.view import Hold, MemberFacts, Self
 from operators.errors import KokError
 
 STOPPED = "UpdateStopped"
@@ -121,13 +121,14 @@ def trouble_of(seen: PoolSeen, wished: Wished) -> tuple[str, datetime | None]:
     return "", max([since, *(at(released[host.name].opened_at or "") for host in pool.spec.hosts)])
 
 
-def facts_of(own: str, seen: PoolSeen, component: str, catalogue: Catalogue, running: Collection[str]) -> MemberFacts:
-    """One member now. `own`: this rollout's name; `running`: the others that have not ended."""
+def facts_of(own: Self, seen: PoolSeen, component: str, catalogue: Catalogue, running: Collection[str]) -> MemberFacts:
+    """One member now. `own`: this rollout; `running`: the others that have not ended."""
     wished = wished_of(seen, component, catalogue)
     trouble, since = (wished.problem, None) if wished.problem else trouble_of(seen, wished)
     order = wished.order
     began = at(order.at) if order else at("2000-01-01T00:00:00Z")
-    rival = order.rollout if order and order.rollout != own and order.rollout in running else ""
+    is_own = order is not None and own.wrote(order.rollout, order.rollout_uid)
+    rival = order.rollout if order and not is_own and order.rollout in running else ""
     return MemberFacts(
         Hold.Rival if rival else _hold(own, order),
         wished.version,
@@ -141,8 +142,8 @@ def facts_of(own: str, seen: PoolSeen, component: str, catalogue: Catalogue, run
     )
 
 
-def _hold(own: str, order: PoolOrder | None) -> Hold:
-    if order is None or order.rollout != own:
+def _hold(own: Self, order: PoolOrder | None) -> Hold:
+    if order is None or not own.wrote(order.rollout, order.rollout_uid):
         return Hold.Free
     return Hold.Forward if order.by is AuthorisedBy.Rollout else Hold.Back
 

@@ -21,6 +21,18 @@ POLL = 5.0
 """Seconds until the next look while something is in hand."""
 
 
+@dataclass(frozen=True, slots=True)
+class Self:
+    """Which rollout is looking: name and uid."""
+
+    name: str
+    uid: str
+
+    def wrote(self, name: str, uid: str) -> bool:
+        """Whether that was this very rollout; what was written without a uid goes by the name."""
+        return name == self.name and uid in ("", self.uid)
+
+
 class Hold(StrEnum):
     """By whom a member's ClusterRelease was written last."""
 

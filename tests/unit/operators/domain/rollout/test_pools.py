@@ -17,7 +17,7 @@ from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
 from operators.domain.rollout.pools import PoolSeen, candidate_of, facts_of, forecast, wished_of
 from operators.domain.rollout.state import StageWork
 from operators.domain.rollout.story import Event, Record, Story
-from operators.domain.rollout.view import Hold, MemberFacts, RolloutView
+from operators.domain.rollout.view import Hold, MemberFacts, RolloutView, Self
 from operators.domain.rollout.windows import WindowState
 from tests.unit.operators.domain.rollout.builders import PASS, START
 from tests.unit.operators.domain.rollout.world import BASELINE
@@ -103,18 +103,31 @@ def test_should_take_only_pools_that_can_be_changed(made: MachinePool, words: st
         (release(OLD, by="Undo", package=OLD), Hold.Back, OLD, True),
         (release(NEW, rollout="autumn"), Hold.Rival, NEW, True),
         (release(NEW, rollout="ended"), Hold.Free, NEW, True),
+        (release(NEW, by="Rollout", rolloutUID="u1"), Hold.Forward, NEW, True),
+        (release(NEW, by="Rollout", rolloutUID="u0"), Hold.Free, NEW, True),
         (release(OLD, insteadOf="kubelet-0"), Hold.Free, OLD, True),
     ],
-    ids=["untouched", "there", "not in service yet", "ordered", "back", "another's", "an ended one's", "a person wished another since"],
+    ids=[
+        "untouched",
+        "there",
+        "not in service yet",
+        "ordered",
+        "back",
+        "another's",
+        "an ended one's",
+        "its own",
+        "a namesake's",
+        "a person wished another since",
+    ],
 )
 def test_should_see_where_a_member_stands(stored: MachinePoolRelease, hold: Hold, version: str, healthy: bool) -> None:
-    facts = facts_of("train", seen(stored=stored), "kubelet", CATALOGUE, {"autumn"})
+    facts = facts_of(Self("train", "u1"), seen(stored=stored), "kubelet", CATALOGUE, {"autumn"})
     assert (facts.hold, facts.version, facts.healthy) == (hold, version, healthy)
 
 
 def test_should_fail_at_once_when_the_pool_gave_up_and_not_wait_for_the_deadline() -> None:
     made = pool(ready="False", stalled="UpdateStopped", message="1 hosts wait: m1 failed with these packages: exit 1")
-    facts = facts_of("train", seen(made, release(OLD, by="Rollout")), "kubelet", CATALOGUE, ())
+    facts = facts_of(Self("train", "u1"), seen(made, release(OLD, by="Rollout")), "kubelet", CATALOGUE, ())
     assert "m1 failed" in facts.gave_up
     assert phase_of(facts) == "Failed"
     assert phase_of(replace(facts, gave_up="")) == "InHand", "the control: without it the deadline counts"
