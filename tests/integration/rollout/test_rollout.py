@@ -181,3 +181,39 @@ async def test_should_go_on_exactly_where_it_was_when_a_new_process_takes_over_a
         release = await kube.get(kinds.Kind("kok.dev/v1alpha1", "ClusterRelease").ref(cluster, namespace))
         assert release
         assert len(release["spec"].get("history", ())) == 1, f"{key} was acted on once"
+
+
+METRIC = {"name": "orders", "good": "sum(a[{{window}}])", "total": "sum(b[{{window}}])"}
+REST = {"name": "all", "rest": True}
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (
+            {"change": {"clusterPackageVersion": NEW, "machinePackageVersion": "kubelet-1"}},
+            "either clusterPackageVersion or machinePackageVersion",
+        ),
+        ({"change": {}}, "either clusterPackageVersion or machinePackageVersion"),
+        (
+            {"change": {"machinePackageVersion": "kubelet-1"}, "stages": [{"name": "c", "clusters": ["a/b"]}, REST]},
+            "names pools in its stages",
+        ),
+        ({"stages": [{"name": "c", "pools": ["a/b"]}, REST]}, "a change of clusters names clusters"),
+        ({"stages": [{"name": "c", "pools": ["a/b"], "percent": 5}, REST]}, "exactly one of clusters, pools, percent and rest"),
+        ({"analysis": {"metrics": [METRIC | {"good": "sum(a)"}]}}, "good"),
+    ],
+    ids=["both", "neither", "clusters of machines", "pools of clusters", "two sorts of a stage", "no window"],
+)
+async def test_should_refuse_what_no_rollout_can_be(kube: KubeClient, spec: dict[str, Any], words: str) -> None:
+    base = {"change": {"clusterPackageVersion": NEW}, "selector": {"matchLabels": {"a": "b"}}, "stages": [REST]}
+    manifest = {"apiVersion": "kok.dev/v1alpha1", "kind": "FleetRollout", "metadata": {"name": fresh()}}
+    with pytest.raises(Invalid, match=words):
+        await kube.create({**manifest, "spec": base | spec})
+    right = {
+        "change": {"machinePackageVersion": "kubelet-1"},
+        "stages": [{"name": "c", "pools": ["a/b"]}, REST],
+        "analysis": {"metrics": [METRIC]},
+    }
+    made = await kube.create({**manifest, "spec": base | right})
+    await kube.delete(Ref.of(made))
