@@ -19,8 +19,8 @@ def member_step(view: PlaneView, name: str) -> Step | None:
     etcd = view.etcds.get(name)
     if etcd is None:
         return _roll(view, name)
-    if step := next_repair(etcd):
-        return step
+    if step := next_repair(etcd) or (next_shrink(etcd) if len(etcd.voters) == 2 else None):
+        return step  # two voters cannot be rolled, and what stands on them waits for that
     words = lost_for_good(etcd)
     return Wait("Etcd", words) if words else None
 

@@ -92,9 +92,9 @@ def _follow_list(etcd: EtcdView) -> UpdateRecord | None:
 
 
 def _has_started(etcd: EtcdView, member: Member) -> bool:
-    """etcd knows the name of one that has; those of the first start have names from the beginning, so they must have answered once."""
-    if not member.name:
-        return False
+    """etcd knows the name of one that has; voters of the first start have names from the beginning, so they must have answered once."""
+    if not member.name or member.is_learner:
+        return bool(member.name)
     return _name(etcd, member) not in etcd.record.added or member.id in etcd.statuses
 
 
@@ -238,6 +238,8 @@ def _may_roll(etcd: EtcdView, member: Member, pod: MemberPod) -> bool:
         return True
     if len(etcd.voters) == 1:
         return etcd.learner is None
+    if len(etcd.voters) == 2 and member.id in etcd.statuses:
+        return False  # both are the quorum: on to three, or to one, first
     return may_lose(etcd, member) and (not pod.ready or etcd.learner is None)
 
 

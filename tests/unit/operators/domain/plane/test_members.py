@@ -248,6 +248,30 @@ def test_should_lose_the_quorum_under_a_rule_that_is_too_bold(monkeypatch: pytes
     assert not model.etcd.has_quorum
 
 
+def test_should_roll_neither_of_two_voters_but_go_on_to_three_first() -> None:
+    model = Model(wanted=1).begin()
+    model.wanted = 3
+    while len(model.etcd.voters) < 2:
+        model.kubernetes()
+        model.act(model.step() or pytest.fail("nothing to do"))
+    model.pods[0] = replace(model.pods[0], outdated=True)
+
+    assert names(model)[:2] == ["AddLearner", "UpdateRecord"]
+    assert model.is_right
+
+
+def test_should_take_a_learner_for_started_as_soon_as_etcd_knows_its_name() -> None:
+    """Else one that lost its disk right then might start empty under a name that has begun."""
+    model = Model(wanted=1).begin()
+    model.wanted = 3
+    for _ in range(2):
+        model.act(model.step() or pytest.fail("nothing to do"))
+    model.kubernetes()
+    model.lose_disk(1)
+
+    assert model.settle()
+
+
 class Interleavings(RuleBasedStateMachine):
     """The world breaks what a quorum can bear, people change their minds, and the operator makes passes between any two of these."""
 
