@@ -179,17 +179,20 @@ class RecordsController:
         if each.by is AuthorisedBy.Spec:
             live = await self._world.meta.get(cluster_kinds.CLUSTER.ref(name, namespace))
             return words.manager_of(live, "packageVersion") if live else ""
-        return await self._who_of_rollout(each.name)
+        return await self._who_of_rollout(each.name, each.rollout_uid)
 
-    async def _who_of_rollout(self, name: str) -> str:
+    async def _who_of_rollout(self, name: str, uid: str) -> str:
+        """Empty when that very rollout is gone; one of its name is another."""
         found = await self._world.meta.get(kinds.ROLLOUT.ref(name))
-        said = ((found or {}).get("spec") or {}).get("said") or {}
-        return str(said.get("by") or (words.manager_of(found, "change") if found else ""))
+        if found is None or (uid and found["metadata"]["uid"] != uid):
+            return ""
+        said = found["spec"].get("said") or {}
+        return str(said.get("by") or words.manager_of(found, "change"))
 
     async def _who_of_pool(self, pool: str, due: DuePool) -> str:
         """Who signed the rollout, or owns the pool's wish; a pool that follows its cluster has the cluster's record beside it."""
         if due.order:
-            return await self._who_of_rollout(due.order.rollout)
+            return await self._who_of_rollout(due.order.rollout, due.order.rollout_uid)
         namespace, _, name = pool.partition("/")
         live = await self._world.meta.get(cluster_kinds.POOL.ref(name, namespace))
         return words.manager_of(live, "packages") if live else ""
