@@ -54,7 +54,7 @@ async def _matrix(writes: Sequence[int], reference: dict[str, Manifest], meta: K
     for write in writes:
         stage, sealed = await _killed_after(write, meta, business)
         try:
-            await stage.settle(stage.operator(), patience=15.0)
+            await stage.settle(stage.operator())
         except AssertionError as error:
             wrong.append(f"after write {write}: {error}")
             continue

@@ -11,6 +11,7 @@ import base64
 import copy
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -310,6 +311,15 @@ class Stage:
             await self.pods.tick()
             await asyncio.sleep(0.05)
         raise AssertionError(f"not gone in {patience:.0f} s; last: {operator.last}")
+
+    async def clear(self) -> None:
+        """Delete the namespace, and let its Clusters go without an operator: every sweep of whatever comes after would read what is left."""
+        await self.admin.delete(kinds.NAMESPACE.ref(self.namespace))
+        for cluster in (await self.admin.list(kinds.CLUSTER, namespace=self.namespace)).items:
+            with suppress(NotFound):
+                await self.admin.patch_json(
+                    kinds.CLUSTER.ref(cluster["metadata"]["name"], self.namespace), {"metadata": {"finalizers": None}}
+                )
 
     async def secret(self, name: str, namespace: str = "") -> dict[str, str]:
         found = await self.admin.get(kinds.SECRET.ref(name, namespace or self.namespace))
