@@ -1,6 +1,6 @@
 """`python -m meta_cluster.assets.ensure [test|NAME...]`: make assets before there is anything else to run, as the Makefile does.
 
-Nothing means all that is not made on demand only, the lab's images included; `test` means also what the tests ask for a second opinion.
+Nothing means all that is not made on demand only, the lab's images included; `test` means also what only the tests use.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from meta_cluster.assets.progress import say
 from meta_cluster.assets.versions import KSTATUS
 from operators.errors import KokError
 
-SECOND_OPINIONS = (f"kstatus-{KSTATUS}", "promtool")
+SECOND_OPINIONS = (f"kstatus-{KSTATUS}", "promtool", "prometheus")
 
 
 def main(words: list[str]) -> int:

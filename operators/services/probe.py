@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from operators.api.base import LABEL_MANAGED_BY, MANAGED_BY
@@ -22,6 +23,8 @@ DEADLINE = 20.0
 """Seconds until a pod that does not run counts as a failure."""
 FINISH = 5.0
 """Seconds for its deletion."""
+LEFT_BEHIND = timedelta(seconds=60)
+"""A pod of that age belongs to no probe that still runs: several may run at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,9 @@ async def probe(port: KubePort, *, image: str, deadline: float = DEADLINE) -> Pr
 async def _prepare(port: KubePort) -> None:
     """The namespace, and no pods of a process that ended in the middle."""
     found = await port.list(POD, namespace=NAMESPACE, selector=SELECTOR)
-    for left in found.items:
-        await _remove(port, left)
+    for pod in found.items:
+        if datetime.now(UTC) - datetime.fromisoformat(pod["metadata"]["creationTimestamp"]) > LEFT_BEHIND:
+            await _remove(port, pod)
     if not found.items and await port.get(Kind("v1", "Namespace").ref(NAMESPACE)) is None:
         labels = {LABEL_MANAGED_BY: MANAGED_BY}
         await port.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})

@@ -5,6 +5,7 @@ Results are in memory only: after a restart there are none, which holds a rollou
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from operators.services.probe import ProbeResult, probe
 CONTROLLER = "probe"
 EVERY = 3.0
 """Seconds between two probes of one cluster."""
+AFTER_A_BAD_ONE = 4
+"""Pods at once while the newest did not come up: each of them takes up to the probe's deadline."""
 KEPT = 400
 """Samples per cluster."""
 WANTED_FOR = timedelta(seconds=120)
@@ -119,9 +122,12 @@ class ProbeController:
         return ProbeStep("a probe pod is made", self._every)
 
     async def act(self, view: Probed, step: ProbeStep) -> None:
-        """One probe."""
-        result = await self._probe(view.key)
-        self._book.add(f"{view.key.namespace}/{view.key.name}", Sample(self._world.now(), result.good))
+        """One pod; after a bad one several at once, so that the next verdict has enough of them soon."""
+        cluster = f"{view.key.namespace}/{view.key.name}"
+        latest = self._book.samples.get(cluster, ())[-1:]
+        pods = AFTER_A_BAD_ONE if latest and not latest[0].good else 1
+        for result in await asyncio.gather(*[self._probe(view.key) for _ in range(pods)]):
+            self._book.add(cluster, Sample(self._world.now(), result.good, result.seconds))
 
     def status_of(self, view: Probed, step: ProbeStep, outcome: object) -> StatusWrite | None:
         """Nothing is shown."""

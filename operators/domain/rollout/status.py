@@ -12,8 +12,8 @@ from operators.domain.risk.identity import stamp
 from operators.domain.rollout.forecast import Forecast, Outlook
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.state import StageWork
-from operators.domain.rollout.story import Event, Outcome, stages_of
-from operators.domain.rollout.verdict import SURE
+from operators.domain.rollout.story import Event, Outcome, Story, stages_of
+from operators.domain.rollout.verdict import SURE, Judgement
 from operators.domain.rollout.view import Hold, RolloutView, State, Step, Wait
 from operators.errors import ErrorCode, KokError
 
@@ -156,10 +156,8 @@ def _stages(view: RolloutView) -> Iterable[tuple[StageStatus, list[MemberStatus]
         members = [
             MemberStatus(cluster=key, stage=stage.name, phase=phase, message=_trouble(view, key)[:TEXT]) for key, phase in phases.items()
         ]
-        told = [record for record in view.records if record.stage == stage.name and record.event in (Event.StagePassed, Event.StageFailed)]
-        in_hand = stage.name in story.started and stage.name not in story.passed and not story.ended
-        verdict = "PASS" if stage.name in story.passed else view.verdict.judgement.value if in_hand else ""
-        words = told[-1].text if told else view.verdict.sentence if in_hand else ""
+        in_hand = _is_begun(story, stage.name) and not story.going_back
+        verdict, words = _told(view, stage.name)
         healthy = sum(phase is MemberPhase.Healthy for phase in phases.values())
         failed = sum(phase is MemberPhase.Failed for phase in phases.values())
         line = StageStatus(
@@ -172,6 +170,23 @@ def _stages(view: RolloutView) -> Iterable[tuple[StageStatus, list[MemberStatus]
             message=words[:TEXT],
         )
         yield (line.model_copy(update=_measured(view)) if in_hand else line), members
+
+
+def _is_begun(story: Story, stage: str) -> bool:
+    return stage in story.started and stage not in story.passed
+
+
+def _told(view: RolloutView, stage: str) -> tuple[str, str]:
+    """Verdict and sentence of one stage: of the one in hand the present ones; what failed keeps the numbers that it was taken back for."""
+    story = view.story
+    told = [record.text for record in view.records if record.stage == stage and record.event in (Event.StagePassed, Event.StageFailed)]
+    if stage in story.passed:
+        return Judgement.PASS.value, told[-1]
+    if not _is_begun(story, stage):
+        return "", ""
+    if story.going_back:
+        return Judgement.FAIL.value if story.going_back.outcome is Outcome.Bad else "", story.going_back.text
+    return view.verdict.judgement.value, told[-1] if told else view.verdict.sentence
 
 
 def _measured(view: RolloutView) -> dict[str, Any]:
