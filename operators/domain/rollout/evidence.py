@@ -94,6 +94,19 @@ def baseline_of(
     return Baseline(both[0], both[1], tuple(control), slow_after, quick[0], quick[1], metrics or {})
 
 
+def lately(samples: Samples, changed: Mapping[str, datetime], window: timedelta, now: datetime) -> Samples:
+    """What the verdict of now is made of: of each changed member the window's samples since its change, of rarer ones the newest that are enough;
+    of the others those of the same time. A trouble that is over is forgotten with the window.
+    """
+    kept = {}
+    for key, since in changed.items():
+        after = [one for one in samples.get(key, ()) if one.at > since]
+        recent = [one for one in after if one.at > now - window]
+        kept[key] = recent if len(recent) >= SAMPLES else after[-SAMPLES:]
+    began = min((one.at for found in kept.values() for one in found), default=now - window)
+    return {key: [one for one in found if one.at >= began] for key, found in samples.items()} | kept
+
+
 def probe_evidence(
     baseline: Baseline, samples: Samples, changed: Mapping[str, datetime], control: Sequence[str], now: datetime
 ) -> tuple[Evidence, ...]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from operators.api.analysis import Analysis
-from operators.domain.rollout.evidence import Baseline, Samples, probe_evidence, probe_limits
+from operators.domain.rollout.evidence import Baseline, Samples, lately, probe_evidence, probe_limits
 from operators.domain.rollout.metrics import JUDGED, Span, metric_limits
 from operators.domain.rollout.plan import PlannedStage
 from operators.domain.rollout.story import Story
@@ -69,7 +69,8 @@ def stage_verdict(analysis: Analysis, story: Story, stage: PlannedStage, members
     if baseline is None:
         return Verdict(Judgement.HOLD, "no baseline was taken")
     changed = at_home(changed_since(stage, members), measured.homes)
-    evidence = probe_evidence(baseline, measured.samples, changed, measured.controls, measured.now)
+    samples = lately(measured.samples, changed, timedelta(seconds=analysis.window_seconds), measured.now)
+    evidence = probe_evidence(baseline, samples, changed, measured.controls, measured.now)
     if changed:
         evidence += tuple(_metric_evidence(analysis, baseline, measured))
     limits = dict(probe_limits(analysis.probe_floor, baseline)) | {each.name: metric_limits(each) for each in analysis.metrics}
