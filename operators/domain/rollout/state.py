@@ -76,7 +76,7 @@ class StageWork:
     phases: Mapping[str, MemberPhase] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "phases", {member.key: self._phase(member.key) for member in self.stage.members})
+        object.__setattr__(self, "phases", {member.key: self._phase(member) for member in self.stage.members})
 
     @property
     def name(self) -> str:
@@ -138,17 +138,33 @@ class StageWork:
     def _change(self) -> Step:
         for key, phase in self.phases.items():
             if phase == MemberPhase.Failed and self.view.members[key].hold == Hold.Forward:
-                origin = next(member.origin for member in self.stage.members if member.key == key)
-                return GoBack(key, origin, f"{key} failed; it is taken back alone: stage {self.name} allows it", State.Changing)
+                return self._back_alone(next(member for member in self.stage.members if member.key == key))
         waiting = [member for member in self.stage.members if self.phases[member.key] == MemberPhase.Waiting]
         in_hand = [member for member in self.stage.members if self.phases[member.key] in (MemberPhase.InHand, MemberPhase.GoingBack)]
         if not waiting and not in_hand:
             return self._all_changed()
+        if stuck := self._stuck():
+            return Wait(State.Changing, stuck, page=True)
         if not waiting or len(in_hand) >= self.wish.max_parallel:
             return Wait(State.Changing, self._in_hand_words(in_hand))
         if blocked := self._blocked():
             return Wait(State.Changing, blocked)
         return self._next_member(waiting, in_hand)
+
+    def _back_alone(self, member: PlannedMember) -> Step:
+        if not member.origin or member.origin in self.view.bad_versions:
+            return Wait(State.Changing, _no_way_back(member), page=True)
+        words = f"{member.key} failed; it is taken back alone: stage {self.name} allows it"
+        return GoBack(member.key, member.origin, words, State.Changing)
+
+    def _stuck(self) -> str:
+        """A member that was taken back alone and did not come up by its deadline, in words."""
+        deadline = timedelta(seconds=self.wish.member_deadline_seconds)
+        for key, phase in self.phases.items():
+            facts = self.view.members.get(key)
+            if phase == MemberPhase.GoingBack and facts and self.view.now - facts.since > deadline:
+                return f"going back did not help {key}: {facts.trouble}; a person decides: abort or undo"
+        return ""
 
     def _all_changed(self) -> Step:
         if self.wish.rest and self.view.late:
@@ -161,13 +177,16 @@ class StageWork:
         )
 
     def _next_member(self, waiting: Sequence[PlannedMember], in_hand: Sequence[PlannedMember]) -> Step:
-        """The first in order that its domain and other rollouts leave free."""
+        """The first in order that is well, and that its domain and other rollouts leave free. Who fell ill before its turn is not blamed on the change."""
         limit = self.view.spec.per_domain
         busy = Counter(member.domain for member in in_hand)
-        why = ""
+        why, page = "", False
         for member in waiting:
             facts = self.view.members[member.key]
-            if facts.hold == Hold.Rival:
+            if not facts.healthy and facts.hold == Hold.Free:
+                why = why or f"{member.key} is not healthy before its turn ({facts.trouble}); it is not changed until it is"
+                page = page or self._waits_long(facts)
+            elif facts.hold == Hold.Rival:
                 why = why or f"{member.key} is in the hands of rollout {facts.rival}"
             elif no := self.view.why_no_leave(member.key):
                 why = why or f"{member.key} waits for leave: {no}"
@@ -175,14 +194,22 @@ class StageWork:
                 why = why or f"failure domain {member.domain or '(none)'} has {busy[member.domain]} in hand"
             else:
                 return Authorise(member.key, self.view.plan.to, f"stage {self.name}: {member.key} goes to {self.view.plan.to}")
-        return Wait(State.Changing, why)
+        return Wait(State.Changing, why, page=page)
+
+    def _waits_long(self, facts: MemberFacts) -> bool:
+        patience = timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
+        return facts.unhealthy_since is not None and self.view.now - facts.unhealthy_since > patience
 
     def _blocked(self) -> str:
         """Why nothing new may start now."""
         if self.view.breaker:
             return self.view.breaker
-        if self.view.verdict.forbids_more and any(phase is not MemberPhase.Waiting for phase in self.phases.values()):
+        if self.view.plan.to in self.view.bad_versions:
+            return f"{self.view.plan.to} was found bad by another rollout meanwhile: nobody else gets it; abort, or lift the mark"
+        if not self.accepted and self.view.verdict.forbids_more and any(phase is not MemberPhase.Waiting for phase in self.phases.values()):
             return f"nobody else is changed before this is clear: {self.view.verdict.sentence}"
+        if self.view.window.problem:
+            return f"no change window can be read, so nothing starts: {self.view.window.problem}"
         if not self.view.window.is_open:
             opens = self.view.window.changes_at
             return f"outside the change windows; the next opens at {opens:%Y-%m-%d %H:%M} UTC" if opens else "no change window ever opens"
@@ -214,9 +241,9 @@ class StageWork:
         more = f" and {len(in_hand) - 3} more" if len(in_hand) > 3 else ""
         return f"stage {self.name}: in hand {', '.join(words)}{more}"
 
-    def _phase(self, key: str) -> MemberPhase:
-        facts = self.view.members.get(key)
-        if facts is None:
+    def _phase(self, member: PlannedMember) -> MemberPhase:
+        facts = self.view.members.get(member.key)
+        if facts is None or facts.is_elsewhere(member.origin, self.view.plan.to):
             return MemberPhase.Skipped
         if facts.hold == Hold.Back:
             return MemberPhase.Back if facts.healthy else MemberPhase.GoingBack
@@ -256,8 +283,11 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
         return GoBack(member.key, member.origin, f"{member.key} goes back to {member.origin}: {decided.text}")
     if coming:
         return Wait(State.GoingBack, f"{coming[0].key} is going back: {view.members[coming[0].key].trouble or 'not healthy yet'}")
-    words = f"{forward[0].key} cannot go back: {forward[0].origin or 'what it had'} was found bad or is not known; a person decides"
-    return Wait(State.GoingBack, words, page=True)
+    return Wait(State.GoingBack, _no_way_back(forward[0]), page=True)
+
+
+def _no_way_back(member: PlannedMember) -> str:
+    return f"{member.key} cannot go back: {member.origin or 'what it had'} was found bad or is not known; a person decides"
 
 
 def _first_back(members: Sequence[PlannedMember], facts: Mapping[str, MemberFacts]) -> PlannedMember:

@@ -198,4 +198,9 @@ def _measured(view: RolloutView) -> dict[str, Any]:
 
 def _trouble(view: RolloutView, key: str) -> str:
     facts = view.members.get(key)
-    return facts.trouble if facts else "it is gone"
+    if facts is None:
+        return "it is gone"
+    origin = next((member.origin for stage in stages_of(view.plan, view.story) for member in stage.members if member.key == key), "")
+    if facts.is_elsewhere(origin, view.plan.to):
+        return f"somebody authorised {facts.version} meanwhile; it is left alone"
+    return facts.trouble

@@ -66,6 +66,10 @@ class MemberFacts:
     gave_up: str = ""
     """Why its own operator will not try on; then nobody waits for the deadline."""
 
+    def is_elsewhere(self, origin: str, to: str) -> bool:
+        """Whether somebody else gave it another version since the plan was frozen: whoever did has the last word."""
+        return self.hold == Hold.Free and bool(origin) and self.version not in (origin, to)
+
 
 class State(StrEnum):
     """As in the module's docstring."""

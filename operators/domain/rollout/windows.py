@@ -22,6 +22,8 @@ class WindowState:
 
     is_open: bool
     changes_at: datetime | None = None
+    problem: str = ""
+    """Why they cannot be read; then none is open."""
 
 
 def check(window: Window) -> None:
@@ -41,14 +43,22 @@ def check(window: Window) -> None:
 
 
 def window_state(windows: Sequence[Window], now: datetime) -> WindowState:
-    """Open when no windows are given or one is open now. `now` is aware."""
+    """Open when no windows are given or one is open now. One that cannot be read closes all, and stops nothing but new members. `now` is aware."""
     if not windows:
         return WindowState(is_open=True)
-    spans = [_span(window, now) for window in windows]
+    try:
+        spans = [_readable_span(window, now) for window in windows]
+    except KokError as error:
+        return WindowState(is_open=False, problem=error.message)
     closing = [end for start, end in spans if start <= now < end]
     if closing:
         return WindowState(True, max(closing))
     return WindowState(False, min(start for start, _ in spans))
+
+
+def _readable_span(window: Window, now: datetime) -> tuple[datetime, datetime]:
+    check(window)
+    return _span(window, now)
 
 
 def _span(window: Window, now: datetime) -> tuple[datetime, datetime]:

@@ -48,3 +48,9 @@ def test_should_refuse_what_nobody_can_read(bad: Window) -> None:
         check(bad)
     assert caught.value.code == ErrorCode.InvalidObject
     assert caught.value.hint
+
+
+def test_should_be_closed_for_all_when_one_cannot_be_read() -> None:
+    state = window_state([window("* * * * *", 1), window("0 0 * * *", 1, "Europe/Atlantis")], at("2026-03-01T12:00"))
+    assert not state.is_open
+    assert "Europe/Atlantis" in state.problem
