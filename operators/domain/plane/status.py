@@ -11,6 +11,7 @@ from typing import Any
 from operators.api.base import Condition, ConditionStatus
 from operators.api.cluster import ClusterStatus, ComponentStatus
 from operators.domain.machine.pending import sum_of
+from operators.domain.plane.desired import KONNECTIVITY
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.release_words import hop_phase, release_verdict
 from operators.domain.plane.steps import Done, Paused, Stall, Step, Wait
@@ -38,7 +39,7 @@ def status_of(view: PlaneView, step: Step, error: KokError | None) -> Manifest:
         else str(view.shown.get("kubernetesVersion", "")),
         endpoint=view.endpoint.url if view.endpoint and not isinstance(view.endpoint, Unknown) else "",
         package_version=view.release.spec.current.package_version if view.release and not isinstance(view.release, Unknown) else "",
-        components=tuple(_line(workload) for workload in view.workloads.values()),
+        components=tuple(_line(view, workload) for workload in view.workloads.values()),
         machines=sum(pool.machines for pool in view.pools),
         machines_ready=sum(pool.ready for pool in view.pools),
         pending=sum_of(change for pool in view.pools for change in pool.pending),
@@ -63,12 +64,14 @@ def _phase(view: PlaneView, step: Step) -> str:
     return "Repairing" if was_ready and not view.unrecorded else "Creating"
 
 
-def _line(workload: Workload) -> ComponentStatus:
+def _line(view: PlaneView, workload: Workload) -> ComponentStatus:
+    """One component; why konnectivity is not ready is what TunnelReady says: without a node it cannot be."""
+    waits_for_agents = workload.component == KONNECTIVITY and workload.shortfall and not workload.trouble
     return ComponentStatus(
         name=workload.component,
         ready=min(workload.ready, workload.wanted),
         wanted=workload.wanted,
-        message=workload.shortfall[:TEXT_LIMIT],
+        message=(tunnel_verdict(view)[2] if waits_for_agents else workload.shortfall)[:TEXT_LIMIT],
     )
 
 

@@ -12,6 +12,7 @@ from operators.domain.plane.desired import components_of, desired_plane, inside
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.inputs import PlaneTunnel
 from operators.domain.plane.ladder import next_step
+from operators.domain.plane.status import status_of
 from operators.domain.plane.steps import ApplyObjects, Done
 from operators.domain.plane.tunnel import tunnel_verdict
 from operators.domain.plane.view import BusinessApi, Plan, PlaneView, Unknown, Workload
@@ -58,6 +59,20 @@ def test_should_show_what_keeps_the_server_from_running() -> None:
 
     assert found[1] == "NotUp"
     assert "ErrImagePull" in found[2]
+
+
+@pytest.mark.parametrize(
+    ("view", "words"),
+    [
+        (a_view(), ""),
+        (a_view(ready=0, agents=(0, 0)), "agents run on nodes, and there is no node yet"),
+        (a_view(ready=0), "agents connected on 2 of 2 nodes, to 0 of 1 servers"),
+    ],
+)
+def test_should_say_of_the_component_what_the_condition_says(view: PlaneView, words: str) -> None:
+    components = status_of(view, next_step(view), None)["components"]
+
+    assert next(each for each in components if each["name"] == "konnectivity")["message"] == words
 
 
 @pytest.mark.parametrize("view", [a_view(ready=0, agents=(0, 0)), a_view(ready=0), a_view(tunnel_waits="no address")])
