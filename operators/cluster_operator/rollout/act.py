@@ -140,16 +140,17 @@ class Actor:
         await self._world.meta.patch_json(ref, {"spec": {"orders": orders}}, resource_version=metadata.resource_version)
 
     async def _release(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
-        """One compare-and-swap on the release as it was observed; Conflict if it has changed since."""
+        """One compare-and-swap on the release; Conflict if anything of it is not as observed: a hop that ended since would be forgotten."""
         cluster, release = seen.fleet.get(key, (None, None))
         if cluster is None or release is None:
             raise KokError(ErrorCode.NotFound, f"Cluster {key} has no ClusterRelease any more")
         ref = cluster_kinds.RELEASE.ref(release.metadata.name, release.metadata.namespace or "")
-        live = await self._world.meta.get(ref)
-        if live is None or ClusterRelease.parse(live).spec.current != release.spec.current:
+        found = await self._world.meta.get(ref)
+        live = ClusterRelease.parse(found).spec if found else None
+        if found is None or live is None or live != release.spec:
             raise Conflict(f"the ClusterRelease of {key} was written by another; it is read again")
         name = seen.rollout.metadata.name
-        before = release.spec.current
+        before = live.current
         current = Authorisation(
             package_version=to,
             from_version=before.package_version,
@@ -160,11 +161,9 @@ class Actor:
             at=stamp(seen.now),
             reason=reason[:TEXT],
         )
-        spec = ClusterRelease.parse(live).spec.model_copy(
-            update={"current": current, "history": (before, *release.spec.history)[:KEPT], "reached": release.spec.plane_package}
-        )
+        spec = live.model_copy(update={"current": current, "history": (before, *live.history)[:KEPT], "reached": live.plane_package})
         written = await self._world.meta.patch_json(
-            ref, {"spec": release_manifest(spec)}, resource_version=live["metadata"]["resourceVersion"]
+            ref, {"spec": release_manifest(spec)}, resource_version=found["metadata"]["resourceVersion"]
         )
         self._world.cache.put(written)
 
