@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
+
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.world import World
@@ -21,11 +23,12 @@ from operators.errors import KokError
 from operators.ports.kube import Key
 from operators.services.probe import ProbeResult, probe
 
+log = structlog.get_logger(__name__)
 CONTROLLER = "probe"
 EVERY = 3.0
 """Seconds between two probes of one cluster."""
 AFTER_A_BAD_ONE = 4
-"""Pods at once while the newest did not come up: each of them takes up to the probe's deadline."""
+"""Pods in one pass, EVERY apart, while the newest did not come up: each of them takes up to the probe's deadline."""
 KEPT = 400
 """Samples per cluster."""
 WANTED_FOR = timedelta(seconds=120)
@@ -56,9 +59,13 @@ class ProbeBook:
         since = self._wanted.get(cluster)
         if since is not None and self._now() - since <= WANTED_FOR:
             return True
+        self.forget(cluster)
+        return False
+
+    def forget(self, cluster: str) -> None:
+        """It is gone, or nobody asks: one that is made anew under its name is a fresh one."""
         self._wanted.pop(cluster, None)
         self._samples.pop(cluster, None)
-        return False
 
     def add(self, cluster: str, sample: Sample) -> None:
         """One more result."""
@@ -115,19 +122,29 @@ class ProbeController:
     async def observe(self, key: Key) -> Probed | None:
         """None once nobody wants it any more."""
         there = self._world.cache.get(kinds.CLUSTER.ref(key.name, key.namespace)) is not None
-        return Probed(key, True) if there and self._book.is_wanted(f"{key.namespace}/{key.name}") else None
+        cluster = f"{key.namespace}/{key.name}"
+        if not there:
+            self._book.forget(cluster)
+        return Probed(key, True) if there and self._book.is_wanted(cluster) else None
 
     def next_step(self, view: Probed) -> ProbeStep:
         """Always one more."""
         return ProbeStep("a probe pod is made", self._every)
 
     async def act(self, view: Probed, step: ProbeStep) -> None:
-        """One pod; after a bad one several at once, so that the next verdict has enough of them soon."""
+        """One pod; after a bad one several, set apart: the next verdict has enough of them soon, and one moment's trouble counts once."""
         cluster = f"{view.key.namespace}/{view.key.name}"
         latest = self._book.samples.get(cluster, ())[-1:]
         pods = AFTER_A_BAD_ONE if latest and not latest[0].good else 1
-        for result in await asyncio.gather(*[self._probe(view.key) for _ in range(pods)]):
-            self._book.add(cluster, Sample(self._world.now(), result.good, result.seconds))
+        await asyncio.gather(*[self._sample(view.key, cluster, number * self._every) for number in range(pods)])
+
+    async def _sample(self, key: Key, cluster: str, after: float) -> None:
+        """One pod, counted as soon as it is over."""
+        await asyncio.sleep(after)
+        result = await self._probe(key)
+        self._book.add(cluster, Sample(self._world.now(), result.good, result.seconds))
+        if not result.good:
+            log.warning("a probe failed", cluster=cluster, seconds=round(result.seconds, 2), reason=result.reason)
 
     def status_of(self, view: Probed, step: ProbeStep, outcome: object) -> StatusWrite | None:
         """Nothing is shown."""
