@@ -12,7 +12,7 @@ from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRe
 from operators.api.pools import PoolOrder
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
-from operators.cluster_operator.rollout.journal import JournalBook
+from operators.cluster_operator.rollout.journal import JournalBook, Refusal
 from operators.cluster_operator.rollout.observe import Seen
 from operators.cluster_operator.rollout.pools_look import PoolGround
 from operators.domain.plane.release import KEPT, release_manifest
@@ -37,11 +37,12 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Nothing is done, and why."""
+    """Nothing is done, and why. `is_final`: it is written down, and this generation of the spec never starts."""
 
     code: ErrorCode
     reason: str
     after: float | None = 60.0
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class Actor:
         match step:
             case Freeze(plan=plan):
                 await self._journals.freeze(seen.rollout, plan)
+            case Refuse(code=code, reason=reason, is_final=True):
+                await self._journals.refuse(seen.rollout, Refusal(code, reason))
             case Move(step=Note() as note):
                 await self._note(seen, note)
             case Move(step=Authorise(key=key, to=to, reason=reason)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from operators.api.rollout import Mode
 from operators.cluster_operator.cluster.world import World
@@ -24,6 +25,9 @@ from operators.errors import KokError
 from operators.ports.kube import Key
 from operators.ports.metrics import MetricsPort, NoMetrics
 
+FINAL = "it does not start by itself later: make it anew, or ask again: kok rollout resume NAME --reason WHY"
+ROOM = 1024 - len(FINAL) - 2
+
 
 class RolloutController:
     """Implements `operators.engine.reconcile.Controller` for FleetRollout."""
@@ -44,7 +48,12 @@ class RolloutController:
             return Refuse(seen.broken.code, f"what decides cannot be read, so nothing is done: {seen.broken.message}", after=5.0)
         if seen.view is not None:
             return Move(next_step(seen.view))
-        return begin(seen)
+        if seen.refusal is not None:
+            return Refuse(seen.refusal.code, seen.refusal.reason, after=None)
+        step = begin(seen)
+        if isinstance(step, Refuse) and seen.rollout.spec.mode is Mode.Run:
+            return replace(step, reason=f"{step.reason[:ROOM]}; {FINAL}", after=0.0, is_final=True)
+        return step
 
     async def act(self, seen: Seen, step: RolloutStep) -> None:
         """See Controller."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
@@ -22,17 +22,26 @@ from operators.ports.kube import AlreadyExists, Conflict, Kind, KubePort, Manife
 REVISION = Kind("apps/v1", "ControllerRevision")
 LABEL_ROLLOUT = f"{GROUP}/rollout"
 LABEL_PART = f"{GROUP}/journal"
-PLAN, SHARD, RECORD, BAD = "plan", "plan-shard", "record", "bad-version"
+PLAN, SHARD, RECORD, BAD, REFUSAL = "plan", "plan-shard", "record", "bad-version", "refusal"
 SHARD_MEMBERS = 500
 """Members in one object: some 50 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no that was told, and is not taken back: whoever read it went away."""
+
+    code: ErrorCode
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Journal:
-    """Everything that is written down of one rollout. `plan` is None until it was frozen."""
+    """Everything that is written down of one rollout. `plan` is None until it was frozen; `refusals`: by generation of the spec."""
 
     plan: FrozenPlan | None = None
     records: tuple[Record, ...] = ()
+    refusals: Mapping[int, Refusal] = field(default_factory=dict)
 
 
 class JournalBook:
@@ -44,12 +53,12 @@ class JournalBook:
     async def read(self, rollout: FleetRollout) -> Journal:
         """The journal of this very rollout; one of the same name before it has another uid and is not read. Raises KokError."""
         listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_ROLLOUT}={label_of(rollout)}")
-        parts: dict[str, list[Manifest]] = {PLAN: [], SHARD: [], RECORD: []}
+        parts: dict[str, list[Manifest]] = {PLAN: [], SHARD: [], RECORD: [], REFUSAL: []}
         for item in sorted(listing.items, key=lambda item: int(item["revision"])):
             parts.setdefault(item["metadata"]["labels"].get(LABEL_PART, ""), []).append(item)
         records = tuple(record_of(item["data"]) for item in parts[RECORD])
         if not parts[PLAN]:
-            return Journal(None, records)
+            return Journal(None, records, {int(item["revision"]): _refusal_of(item["data"]) for item in parts[REFUSAL]})
         return Journal(_assembled(parts[PLAN][0]["data"], parts[SHARD]), records)
 
     async def freeze(self, rollout: FleetRollout, plan: FrozenPlan) -> None:
@@ -62,6 +71,11 @@ class JournalBook:
         names = [stage.name for stage in plan.stages]
         head = {"to": plan.to, "stages": names, "skipped": dict(plan.skipped), "revision": plan.revision, "shards": len(shards)}
         await self._create(rollout, PLAN, "plan", 0, head)
+
+    async def refuse(self, rollout: FleetRollout, refusal: Refusal) -> None:
+        """Write that this generation of its spec is refused, once and for all."""
+        data = {"code": refusal.code.value, "reason": refusal.reason}
+        await self._create(rollout, REFUSAL, f"no-{rollout.metadata.generation}", rollout.metadata.generation, data)
 
     async def append(self, rollout: FleetRollout, number: int, record: Record) -> None:
         """Write record `number`, counted from 0. Raises Conflict if another was quicker."""
@@ -118,6 +132,10 @@ def label_of(rollout: FleetRollout) -> str:
 def _bad_name(version: str, rollout: FleetRollout) -> str:
     """One per version and rollout: lifting one lifts no other."""
     return f"bad.{version[:190].rstrip('.-')}.{label_of(rollout)}"
+
+
+def _refusal_of(data: Mapping[str, Any]) -> Refusal:
+    return Refusal(ErrorCode(data["code"]), str(data["reason"]))
 
 
 def _assembled(head: Mapping[str, Any], shards: Sequence[Manifest]) -> FrozenPlan:

@@ -14,7 +14,7 @@ from operators.api.rollout import FleetRollout
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.cluster_operator.rollout import kinds
-from operators.cluster_operator.rollout.journal import Journal, JournalBook
+from operators.cluster_operator.rollout.journal import Journal, JournalBook, Refusal
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
 from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
@@ -53,6 +53,8 @@ class Seen:
     bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
     records: int = 0
     view: RolloutView | None = None
+    refusal: Refusal | None = None
+    """What was told of this generation of the spec, before any plan."""
     broken: KokError | None = None
     fleet: Fleet = field(default_factory=dict)
     """Every Cluster that can be read, with its release."""
@@ -115,7 +117,8 @@ class Observer:
             journal = await self._journals.read(rollout)
             if journal.plan is None:
                 catalogue = seen.ground.catalogue if seen.ground else await catalogue_of(self._world)
-                return replace(seen, pools=pools_by_cluster(self._world), catalogue=catalogue)
+                refusal = journal.refusals.get(rollout.metadata.generation)
+                return replace(seen, pools=pools_by_cluster(self._world), catalogue=catalogue, refusal=refusal)
             view = await self._view(seen, journal, journal.plan)
         except KokError as error:
             return replace(seen, broken=error)

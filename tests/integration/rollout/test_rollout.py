@@ -10,6 +10,7 @@ import pytest
 from operators.adapters.kube import KubeClient
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout import kinds
+from operators.cluster_operator.rollout.act import Refuse
 from operators.ports.kube import Invalid, Ref
 from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
 
@@ -78,6 +79,11 @@ async def test_should_stop_at_a_canary_that_does_not_come_up_take_it_back_and_re
     annotations = {"kok.dev/not-bad": f"{name}: the disk was full, it was not the version"}
     await kube.patch_json(cluster_kinds.PACKAGE.ref(NEW), {"metadata": {"annotations": annotations}})
     fleet.broken.clear()
+    for process in (operator, RolloutOperator(fleet)):
+        await process.one_round(second)
+        assert isinstance(process.steps[-1], Refuse), "who was told no went away: it does not start by itself later"
+    said = {"by": "jane", "reason": "the disk is free again"}
+    await kube.patch_json(kinds.ROLLOUT.ref(second), {"spec": {"order": "Go", "said": said}})
     await operator.until(second, "Changing")
 
 
