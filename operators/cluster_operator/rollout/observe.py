@@ -58,6 +58,8 @@ class Seen:
     broken: KokError | None = None
     fleet: Fleet = field(default_factory=dict)
     """Every Cluster that can be read, with its release."""
+    unreadable: Mapping[str, KokError] = field(default_factory=dict)
+    """Clusters that are there, and cannot be read."""
     clusters: tuple[Candidate, ...] = ()
     """All Clusters, as controls and for budgets."""
     ground: PoolGround | None = None
@@ -100,7 +102,7 @@ class Observer:
         manifest = self._world.cache.get(kinds.ROLLOUT.ref(key.name))
         if manifest is None:
             return None
-        rollout, fleet = FleetRollout.parse(manifest), dict(self._clusters())
+        rollout, (fleet, unreadable) = FleetRollout.parse(manifest), self._clusters()
         clusters = tuple(candidate_of(cluster, release) for cluster, release in fleet.values())
         seen = Seen(
             rollout,
@@ -108,6 +110,7 @@ class Observer:
             clusters,
             self._world.now(),
             fleet=fleet,
+            unreadable=unreadable,
             clusters=clusters,
             has_metrics=self._measurer.is_there,
         )
@@ -141,21 +144,27 @@ class Observer:
             name: each.metadata.annotations for name, each in of_machines.items()
         }
 
-    def _clusters(self) -> Iterable[tuple[str, tuple[Cluster, ClusterRelease | None]]]:
-        """Every Cluster that can be read, with its release. One that cannot be read is not there for a rollout."""
+    def _clusters(self) -> tuple[Fleet, Mapping[str, KokError]]:
+        """Every Cluster with its release, and those that cannot be read: no candidates, but as members not the same as gone."""
+        fleet: dict[str, tuple[Cluster, ClusterRelease | None]] = {}
+        unreadable: dict[str, KokError] = {}
         for manifest in self._world.cache.list(cluster_kinds.CLUSTER):
             metadata = manifest["metadata"]
             found = self._world.cache.get(cluster_kinds.RELEASE.ref(metadata["name"], metadata["namespace"]))
+            key = f"{metadata['namespace']}/{metadata['name']}"
             try:
-                cluster, release = Cluster.parse(manifest), ClusterRelease.parse(found) if found else None
-            except KokError:
-                continue
-            yield f"{metadata['namespace']}/{metadata['name']}", (cluster, release)
+                fleet[key] = Cluster.parse(manifest), ClusterRelease.parse(found) if found else None
+            except KokError as error:
+                unreadable[key] = error
+        return fleet, unreadable
 
     async def _view(self, seen: Seen, journal: Journal, plan: FrozenPlan) -> RolloutView:
         rollout, story = seen.rollout, story_of(journal.records)
         stages = stages_of(plan, story)
-        facts = await self._facts(seen, [member.key for stage in stages for member in stage.members])
+        members = [member.key for stage in stages for member in stage.members]
+        if story.ended is None:
+            check_readable(members, seen.ground.unreadable if seen.ground else seen.unreadable)
+        facts = await self._facts(seen, members)
         look = self._look(seen, stages, story, facts)
         baseline, after = await self._numbers(seen, look)
         leave = None if story.ended or story.going_back else await self._leave(seen)
@@ -257,3 +266,10 @@ class Observer:
         if ended:
             self._ended.put(uid, uid)
         return ended
+
+
+def check_readable(members: Iterable[str], unreadable: Mapping[str, KokError]) -> None:
+    """Raises KokError for a member that is there and cannot be read: that is not the same as gone, and a person has to mend it."""
+    for key in members:
+        if error := unreadable.get(key):
+            raise KokError(error.code, f"member {key} is there, but cannot be read: {error.message}", error.hint)

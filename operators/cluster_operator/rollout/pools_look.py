@@ -22,6 +22,8 @@ class PoolGround:
     pools: Mapping[str, PoolSeen]
     component: str
     catalogue: Catalogue
+    unreadable: Mapping[str, KokError]
+    """Pools that are there, and cannot be read."""
 
     @property
     def homes(self) -> Mapping[str, str]:
@@ -30,7 +32,7 @@ class PoolGround:
 
 
 async def pool_ground(world: World, to: str, fleet: Fleet) -> PoolGround:
-    """All of it. A pool that cannot be read is not there for a rollout. Raises KokError."""
+    """All of it. A pool that cannot be read is no candidate; of a member it is not the same as gone. Raises KokError."""
     catalogue = await catalogue_of(world)
     releases = {
         (each["metadata"]["namespace"], each["metadata"]["name"]): each
@@ -38,15 +40,17 @@ async def pool_ground(world: World, to: str, fleet: Fleet) -> PoolGround:
     }
     package = catalogue.machines.get(to)
     found: dict[str, PoolSeen] = {}
+    unreadable: dict[str, KokError] = {}
     for manifest in world.cache.list(cluster_kinds.POOL):
         place = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         try:
             pool = MachinePool.parse(manifest)
             release = MachinePoolRelease.parse(releases[place]) if place in releases else None
-        except KokError:
+        except KokError as error:
+            unreadable[f"{place[0]}/{place[1]}"] = error
             continue
         home = f"{place[0]}/{pool.spec.cluster_name}"
         owner, plane = fleet.get(home, (None, None))
         seen = PoolSeen(pool, release, home, plane, owner)
         found[seen.key] = seen
-    return PoolGround(found, package.spec.component if package else "", catalogue)
+    return PoolGround(found, package.spec.component if package else "", catalogue, unreadable)

@@ -22,7 +22,7 @@ from operators.domain.risk.identity import at
 from operators.domain.rollout.forecast import KUBELET, MEANINGS, OPERATION_OF, Catalogue, Forecast
 from operators.domain.rollout.plan import Candidate, FrozenPlan
 from operators.domain.rollout.view import Hold, MemberFacts, Self
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 
 STOPPED = "UpdateStopped"
 """Reason of a pool's Stalled condition when a host failed and the others wait."""
@@ -60,7 +60,11 @@ class Wished:
 
 
 def wished_of(seen: PoolSeen, component: str, catalogue: Catalogue) -> Wished:
-    """The same sum that its Machine-Operator does."""
+    """The same sum that its Machine-Operator does; a problem while anything that it is made of is missing, and then it says nothing."""
+    if not component:
+        return Wished(
+            problem="the MachinePackageVersion that the rollout is about is not in the meta cluster, so its component is not known"
+        )
     try:
         wished = wished_packages(seen.pool, _cluster_packages(seen, catalogue), catalogue.machines)
     except KokError as error:
@@ -72,9 +76,12 @@ def wished_of(seen: PoolSeen, component: str, catalogue: Catalogue) -> Wished:
 
 
 def _cluster_packages(seen: PoolSeen, catalogue: Catalogue) -> tuple[str, ...]:
+    if seen.pool.spec.packages.explicit is not None:
+        return ()
     package = catalogue.planes.get(seen.plane.spec.machines_package) if seen.plane else None
     if package is None:
-        return ()
+        words = f"ClusterPackageVersion {seen.plane.spec.machines_package} is" if seen.plane else f"the ClusterRelease of {seen.cluster} is"
+        raise KokError(ErrorCode.PackageMissing, f"{words} not in the meta cluster, so what its hosts shall have is not known")
     several = seen.owner is not None and bool(seen.owner.spec.endpoint.additional_hosts)
     proxy = package.spec.api_proxy_package
     return (*package.spec.machine_packages, proxy) if several and proxy else package.spec.machine_packages
@@ -124,14 +131,17 @@ def trouble_of(seen: PoolSeen, wished: Wished) -> tuple[str, datetime | None]:
 def facts_of(own: Self, seen: PoolSeen, component: str, catalogue: Catalogue, running: Collection[str]) -> MemberFacts:
     """One member now. `own`: this rollout; `running`: the others that have not ended."""
     wished = wished_of(seen, component, catalogue)
+    written = _order_of(own, seen, component)
+    if written and not wished.problem and written.instead_of == wished.wish and written.package not in catalogue.machines:
+        wished = Wished(wished.wish, problem=f"MachinePackageVersion {written.package}, which was ordered, is not in the meta cluster")
     trouble, since = (wished.problem, None) if wished.problem else trouble_of(seen, wished)
-    order = wished.order
+    order = written if wished.problem else wished.order
     began = at(order.at) if order else at("2000-01-01T00:00:00Z")
     is_own = order is not None and own.wrote(order.rollout, order.rollout_uid)
     rival = order.rollout if order and not is_own and order.rollout in running else ""
     return MemberFacts(
         Hold.Rival if rival else _hold(own, order),
-        wished.version,
+        order.package if order else wished.wish,
         began,
         not trouble,
         trouble,
@@ -140,6 +150,13 @@ def facts_of(own: Self, seen: PoolSeen, component: str, catalogue: Catalogue, ru
         rival,
         gave_up=_gave_up(seen.pool) if trouble else "",
     )
+
+
+def _order_of(own: Self, seen: PoolSeen, component: str) -> PoolOrder | None:
+    """The order that is written there, whether it is in force or not: missing data takes nothing back."""
+    orders = seen.release.spec.orders if seen.release else ()
+    of_it = [each for each in orders if each.component == component or (not component and own.wrote(each.rollout, each.rollout_uid))]
+    return of_it[0] if of_it else None
 
 
 def _hold(own: Self, order: PoolOrder | None) -> Hold:

@@ -65,8 +65,8 @@ def stalled_status(rollout: FleetRollout, shown: Mapping[str, Any], code: str, w
 
 
 def unreadable_status(rollout: FleetRollout, shown: Mapping[str, Any], error: KokError, words: str, now: datetime) -> dict[str, Any]:
-    """The status while what decides cannot be read: as it was, with that sentence. Only a journal that is not whole needs a person."""
-    code, broken = error.code.value, error.code is ErrorCode.Internal
+    """The status while what decides cannot be read: as it was, with that sentence. A journal that is not whole and an object that does not parse need a person."""
+    code, broken = error.code.value, error.code in (ErrorCode.Internal, ErrorCode.InvalidObject)
     summary = {
         "Ready": (FALSE, code, words),
         "Reconciling": (FALSE if broken else TRUE, code, words),

@@ -180,4 +180,31 @@ def test_should_follow_the_cluster_where_the_pool_does() -> None:
     following = PoolSeen(
         pool(packages={"follow": "Cluster"}), release(), "prod/demo", ClusterRelease.parse({**plane, "spec": {"current": current}}), None
     )
-    assert wished_of(following, "kubelet", CATALOGUE).wish == "", "its package version is not there"
+    wished = wished_of(following, "kubelet", CATALOGUE)
+    assert (wished.wish, "ClusterPackageVersion k8s-1 is not in the meta cluster" in wished.problem) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("made", "component", "catalogue", "words"),
+    [
+        (pool(packages={"explicit": [BASE, "kubelet-9"]}), "kubelet", CATALOGUE, "kubelet-9 is not in the meta cluster"),
+        (pool(packages={"follow": "Cluster"}), "kubelet", CATALOGUE, "the ClusterRelease of prod/demo is not in the meta cluster"),
+        (pool(), "kubelet", Catalogue({}, {}), "is not in the meta cluster"),
+        (pool(), "", CATALOGUE, "its component is not known"),
+        (pool(), "kubelet", Catalogue({}, {BASE: CATALOGUE.machines[BASE], OLD: CATALOGUE.machines[OLD]}), "kubelet-2, which was ordered"),
+    ],
+    ids=[
+        "a wished package is gone",
+        "the cluster's release is gone",
+        "all packages are gone",
+        "the rollout's package is gone",
+        "the ordered package is gone",
+    ],
+)
+@pytest.mark.parametrize(("by", "hold"), [("Rollout", Hold.Forward), ("Undo", Hold.Back)])
+def test_should_take_nothing_for_taken_back_while_data_is_missing(
+    made: MachinePool, component: str, catalogue: Catalogue, words: str, by: str, hold: Hold
+) -> None:
+    facts = facts_of(Self("train", "u1"), seen(made, release(NEW, by=by)), component, catalogue, ())
+    assert (facts.hold, facts.version, facts.healthy) == (hold, NEW, False)
+    assert words in facts.trouble
