@@ -234,10 +234,12 @@ class Observer:
         return baseline_of(self._probes.samples, (look.own, look.controls), window, seen.now, metrics=metrics), after
 
     async def _late(self, seen: Seen, plan: FrozenPlan, story: Story) -> tuple[PlannedMember, ...]:
-        """Late joiners whose planes can go there; the catalogue is only read when there are any."""
-        late = late_joiners(seen.rollout, seen.candidates, plan, story)
-        if not late or story.ended or seen.ground:
-            return () if story.ended else late
+        """Late joiners that can go there; the catalogue of planes is only read when there are any."""
+        late = () if story.ended else late_joiners(seen.rollout, seen.candidates, plan, story)
+        if seen.ground:
+            return pools.can_go(late, plan.to, seen.ground.pools, seen.ground.catalogue)
+        if not late:
+            return ()
         refused = refused_ways(late, plan.to, Ground(seen.fleet, pools_by_cluster(self._world), await catalogue_of(self._world)), seen.now)
         return tuple(each for each in late if each.key not in refused)
 

@@ -20,7 +20,7 @@ from operators.domain.machine.wish import wished_packages
 from operators.domain.plane.paths import version_of, words_of
 from operators.domain.risk.identity import at
 from operators.domain.rollout.forecast import KUBELET, MEANINGS, OPERATION_OF, Catalogue, Forecast
-from operators.domain.rollout.plan import Candidate, FrozenPlan
+from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember
 from operators.domain.rollout.view import Hold, MemberFacts, Self
 from operators.errors import ErrorCode, KokError
 
@@ -186,6 +186,14 @@ def with_order(release: MachinePoolRelease, order: PoolOrder) -> tuple[PoolOrder
 def forecasts(plan: FrozenPlan, pools: Mapping[str, PoolSeen], package: MachinePackageVersion, catalogue: Catalogue) -> dict[str, Forecast]:
     """What each member would see, and whether it would be refused."""
     return {member.key: forecast(pools[member.key], package, catalogue) for member in plan.members if member.key in pools}
+
+
+def can_go(members: Iterable[PlannedMember], to: str, pools: Mapping[str, PoolSeen], catalogue: Catalogue) -> tuple[PlannedMember, ...]:
+    """Of pools that came later those that would not be refused; none while the package is not there."""
+    package = catalogue.machines.get(to)
+    if package is None:
+        return ()
+    return tuple(each for each in members if each.key in pools and not forecast(pools[each.key], package, catalogue).refused)
 
 
 def forecast(seen: PoolSeen, package: MachinePackageVersion, catalogue: Catalogue) -> Forecast:

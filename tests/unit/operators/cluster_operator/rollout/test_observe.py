@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from operators.api.packages import MachinePackageVersion
 from operators.api.pools import MachinePool
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout import kinds
@@ -15,9 +16,12 @@ from operators.cluster_operator.rollout.controller import RolloutController
 from operators.cluster_operator.rollout.journal import Journal
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
-from operators.cluster_operator.rollout.pools_look import pool_ground
+from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
 from operators.cluster_operator.rollout.probing import ProbeBook
-from operators.domain.rollout.story import Event, Outcome, Record
+from operators.domain.rollout.forecast import Catalogue
+from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedStage
+from operators.domain.rollout.pools import PoolSeen
+from operators.domain.rollout.story import Event, Outcome, Record, Story
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Key, Kind, Manifest, Ref
 from operators.ports.metrics import NoMetrics
@@ -91,6 +95,27 @@ async def test_should_go_on_without_a_member_that_is_gone() -> None:
 async def test_should_not_call_anybody_about_a_rollout_that_has_ended() -> None:
     seen = await observed(Cache(SPOILT), Record(Event.Ended, NOW, outcome=Outcome.Good))
     assert seen.view, seen.broken
+
+
+async def test_should_ask_of_late_pools_whether_they_can_go() -> None:
+    """The observer's own question; what the answer is made of stands in the domain's tests."""
+    pool: dict[str, Any] = {"kind": "MachinePool", "metadata": {**METADATA, "name": "late"}}
+    spec = {"clusterName": "c0", "hosts": [{"name": "m1", "address": "10.0.0.1"}], "packages": {"explicit": ["kubelet-1"]}}
+    package = {"kind": "MachinePackageVersion", "metadata": {"name": "kubelet-2"}, "spec": {"component": "kubelet", "version": "2"}}
+    old = {"kind": "MachinePackageVersion", "metadata": {"name": "kubelet-1"}, "spec": {"component": "kubelet", "version": "1"}}
+    machines = {each["metadata"]["name"]: MachinePackageVersion.parse(each) for each in (package, old)}  # type: ignore[index]
+    change = {"machinePackageVersion": "kubelet-2"}
+    made = rollout({"name": "rest", "rest": True}, change=change)
+    plan = FrozenPlan("kubelet-2", (PlannedStage("rest", ()),), {})
+    world: Any = SimpleNamespace(meta=Nothing(), cache=Cache(None), own_namespace="kok-system", now=lambda: NOW)
+    observer = Observer(world, SimpleNamespace(), ProbeBook(world.now, lambda key: None), Measurer(NoMetrics(), every=0.0))  # type: ignore[arg-type]
+    for effect, late in (("Drain", ("prod/late",)), ("Restart", ())):
+        wish = {**spec, "update": {"maxEffect": effect}}
+        known = PoolSeen(MachinePool.parse({**pool, "spec": wish}), None, "prod/c0", None, None)
+        ground = PoolGround({"prod/late": known}, "kubelet", Catalogue({}, machines), {})
+        candidate = Candidate("prod/late", "kubelet-1", {"env": "prod"}, "", "prod/c0")
+        seen = Seen(made, {}, (candidate,), NOW, ground=ground)
+        assert tuple(each.key for each in await observer._late(seen, plan, Story())) == late
 
 
 async def test_should_tell_a_pool_that_cannot_be_read_from_one_that_is_gone() -> None:

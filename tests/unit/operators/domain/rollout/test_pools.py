@@ -13,8 +13,8 @@ from operators.api.packages import MachinePackageVersion
 from operators.api.pools import MachinePool, MachinePoolRelease
 from operators.api.rollout import FleetRollout
 from operators.domain.rollout.forecast import Catalogue
-from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
-from operators.domain.rollout.pools import PoolSeen, candidate_of, facts_of, forecast, wished_of
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember, Refused, freeze
+from operators.domain.rollout.pools import PoolSeen, can_go, candidate_of, facts_of, forecast, wished_of
 from operators.domain.rollout.state import StageWork
 from operators.domain.rollout.story import Event, Record, Story
 from operators.domain.rollout.view import Hold, MemberFacts, RolloutView, Self
@@ -172,6 +172,13 @@ def test_should_foresee_the_effect_and_the_leave_and_refuse_what_the_pool_forbid
     assert not found.refused
     forbidden = forecast(seen(pool(update={"maxEffect": "Restart"})), CATALOGUE.machines[NEW], CATALOGUE)
     assert "update.maxEffect allows Restart" in forbidden.refused
+
+
+def test_should_take_no_pool_that_came_later_if_it_would_have_been_refused() -> None:
+    late = [PlannedMember(f"prod/{name}", OLD) for name in ("workers", "strict", "gone")]
+    pools = {"prod/workers": seen(), "prod/strict": seen(pool("strict", update={"maxEffect": "Restart"}))}
+    assert [each.key for each in can_go(late, NEW, pools, CATALOGUE)] == ["prod/workers"]
+    assert can_go(late, NEW, pools, Catalogue({}, {})) == ()
 
 
 def test_should_follow_the_cluster_where_the_pool_does() -> None:
