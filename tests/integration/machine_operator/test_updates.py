@@ -151,8 +151,12 @@ async def test_should_remember_a_failure_over_restarts_and_go_on_when_it_is_mend
         return all([await has(rig, host, "kubelet", "kubelet-1-r2") for host in hosts])
 
     await rig.until(all_new)
-    released = (await rig.meta.get(kinds.POOL_RELEASE.ref("workers", rig.namespace)) or {})["spec"]["hosts"]
-    assert [(e["before"], bool(e.get("openedAt"))) for e in released] == [(BASE, True)] * 4
+
+    async def all_opened() -> bool:
+        released = (await rig.meta.get(kinds.POOL_RELEASE.ref("workers", rig.namespace)) or {})["spec"]["hosts"]
+        return [(e["before"], bool(e.get("openedAt"))) for e in released] == [(BASE, True)] * 4
+
+    await rig.until(all_opened)
 
 
 EVENT = kinds.Kind("events.k8s.io/v1", "Event")
