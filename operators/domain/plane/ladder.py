@@ -224,7 +224,7 @@ def inside_objects(view: PlaneView) -> Step | None:
 
 def surplus(view: PlaneView) -> Step | None:
     """Take away what the plan no longer has; never while a part of the plan is only not known yet."""
-    if isinstance(view.business, Unknown) or view.tunnel_waits or _plan(view).waiting:
+    if isinstance(view.business, Unknown) or (view.tunnel_waits and _has_tunnel(view)) or _plan(view).waiting:
         return None
     if left := of_plane(view.objects.values(), _plan(view).components, view.cluster.metadata.name):
         return DeleteObjects(left, f"{_id(left[0])}, which kok made, is not of this package version: removed with {len(left) - 1} more")
@@ -233,6 +233,11 @@ def surplus(view: PlaneView) -> Step | None:
         return None
     more = f" and {len(objects) - 1} more" if len(objects) > 1 else ""
     return PruneInside(objects, f"inside the cluster: {_id(objects[0])}{more}, which kok made, is not of this package version: removed")
+
+
+def _has_tunnel(view: PlaneView) -> bool:
+    """Whether the package brings konnectivity: one that does not waits for no address of it."""
+    return isinstance(view.package, ClusterPackageVersion) and view.package.spec.components.konnectivity is not None
 
 
 def machine_operator(view: PlaneView) -> Step | None:

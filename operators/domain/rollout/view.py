@@ -68,7 +68,7 @@ class MemberFacts:
 
     def is_elsewhere(self, origin: str, to: str) -> bool:
         """Whether somebody else gave it another version since the plan was frozen: whoever did has the last word."""
-        return self.hold == Hold.Free and bool(origin) and self.version not in (origin, to)
+        return self.hold == Hold.Free and bool(origin) and bool(self.version) and self.version not in (origin, to)
 
 
 class State(StrEnum):

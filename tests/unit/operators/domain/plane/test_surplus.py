@@ -18,6 +18,7 @@ from operators.domain.plane.steps import DeleteObjects, Done, PruneInside
 from operators.domain.plane.surplus import candidates, of_plane, was_applied_by_us
 from operators.domain.plane.view import BusinessApi, Plan
 from tests.unit.operators.domain.plane.planes import right
+from tests.unit.operators.domain.plane.rendered import a_package
 from tests.unit.operators.domain.plane.test_upgrading import going
 
 LABELS = {"app.kubernetes.io/managed-by": "kok", "kok.dev/cluster": "demo"}
@@ -86,9 +87,12 @@ def test_should_remove_it_and_say_so() -> None:
     assert "DaemonSet kube-system/agent, which kok made, is not of this package version: removed" in step.reason
 
 
-def test_should_not_take_a_part_of_the_plan_that_is_not_known_yet_for_one_that_is_gone() -> None:
-    seen = right(business=BusinessApi("1.35.4", surplus=(made(),)), tunnel_waits="Service demo-konnectivity-agents has no node port yet")
-    assert isinstance(next_step(seen), Done)
+@pytest.mark.parametrize(("konnectivity", "expected"), [(True, Done), (False, PruneInside)])
+def test_should_not_take_a_part_of_the_plan_that_is_not_known_yet_for_one_that_is_gone(konnectivity: bool, expected: type) -> None:
+    """A package without konnectivity waits for no address of it: its Service may be the very thing that was removed."""
+    waits = "Service demo-konnectivity-agents has no node port yet"
+    seen = right(package=a_package(konnectivity=konnectivity), business=BusinessApi("1.35.4", surplus=(made(),)), tunnel_waits=waits)
+    assert isinstance(next_step(seen), expected)
 
 
 @pytest.mark.parametrize(("direction", "stage"), [(Direction.Down, HopStage.Prepare), (Direction.Up, HopStage.MachineOperator)])
