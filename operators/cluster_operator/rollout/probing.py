@@ -1,4 +1,4 @@
-"""Probes the clusters that running rollouts look at, one pod at a time each, and remembers the results. Writes nothing in the meta cluster.
+"""Probes the clusters that running rollouts look at, pod by pod (a few at once after a bad one), and remembers the results. Writes nothing in the meta cluster.
 
 Results are in memory only: after a restart there are none, which holds a rollout until there are new ones; baselines stand in its records.
 """

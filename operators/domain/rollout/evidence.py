@@ -32,6 +32,11 @@ class Sample:
     good: bool
     seconds: float = 0.0
 
+    @property
+    def began(self) -> datetime:
+        """When the pod was begun."""
+        return self.at - timedelta(seconds=self.seconds)
+
 
 Samples = Mapping[str, Sequence[Sample]]
 """Cluster (namespace/name) -> its samples, oldest first."""
@@ -95,12 +100,13 @@ def baseline_of(
 
 
 def lately(samples: Samples, changed: Mapping[str, datetime], window: timedelta, now: datetime) -> Samples:
-    """What the verdict of now is made of: of each changed member the window's samples since its change, of rarer ones the newest that are enough;
-    of the others those of the same time. A trouble that is over is forgotten with the window.
+    """What the verdict of now is made of: of each changed member the window's samples that began after its change, of rarer ones the newest that are
+    enough; of the others those of the same time. A trouble that is over is forgotten with the window, and a pod that was begun while the API server
+    was still rolling is not blamed on what came after.
     """
     kept = {}
     for key, since in changed.items():
-        after = [one for one in samples.get(key, ()) if one.at > since]
+        after = [one for one in samples.get(key, ()) if one.began > since]
         recent = [one for one in after if one.at > now - window]
         kept[key] = recent if len(recent) >= SAMPLES else after[-SAMPLES:]
     began = min((one.at for found in kept.values() for one in found), default=now - window)

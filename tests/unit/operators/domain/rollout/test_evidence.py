@@ -41,3 +41,11 @@ def test_should_take_the_control_from_the_same_time() -> None:
     assert judged(both, "n/changed", 300) == Counts(20, 20)
     assert judged(both, "n/other", 300) == Counts(20, 20), "its bad pods were before"
     assert judged(both, "n/other", 250).good < 17
+
+
+def test_should_not_count_a_pod_that_was_begun_before_the_change_was_healthy() -> None:
+    """The API server rolled under it; it only ended afterwards."""
+    rolling = [Sample(at(115 + number), False, 20.0) for number in range(4)]
+    assert judged({"n/changed": [*rolling, *run_of(121, 160, 3, good=True)]}, "n/changed", 160) == Counts(13, 13)
+    later = [Sample(at(121 + number), False, 20.0) for number in range(4)]
+    assert judged({"n/changed": later}, "n/changed", 160) == Counts(0, 4), "begun after it"
