@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import ctypes
+import fcntl
 import ipaddress
 import os
+import random
 import shutil
 import signal
 import socket
@@ -21,6 +23,7 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import yaml
 from cryptography import x509
@@ -34,6 +37,9 @@ from meta_cluster.assets.table import table
 
 ETCD, APISERVER, CONTROLLER_MANAGER, KUBECTL = "etcd-3.6.8", "kube-apiserver-1.35.4", "kube-controller-manager-1.35.4", "kubectl-1.35.4"
 START_SECONDS = 90.0
+TEST_PORTS = (10_000, 30_000)
+PORT_CLAIMS = Path(tempfile.gettempdir()) / "kok-test-ports"
+_CLAIMS: list[IO[str]] = []
 
 
 def asset(name: str) -> Path:
@@ -46,10 +52,38 @@ def asset(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on right now."""
+    """A loopback port that nobody listens on, and that no other test run is given while this process lives.
+
+    It lies below the range from which the kernel serves `bind(0)` and outgoing connections: a port of that range that was
+    free a moment ago is taken by any client in between.
+    """
+    PORT_CLAIMS.mkdir(exist_ok=True)
+    for _ in range(1000):
+        port = random.randrange(*TEST_PORTS)
+        if _claimed(port) and not _in_use(port):
+            return port
+    raise AssertionError(f"no free loopback port between {TEST_PORTS[0]} and {TEST_PORTS[1]} after 1000 tries")
+
+
+def _claimed(port: int) -> bool:
+    claim = (PORT_CLAIMS / str(port)).open("w")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        claim.close()
+        return False
+    _CLAIMS.append(claim)  # the kernel lets go of the lock when this process ends, however it ends
+    return True
+
+
+def _in_use(port: int) -> bool:
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Go's servers do
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 class TestAuthority:
