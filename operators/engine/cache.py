@@ -31,13 +31,69 @@ class Entry:
         return version_of(self.manifest)
 
 
+class Store:
+    """Entries of one kind, by namespace, and by the value of one label where such an index is asked for: a pass over one of a thousand
+    Clusters must not look at what belongs to the others.
+    """
+
+    def __init__(self, index: str) -> None:
+        self._index = index
+        self._by_namespace: dict[str, dict[str, Entry]] = {}
+        self._by_label: dict[str, set[Slot]] = {}
+
+    def get(self, slot: Slot) -> Entry | None:
+        """The entry, or None."""
+        return self._by_namespace.get(slot[0], {}).get(slot[1])
+
+    def put(self, slot: Slot, entry: Entry) -> None:
+        """Take it in, in place of the one before."""
+        self.pop(slot)
+        self._by_namespace.setdefault(slot[0], {})[slot[1]] = entry
+        if value := self._value(entry):
+            self._by_label.setdefault(value, set()).add(slot)
+
+    def pop(self, slot: Slot) -> Entry | None:
+        """Take it out; what it was."""
+        names = self._by_namespace.get(slot[0], {})
+        entry = names.pop(slot[1], None)
+        if entry is None:
+            return None
+        if not names:
+            del self._by_namespace[slot[0]]
+        if value := self._value(entry):
+            slots = self._by_label[value]
+            slots.discard(slot)
+            if not slots:
+                del self._by_label[value]
+        return entry
+
+    def all(self) -> Iterator[Entry]:
+        """Every entry, in no order."""
+        for names in self._by_namespace.values():
+            yield from names.values()
+
+    def chosen(self, namespace: str, labels: Mapping[str, str]) -> list[Entry]:
+        """Entries of a namespace (empty: of all) with these labels, in the order of namespaces and names."""
+        if self._index and self._index in labels:
+            slots = sorted(slot for slot in self._by_label.get(labels[self._index], ()) if not namespace or slot[0] == namespace)
+        elif namespace:
+            slots = [(namespace, name) for name in sorted(self._by_namespace.get(namespace, ()))]
+        else:
+            slots = sorted((place, name) for place, names in self._by_namespace.items() for name in names)
+        found = (self._by_namespace[place][name] for place, name in slots)
+        return [entry for entry in found if labels.items() <= labels_of(entry.manifest).items()]
+
+    def _value(self, entry: Entry) -> str:
+        return labels_of(entry.manifest).get(self._index, "") if self._index else ""
+
+
 class ObjectCache:
     """What is watched, and what is known of it."""
 
     def __init__(self, wake: Callable[[Key], None]) -> None:
         self._wake = wake
         self._watched: dict[tuple[str, Kind], Watched] = {}
-        self._stores: dict[tuple[str, Kind], dict[Slot, Entry]] = {}
+        self._stores: dict[tuple[str, Kind], Store] = {}
 
     def follow(self, watched: Watched) -> None:
         """Keep objects of that kind from now on. One Watched per server and kind."""
@@ -45,7 +101,7 @@ class ObjectCache:
         if place in self._watched:
             raise ValueError(f"{watched.kind} on {watched.server} is watched already: one Watched per server and kind")
         self._watched[place] = watched
-        self._stores[place] = {}
+        self._stores[place] = Store(watched.index)
 
     @property
     def watched(self) -> tuple[Watched, ...]:
@@ -59,10 +115,7 @@ class ObjectCache:
 
     def list(self, kind: Kind, *, namespace: str = "", server: str = "meta", labels: Mapping[str, str] | None = None) -> list[Manifest]:
         """Objects of a kind, by namespace and labels, in the order of their names."""
-        store = self._stores[server, kind]
-        slots = sorted(slot for slot in store if not namespace or slot[0] == namespace)
-        found = [store[slot].manifest for slot in slots]
-        return [manifest for manifest in found if labels.items() <= labels_of(manifest).items()] if labels else found
+        return [entry.manifest for entry in self._stores[server, kind].chosen(namespace, labels or {})]
 
     def note(self, watched: Watched, event: WatchEvent) -> None:
         """Take in what the watch tells."""
@@ -90,7 +143,7 @@ class ObjectCache:
             return old is not None and self._drop(watched, slot)
         keys = keys_of(watched, manifest)
         if keys:
-            store[slot] = Entry(slim(manifest), told)
+            store.put(slot, Entry(slim(manifest), told))
             self._wake_all(keys | (keys_of(watched, old.manifest) if old else set()))
             return True
         return old is not None and self._drop(watched, slot)
@@ -106,12 +159,12 @@ class ObjectCache:
 
     def _drop(self, watched: Watched, slot: Slot) -> bool:
         entry = self._stores[watched.server, watched.kind].pop(slot)
-        self._wake_all(keys_of(watched, entry.manifest))
+        self._wake_all(keys_of(watched, entry.manifest) if entry else set())
         return True
 
     def entries(self, watched: Watched) -> Iterator[Entry]:
         """For sweeps: every entry, safe to change the cache while going through them."""
-        return iter(tuple(self._stores[watched.server, watched.kind].values()))
+        return iter(tuple(self._stores[watched.server, watched.kind].all()))
 
     def entry(self, watched: Watched, manifest: Manifest) -> Entry | None:
         """For sweeps: what is known of the object with that name."""

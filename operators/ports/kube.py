@@ -152,7 +152,8 @@ class Watched:
 
     `keys_of` is pure and cheap: it runs for every event. An object for which it returns nothing is not cached either.
     `selector` is a label selector of equalities (`a=b,c`); `namespace` empty means all namespaces. `server` names the API server
-    when a process talks to more than one ("meta", "business"). One Watched per server and kind.
+    when a process talks to more than one ("meta", "business"). `index`: a label whose value is looked up often in a kind that has no
+    namespaces. One Watched per server and kind.
     """
 
     kind: Kind
@@ -160,6 +161,7 @@ class Watched:
     namespace: str = ""
     selector: str = ""
     server: str = "meta"
+    index: str = ""
 
 
 class WatchLayer(Protocol):

@@ -15,16 +15,20 @@ from functools import lru_cache
 from typing import Any
 
 import yaml
-from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError, TemplateNotFound, Undefined
+from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError, TemplateNotFound, Undefined, pass_context
+from jinja2.runtime import Context
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY
 from operators.domain.plane import flags
+from operators.domain.plane.desired_skeleton import Values, filled, may_be_marked
 from operators.domain.plane.inputs import LABEL_NAMESPACE, Manifest, Names, PlaneInputs, service_address
 from operators.errors import ErrorCode, KokError
 from operators.yaml_text import read_all
 
 SECRETS_ANNOTATION = "kok.dev/secrets"
 """On pod templates: `<secret>=<digest>` of every Secret that the pod mounts, so that a changed one rolls it."""
+MARK = "_mark"
+"""Name in a template's context of what puts marks in place of values; without it values are written out."""
 EMULATING = ("apiserver", "controllerManager", "scheduler")
 EMULATION_FLAGS = ("emulated-version", "emulation-forward-compatible", "min-compatibility-version")
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
@@ -43,15 +47,19 @@ class Renderer:
 
     def render(self, template: str, **more: object) -> tuple[Manifest, ...]:
         """The manifests of one template. Raises NotYet, and KokError TemplateInvalid or what the flags raise."""
-        environment = _environment(tuple(sorted(self.templates.items())))
+        source = _environment(tuple(sorted(self.templates.items())))
+        context = self._context() | more
         try:
-            text = environment.get_template(f"{template}.yaml.j2").render(self._context() | more)
-            documents = read_all(text)
+            found, values = source.get_template(f"{template}.yaml.j2"), Values()
+            documents = None
+            if may_be_marked(self.templates[f"{template}.yaml.j2"]):
+                documents = filled(found.render(context | {MARK: values.mark}), values.written)
+            documents = documents or tuple(read_all(found.render(context)))
         except TemplateNotFound as error:
             raise _invalid(template, f"the revision has no {error.name}") from error
         except (TemplateError, yaml.YAMLError, TypeError, ValueError) as error:
             raise _invalid(template, str(error)) from error
-        return tuple(documents)
+        return documents
 
     def _context(self) -> dict[str, object]:
         spec, package = self.inputs.cluster.spec, self.inputs.package.spec
@@ -113,7 +121,7 @@ def _environment(templates: tuple[tuple[str, str], ...]) -> Environment:
     environment = Environment(  # noqa: S701 - the output is YAML, and every value is written as JSON
         loader=DictLoader(dict(templates)),
         undefined=StrictUndefined,
-        finalize=_json,
+        finalize=_finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -121,6 +129,14 @@ def _environment(templates: tuple[tuple[str, str], ...]) -> Environment:
     environment.filters["json_text"] = lambda value: json.dumps(value, sort_keys=True)
     environment.filters["digest"] = lambda value: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
     return environment
+
+
+@pass_context
+def _finalize(context: Context, value: object) -> str:
+    """The value as JSON, or a mark in its place."""
+    written = _json(value)
+    mark = context.get(MARK)
+    return mark(written) if mark else written
 
 
 def _json(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import structlog
 
+from operators.engine import cache as cache_module
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
 from operators.engine.sweep import Sweeper
@@ -175,3 +176,41 @@ async def test_should_sweep_one_server_while_another_is_down():
     with pytest.raises(Unreachable):
         await Sweeper(cache, {"business": Down(), "meta": bench}, Metrics()).sweep()
     assert woken == ["a"]
+
+
+ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole")
+
+
+def role(name: str, version: int, owner: str) -> Manifest:
+    return {
+        "apiVersion": ROLE.api_version,
+        "kind": ROLE.kind,
+        "metadata": {"name": name, "resourceVersion": str(version), "labels": {"owner": owner}},
+    }
+
+
+def test_should_list_by_an_indexed_label_as_by_looking_through_all():
+    indexed, plain = Bench(Watched(ROLE, owner_of, index="owner")), Bench(Watched(ROLE, owner_of))
+    for bench in (indexed, plain):
+        for number in range(6):
+            bench.tell(WatchEventType.Added, role(f"r{number}", number + 1, "a" if number % 2 else "b"))
+        bench.tell(WatchEventType.Modified, role("r1", 10, "b"))
+        bench.tell(WatchEventType.Deleted, role("r3", 11, "a"))
+    for owner in ("a", "b", "c"):
+        found = [each["metadata"]["name"] for each in indexed.cache.list(ROLE, labels={"owner": owner})]
+        assert found == [each["metadata"]["name"] for each in plain.cache.list(ROLE, labels={"owner": owner})]
+    assert [each["metadata"]["name"] for each in indexed.cache.list(ROLE, labels={"owner": "b"})] == ["r0", "r1", "r2", "r4"]
+    assert len(indexed.cache.list(ROLE)) == 5
+
+
+def test_should_not_look_at_other_namespaces(monkeypatch: pytest.MonkeyPatch):
+    """What a pass over one Cluster costs must not grow with the fleet."""
+    bench = Bench()
+    for number in range(50):
+        manifest = pod("p", number + 1)
+        manifest["metadata"]["namespace"] = f"n{number}"
+        bench.tell(WatchEventType.Added, manifest)
+    looked: list[Manifest] = []
+    monkeypatch.setattr(cache_module, "labels_of", lambda manifest: looked.append(manifest) or {"owner": "a"})
+    assert len(bench.cache.list(POD, namespace="n7", labels={"owner": "a"})) == 1
+    assert len(looked) == 1
