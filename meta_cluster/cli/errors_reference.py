@@ -256,7 +256,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.Usage: Entry("", ""),
     E.VersionBad: Entry(
-        "an earlier rollout found this package version bad and took it back; it is not rolled out again",
+        "a rollout found this package version bad and took it back; no other rollout and no edited wish brings it to what does not have it",
         "make a new package version; what was found is in kok rollout history; if it was not to blame, annotate the package version with kok.dev/not-bad: 'ROLLOUT: REASON'",
     ),
     E.WatchExpired: Entry(

@@ -38,7 +38,7 @@ class Meta:
 
     def __init__(self, world: World) -> None:
         self._cache, self._identity = world.cache, world.identity
-        self._packages: dict[str, tuple[str, MachinePackageVersion]] = {}
+        self._packages: dict[str, tuple[tuple[str, str], MachinePackageVersion]] = {}
 
     def cluster(self) -> Cluster | None:
         """Our Cluster. Raises KokError InvalidObject."""
@@ -117,15 +117,15 @@ class Meta:
         return (*spec.machine_packages, spec.api_proxy_package) if several and spec.api_proxy_package else spec.machine_packages
 
     def package(self, name: str) -> MachinePackageVersion:
-        """One MachinePackageVersion; parsed once, its spec never changes. Raises KokError PackageMissing."""
+        """One MachinePackageVersion; parsed once per change: its spec never does, its annotations may. Raises KokError PackageMissing."""
         found = self._cache.get(kinds.MPV.ref(name))
         if found is None:
             message = f"MachinePackageVersion {name} is not in the meta cluster"
             raise KokError(ErrorCode.PackageMissing, message, "apply it again")
-        uid = found["metadata"]["uid"]
+        state = (found["metadata"]["uid"], found["metadata"].get("resourceVersion", ""))
         known = self._packages.get(name)
-        if known is None or known[0] != uid:
-            known = self._packages[name] = (uid, MachinePackageVersion.parse(found))
+        if known is None or known[0] != state:
+            known = self._packages[name] = (state, MachinePackageVersion.parse(found))
         return known[1]
 
     def catalogue(self) -> dict[str, MachinePackageVersion]:

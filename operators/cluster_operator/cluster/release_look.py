@@ -18,6 +18,7 @@ from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.served_look import ServedLook
 from operators.cluster_operator.cluster.world import Remembered, World
+from operators.cluster_operator.rollout.journal import JournalBook
 from operators.domain.plane import hops
 from operators.domain.plane.desired_preparation import PREPARING, preparation, unprepared
 from operators.domain.plane.drift import stamped
@@ -26,6 +27,7 @@ from operators.domain.plane.paths import Kubelet, version_of
 from operators.domain.plane.upgrade_view import UpgradeFacts
 from operators.domain.plane.view import Plan, PlaneView, Unknown
 from operators.domain.plane.workloads import component_of
+from operators.domain.rollout.bad import BadMark, standing
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Key, Kind
 
@@ -41,9 +43,13 @@ class ReleaseLook:
         self._world, self._planner, self._business = world, planner, business
         self._served = ServedLook(world, business)
         self._catalogue: Remembered[Mapping[str, ClusterPackageVersion]] = Remembered(1, CATALOGUE_SECONDS)
+        self._journals = JournalBook(world.meta, world.own_namespace)
+        self._marks: Remembered[tuple[BadMark, ...]] = Remembered(1, CATALOGUE_SECONDS)
 
     async def facts(self, key: Key, view: PlaneView) -> PlaneView:
-        """The view with what a change of version needs; unchanged while there is none."""
+        """The view with what a change of version needs; unchanged while there is none. A plane that never lived may begin at no bad version."""
+        if view.release is None and not view.workloads:
+            return replace(view, upgrade=await self._marked(UpgradeFacts(), live=True))
         if not isinstance(view.release, ClusterRelease) or not _is_changing(view, view.release.spec):
             return view
         try:
@@ -51,9 +57,19 @@ class ReleaseLook:
         except KokError as error:
             return replace(view, release=Unknown(f"the catalogue cannot be read: {error.message}"))
         kubelets = await self._kubelets(key, view) if _needs_kubelets(view.release.spec.hop) else ()
-        facts = UpgradeFacts(packages)
+        facts = await self._marked(UpgradeFacts(packages), live=_is_wished(view, view.release.spec))
         facts = replace(facts, kubelets_unknown=kubelets.reason) if isinstance(kubelets, Unknown) else replace(facts, kubelets=kubelets)
         return replace(view, upgrade=await self._served.with_unserved(key, view, view.release.spec, facts))
+
+    async def _marked(self, facts: UpgradeFacts, *, live: bool) -> UpgradeFacts:
+        """The facts with what rollouts found bad; where a wish depends on it, as it is now."""
+        try:
+            known = None if live else self._marks.get("all")
+            marks = known or self._marks.put("all", await self._journals.bad_marks())
+            annotations = {name: each.metadata.annotations for name, each in (await self._packages()).items()}
+        except KokError as error:
+            return replace(facts, bad_unknown=error.message)
+        return replace(facts, bad=standing(marks, annotations))
 
     async def _packages(self) -> Mapping[str, ClusterPackageVersion]:
         if known := self._catalogue.get("all"):
@@ -137,6 +153,10 @@ def _hop_of(view: PlaneView) -> Hop | None:
 def _is_changing(view: PlaneView, release: ClusterReleaseSpec) -> bool:
     if release.hop or release.plane_package != release.current.package_version:
         return True
+    return _is_wished(view, release)
+
+
+def _is_wished(view: PlaneView, release: ClusterReleaseSpec) -> bool:
     wish = view.cluster.spec
     return wish.package_version != release.current.package_version and wish.change_policy is ChangePolicy.Direct
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import structlog
+
 from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRelease
 from operators.api.pools import PoolOrder
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.journal import JournalBook, Refusal
 from operators.cluster_operator.rollout.observe import Seen
+from operators.cluster_operator.rollout.outlook import MACHINE_PACKAGE
 from operators.cluster_operator.rollout.pools_look import PoolGround
 from operators.domain.plane.release import KEPT, release_manifest
 from operators.domain.risk.identity import stamp
+from operators.domain.rollout.bad import FOUND_BAD, BadMark, with_mark
 from operators.domain.rollout.forecast import Outlook
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.pools import wished_of, with_order
@@ -24,6 +28,8 @@ from operators.domain.rollout.story import Event, Outcome
 from operators.domain.rollout.view import Authorise, GoBack, Note, Step, Wait
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +111,24 @@ class Actor:
                 return
 
     async def _note(self, seen: Seen, note: Note) -> None:
-        """A bad version is marked before its end is told: after the end nobody looks again."""
+        """A bad version is marked before going back is noted, so that nobody else takes it from then on; killed in between, it goes back for its mark."""
         record = note.record
-        if record.event is Event.Ended and record.outcome is Outcome.Bad and seen.view:
-            await self._journals.mark_bad(seen.view.plan.to, seen.rollout, record.text)
+        if record.event in (Event.GoingBack, Event.Ended) and record.outcome is Outcome.Bad and seen.view:
+            await self._mark(seen, seen.view.plan.to, record.text)
         await self._journals.append(seen.rollout, seen.records, record)
+
+    async def _mark(self, seen: Seen, version: str, why: str) -> None:
+        """For rollouts and Clusters as a journal; on a machine package, too, for those who do not read journals: nothing waits for that one."""
+        rollout = seen.rollout.metadata
+        mark = BadMark(version, rollout.name, why, seen.rollout.spec.said.by, stamp(seen.now), rollout.uid)
+        await self._journals.mark_bad(mark, seen.rollout)
+        package = seen.ground.catalogue.machines.get(version) if seen.ground else None
+        if package is None or package.metadata.annotations.get(FOUND_BAD) == (told := with_mark(package.metadata.annotations, mark)):
+            return
+        try:
+            await self._world.meta.patch_json(MACHINE_PACKAGE.ref(version), {"metadata": {"annotations": {FOUND_BAD: told}}})
+        except KokError as error:
+            log.warning("a machine package cannot be annotated: only rollouts refuse it", package=version, error=error.message)
 
     async def _give(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
         """To a Cluster by its release, to a pool by an order in its release."""

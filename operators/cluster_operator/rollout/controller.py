@@ -99,7 +99,7 @@ def begin(seen: Seen) -> RolloutStep:
 def _outlook(seen: Seen, plan: FrozenPlan) -> tuple[Outlook, Mapping[str, str]]:
     """What members would see, and those that would be refused with the reason."""
     if seen.ground is None:
-        ways = refused_ways(plan.members, plan.to, Ground(seen.fleet, seen.pools, seen.catalogue), seen.now)
+        ways = refused_ways(plan.members, plan.to, Ground(seen.fleet, seen.pools, seen.catalogue, seen.bad_versions), seen.now)
         return with_refusals(outlook(plan, seen.pools, seen.catalogue), ways), ways
     made = Outlook(plan, forecasts(plan, seen.ground.pools, seen.catalogue.machines[plan.to], seen.catalogue))
     return made, {key: each.refused for key, each in made.forecasts.items() if each.refused}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
@@ -82,14 +82,14 @@ class JournalBook:
         if not await self._create(rollout, RECORD, f"r{number:05}", number, record.document()):
             raise Conflict(f"FleetRollout {rollout.metadata.name}: record {number} was written by another; it is read again")
 
-    async def mark_bad(self, version: str, rollout: FleetRollout, why: str) -> None:
-        """Remember that a package version was found bad; outlives the rollout."""
+    async def mark_bad(self, mark: BadMark, rollout: FleetRollout) -> None:
+        """Remember that a package version was found bad; outlives the rollout. A mark of this rollout that is there stays as it is."""
         metadata = {
-            "name": _bad_name(version, rollout),
+            "name": _bad_name(mark.version, rollout),
             "namespace": self._namespace,
             "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: BAD},
         }
-        data = {"version": version, "rollout": rollout.metadata.name, "why": why}
+        data = asdict(mark)
         await self._create_once(
             {"apiVersion": REVISION.api_version, "kind": REVISION.kind, "metadata": metadata, "revision": 1, "data": data}
         )
@@ -98,7 +98,7 @@ class JournalBook:
         """Package versions that rollouts found bad."""
         listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_PART}={BAD}")
         return tuple(
-            BadMark(str(data["version"]), str(data["rollout"]), str(data.get("why", "")))
+            BadMark(str(data["version"]), str(data["rollout"]), *(str(data.get(each) or "") for each in ("why", "by", "at", "uid")))
             for data in (item["data"] for item in listing.items)
         )
 

@@ -51,6 +51,8 @@ class Seen:
     """Who can be a member: Clusters, or pools of a change of machines."""
     now: datetime
     bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
+    marked: str = ""
+    """Why this very rollout found its version bad."""
     records: int = 0
     view: RolloutView | None = None
     refusal: Refusal | None = None
@@ -116,7 +118,9 @@ class Observer:
         )
         try:
             seen = await self._with_pools(seen)
-            seen = replace(seen, bad_versions=standing(await self._journals.bad_marks(), self._annotations(seen)))
+            marks, annotations = await self._journals.bad_marks(), self._annotations(seen)
+            own = standing([mark for mark in marks if mark.uid == rollout.metadata.uid], annotations).get(rollout.spec.change.to)
+            seen = replace(seen, bad_versions=standing(marks, annotations), marked=own.why if own else "")
             journal = await self._journals.read(rollout)
             if journal.plan is None:
                 catalogue = seen.ground.catalogue if seen.ground else await catalogue_of(self._world)
@@ -183,6 +187,7 @@ class Observer:
             late=await self._late(seen, plan, story),
             bad_versions=frozenset(seen.bad_versions),
             leave=leave if isinstance(leave, Leave) else None,
+            marked=seen.marked,
         )
 
     async def _facts(self, seen: Seen, members: Sequence[str]) -> dict[str, MemberFacts]:
@@ -240,7 +245,8 @@ class Observer:
             return pools.can_go(late, plan.to, seen.ground.pools, seen.ground.catalogue)
         if not late:
             return ()
-        refused = refused_ways(late, plan.to, Ground(seen.fleet, pools_by_cluster(self._world), await catalogue_of(self._world)), seen.now)
+        ground = Ground(seen.fleet, pools_by_cluster(self._world), await catalogue_of(self._world), seen.bad_versions)
+        refused = refused_ways(late, plan.to, ground, seen.now)
         return tuple(each for each in late if each.key not in refused)
 
     async def _leave(self, seen: Seen) -> Leave | str:

@@ -3,18 +3,20 @@
 New hosts at once (nothing runs on them). Hosts that change go in batches: only as many as may be out of service at once, counting those that
 are out of service for any other reason; per zone, too; the next batch only when every host of the last was found in service with the new
 packages. That is noted in the release (`openedAt`), so neither a restart of the operator nor a host that dies later changes what is known:
-a first failure stops the update by being no success. What is authorised stays so; a change whose effect the pool forbids is not authorised.
+a first failure stops the update by being no success. What is authorised stays so; a change whose effect the pool forbids is not authorised, nor one
+that brings a package which a rollout found bad.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
 from operators.api.pools import HostRelease, UpdateStrategy
 from operators.domain.machine.effects import EffectRules, changes_between, refusal_of
+from operators.domain.rollout.bad import told_on
 from operators.errors import ErrorCode
 
 
@@ -134,16 +136,24 @@ def _untried(pool: PoolHosts) -> list[HostRelease]:
 
 
 def _allowed(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequence[str]) -> _Choice:
-    """Without those whose change would do more than the pool allows."""
+    """Without those whose change would do more than the pool allows, or bring what a rollout found bad."""
     before = {entry.name: entry.packages for entry in pool.authorised}
     rules, most = EffectRules(strategy.kubelet_minor), strategy.max_effect
-    refusals = {old: refusal_of(changes_between(old, pool.packages, pool.catalogue, rules), most) for old in set(before.values())}
+    bad = {old: _bad_among(set(pool.packages) - set(old), pool.catalogue) for old in set(before.values())}
+    refusals = {old: bad[old] or refusal_of(changes_between(old, pool.packages, pool.catalogue, rules), most) for old in bad}
     refused = [name for name in candidates if refusals[before[name]]]
     choice = _within_limits(pool, strategy, [name for name in candidates if name not in refused])
     if not refused or choice.waiting:
         return choice
     words = f"{len(refused)} hosts wait: {refusals[before[refused[0]]]}"
-    return _Choice(choice.names, words, None if choice.names else ErrorCode.EffectRefused)
+    code = ErrorCode.VersionBad if bad[before[refused[0]]] else ErrorCode.EffectRefused
+    return _Choice(choice.names, words, None if choice.names else code)
+
+
+def _bad_among(brought: Iterable[str], catalogue: Mapping[str, MachinePackageVersion]) -> str:
+    """Why one of these packages is not given to a host that does not have it; one that has it is left alone."""
+    marks = (told_on(name, catalogue[name].metadata.annotations) for name in sorted(brought) if name in catalogue)
+    return next((mark.refusal() for mark in marks if mark), "")
 
 
 def limit_of(strategy: UpdateStrategy, total: int) -> int:

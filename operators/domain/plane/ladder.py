@@ -21,7 +21,7 @@ from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
 from operators.domain.plane.overdue import in_time
 from operators.domain.plane.ranges import overlap
-from operators.domain.plane.release import authorised_wish, refused_wish
+from operators.domain.plane.release import authorised_wish, refused_birth, refused_wish
 from operators.domain.plane.steps import (
     CREATING_SECONDS,
     POLL_SECONDS,
@@ -262,6 +262,7 @@ LADDER = (
     single,
     sound_wish,
     reachable_ranges,
+    refused_birth,
     in_hand,
     finished_grants,
     authorised,

@@ -1,9 +1,12 @@
 """Whether a new wish is authorised: at once with changePolicy Direct and an allowed path, never here with RolloutOnly. Pure; rungs of the ladder.
 
 The wish is `spec.packageVersion`, what is authorised stands in the ClusterRelease. A refused wish changes nothing: the plane is kept where it is.
+What a rollout found bad is no wish to follow, neither as the goal nor on the way; a plane that is there already is left alone.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from operators.api.cluster import ChangePolicy
 from operators.api.cluster_release import Authorisation, AuthorisedBy, ClusterRelease, ClusterReleaseSpec, Hop
@@ -16,6 +19,7 @@ from operators.domain.plane.steps import Stall, Step, Wait
 from operators.domain.plane.upgrade_view import UpgradeFacts
 from operators.domain.plane.view import PlaneView
 from operators.domain.risk.identity import stamp
+from operators.domain.rollout.bad import BadMark
 from operators.errors import ErrorCode
 
 KEPT = 20
@@ -27,7 +31,7 @@ def authorised_wish(view: PlaneView) -> Step | None:
     release = differing_release(view)
     if release is None or view.cluster.spec.change_policy is not ChangePolicy.Direct:
         return None
-    path = path_to(view, release, view.cluster.spec.package_version)
+    path = wished_path(view, release)
     if not isinstance(path, Path):
         return None
     wish, before = view.cluster.spec.package_version, release.current.package_version
@@ -45,8 +49,42 @@ def refused_wish(view: PlaneView) -> Step | None:
     release = differing_release(view)
     if release is None or view.cluster.spec.change_policy is not ChangePolicy.Direct:
         return None
-    path = path_to(view, release, view.cluster.spec.package_version)
-    return as_step(path)
+    return as_step(wished_path(view, release))
+
+
+def refused_birth(view: PlaneView) -> Step | None:
+    """A plane that never lived does not begin at a version that a rollout found bad."""
+    if view.release is not None or view.upgrade is None or view.cluster.deleting:
+        return None
+    return as_step(_found_bad(view.upgrade, view.cluster.spec.package_version))
+
+
+def wished_path(view: PlaneView, release: ClusterReleaseSpec) -> Path | Refused | Wait | None:
+    """The way to a wish that nobody authorised yet: as `path_to`, but neither to nor through what a rollout found bad."""
+    facts, wish = view.upgrade, view.cluster.spec.package_version
+    if facts is None:
+        return None
+    if refused := _found_bad(facts, wish):
+        return refused
+    path = path_to(view, release, wish)
+    return (through_bad(path, facts.bad) or path) if isinstance(path, Path) else path
+
+
+def _found_bad(facts: UpgradeFacts, wish: str) -> Refused | Wait | None:
+    if facts.bad_unknown:
+        return Wait("Release", f"whether a rollout found {wish} bad is not known: {facts.bad_unknown}", after=5.0)
+    mark = facts.bad.get(wish)
+    return Refused(ErrorCode.VersionBad, f"spec.packageVersion: {mark.refusal()}") if mark else None
+
+
+def through_bad(path: Path, bad: Mapping[str, BadMark]) -> Refused | None:
+    """Why a way is not taken of which one version is marked."""
+    goal = path.packages[-1] if path.packages else ""
+    mark = next((bad[each] for each in path.packages if each in bad), None)
+    if mark is None:
+        return None
+    way = "" if mark.version == goal else f"every way to {goal} leads through a version that was found bad: "
+    return Refused(ErrorCode.VersionBad, f"spec.packageVersion: {way}{mark.refusal()}")
 
 
 def as_step(path: Path | Refused | Wait | None) -> Stall | Wait | None:
@@ -81,10 +119,17 @@ def path_to(view: PlaneView, release: ClusterReleaseSpec, goal: str) -> Path | R
         )
     if facts.kubelets_unknown and target.minor > start.minor:
         return Wait("Release", f"whether {goal} fits the nodes is not known: {facts.kubelets_unknown}", after=5.0)
-    path = plan_path(start, target, facts.known, facts.kubelets)
+    path = _planned(start, target, facts)
     if not isinstance(path, Path):
         return path
     return unserved_by(view, facts, goal) or _emulable(view, facts, start, path)
+
+
+def _planned(start: Package, target: Package, facts: UpgradeFacts) -> Path | Refused:
+    """Past what was found bad where there is such a way; what is authorised already, a way back above all, goes through it where there is none."""
+    sound = [each for each in facts.known if each.name not in facts.bad]
+    path = plan_path(start, target, sound, facts.kubelets)
+    return path if isinstance(path, Path) else plan_path(start, target, facts.known, facts.kubelets)
 
 
 def unserved_by(view: PlaneView, facts: UpgradeFacts, goal: str) -> Refused | Wait | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.paths import Kubelet, Package
+from operators.domain.rollout.bad import BadMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,10 @@ class UpgradeFacts:
     """Older packages that are wished or authorised -> what is stored now that they could not serve, in words."""
     unserved_unknown: Mapping[str, str] = field(default_factory=dict)
     """Those of which that is not known although an API server is there to ask -> why."""
+    bad: Mapping[str, BadMark] = field(default_factory=dict)
+    """Packages that a rollout found bad, by a mark that nobody lifted."""
+    bad_unknown: str = ""
+    """Why that is not known; empty if it is."""
     preparation: tuple[Manifest, ...] = ()
     """What the hop needs before it leaves the end it is at; empty anywhere else."""
     unprepared: str = ""

@@ -6,7 +6,7 @@ Everything that would fail later for a reason that is known now is refused befor
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from operators.api.cluster import Cluster
@@ -14,9 +14,10 @@ from operators.api.cluster_release import ClusterRelease
 from operators.api.pools import MachinePool
 from operators.api.rollout import FleetRolloutSpec
 from operators.domain.plane.paths import Path
-from operators.domain.plane.release import path_to
+from operators.domain.plane.release import path_to, through_bad
 from operators.domain.plane.upgrade_view import UpgradeFacts
 from operators.domain.plane.view import PlaneView
+from operators.domain.rollout.bad import BadMark
 from operators.domain.rollout.forecast import Catalogue, kubelets_of
 from operators.domain.rollout.plan import PlannedMember, Refused
 from operators.domain.rollout.windows import check
@@ -48,11 +49,12 @@ def refused_spec(spec: FleetRolloutSpec, catalogue: Catalogue, *, has_metrics: b
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the way of a plane depends on. `pools`: cluster -> its pools."""
+    """What the way of a plane depends on. `pools`: cluster -> its pools; `bad`: versions that no way leads through."""
 
     fleet: Fleet
     pools: Mapping[str, Sequence[MachinePool]]
     catalogue: Catalogue
+    bad: Mapping[str, BadMark] = field(default_factory=dict)
 
 
 def refused_ways(members: Iterable[PlannedMember], to: str, ground: Ground, now: datetime) -> Mapping[str, str]:
@@ -64,7 +66,9 @@ def refused_ways(members: Iterable[PlannedMember], to: str, ground: Ground, now:
             continue
         before = planes.get(release.spec.plane_package)
         kubelets = kubelets_of(ground.pools.get(member.key, ()), before, ground.catalogue) if before else ()
-        path = path_to(PlaneView(now, cluster, {}, upgrade=UpgradeFacts(planes, kubelets)), release.spec, to)
+        path = path_to(PlaneView(now, cluster, {}, upgrade=UpgradeFacts(planes, kubelets, bad=ground.bad)), release.spec, to)
+        if isinstance(path, Path):
+            path = through_bad(path, ground.bad) or path
         if path is not None and not isinstance(path, Path):
             found[member.key] = path.reason.removeprefix("spec.packageVersion: ")
     return found

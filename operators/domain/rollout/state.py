@@ -20,7 +20,8 @@ Failed, waiting for a person. With `onFail: Pause`: nothing starts until a perso
 
 Paused. A person ordered it: what is in hand comes to its end, nothing new starts, forward or back.
 
-Going back. Decided by a failure, an abort or an undo, and never revoked: what this rollout changed is taken back, broken members first, then the
+Going back. Decided by a failure, an abort or an undo, and never revoked. After a failure the version is marked bad before anything else, so that no
+other rollout and no edited wish takes it meanwhile. What this rollout changed is taken back, broken members first, then the
 last first; neither windows, breaker nor soaks hold it up, but each member must be healthy before its slot is free. It stops when going back does
 not help, and never goes to a version that was found bad.
 
@@ -50,6 +51,8 @@ def next_step(view: RolloutView) -> Step:
         return Wait(State.Ended, story.ended.text, after=None)
     if story.going_back:
         return _going_back(view, story.going_back)
+    if view.marked:  # a process before this one was killed between the mark and its note
+        return _go_back(view, Outcome.Bad, view.marked)
     if view.spec.order in (Order.Abort, Order.Undo):
         outcome = Outcome.Aborted if view.spec.order == Order.Abort else Outcome.Undone
         return _go_back(view, outcome, view.spec.said.ordered(view.spec.order.value.lower()))

@@ -103,6 +103,8 @@ class RolloutView:
     late: tuple[PlannedMember, ...] = ()
     """Selected healthy Clusters that came after the plan was frozen."""
     bad_versions: frozenset[str] = frozenset()
+    marked: str = ""
+    """Why this rollout itself found its version bad, by a mark that stands; empty if it did not."""
     leave: Leave | None = None
     """What the risk centre would say to changing a member now; None: nobody is asked."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,8 @@ from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds as rollout_kinds
 from operators.cluster_operator.rollout.controller import rollout_controllers
+from operators.cluster_operator.rollout.outlook import MACHINE_PACKAGE
+from operators.domain.rollout.bad import FOUND_BAD, NOT_BAD
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
 from operators.engine.queue import WorkQueue
@@ -26,11 +29,22 @@ from operators.machine_operator import kinds
 from operators.ports.kube import Key, Manifest, Watched
 from operators.services.probe import ProbeResult
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer
-from tests.integration.machine_operator.rig import Rig
+from tests.integration.machine_operator.rig import Rig, condition
 
 pytestmark = pytest.mark.integration
 OLD, NEW = "kubelet-1-r1", "kubelet-1-r2"
 WISH = {"packages": {"explicit": ["containerd-1-r1", OLD]}, "update": {"maxUnavailable": {"count": 5, "percent": 100}, "perZone": 5}}
+
+
+@pytest.fixture(autouse=True)
+async def unmarked(rig: Rig) -> AsyncIterator[None]:
+    """The packages are those of every test here: none is left with a mark of a rollout."""
+    yield
+    await annotate(rig, {FOUND_BAD: None, NOT_BAD: None})
+
+
+async def annotate(rig: Rig, annotations: dict[str, str | None]) -> None:
+    await rig.meta.patch_json(MACHINE_PACKAGE.ref(NEW), {"metadata": {"annotations": annotations}})
 
 
 class Rollouts:
@@ -153,6 +167,37 @@ async def test_should_stop_after_the_first_host_that_fails_and_take_it_back(rig:
     await rig.until(lambda: rig.is_open(*hosts), seconds=60)
     assert installed(rig, hosts) == [OLD] * 3
     assert "failed with these packages" in shown["message"]
+
+
+async def test_should_not_let_an_edited_pool_take_what_a_rollout_found_bad_until_a_person_lifts_it(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 2)
+    rig.sim(hosts[0]).fault = HostFault.FailsOnApply
+    await rollouts.start(said={"by": "jane", "reason": "CVE-2026-1"})
+    await rollouts.until("GoingBack")
+    package = await rig.meta.get(MACHINE_PACKAGE.ref(NEW))
+    assert package
+    assert package["metadata"]["annotations"][FOUND_BAD].startswith(f"{rollouts.name}: ")
+    rig.sim(hosts[0]).fault = HostFault.Nothing
+    await rollouts.until("Bad")
+    await rig.until(lambda: rig.is_open(*hosts), seconds=60)
+    jobs = len(rig.ansible.jobs)
+    await rig.pool(hosts, **{**WISH, "packages": {"explicit": ["containerd-1-r1", NEW]}})
+
+    async def refused() -> bool:
+        pool = await rig.meta.get(kinds.MACHINE_POOL.ref("workers", rig.namespace))
+        stalled = condition(pool or {}, "Stalled")
+        assert installed(rig, hosts) == [OLD] * 2
+        told = f"{NEW} was found bad by rollout {rollouts.name} (jane, "
+        return stalled.get("reason") == "VersionBad" and told in stalled["message"] and "kok.dev/not-bad" in stalled["message"]
+
+    await rig.until(refused)
+    assert len(rig.ansible.jobs) == jobs, "nothing was touched"
+    await annotate(rig, {NOT_BAD: f"{rollouts.name}: the disk was full"})
+
+    async def taken() -> bool:
+        return installed(rig, hosts) == [NEW] * 2
+
+    await rig.until(taken, seconds=60)
 
 
 async def test_should_refuse_before_anything_starts_what_the_pool_forbids(rig: Rig) -> None:

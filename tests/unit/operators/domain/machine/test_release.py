@@ -10,7 +10,8 @@ from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
 from operators.api.pending import Effect
 from operators.api.pools import HostRelease, MaxUnavailable, UpdateStrategy
-from operators.domain.machine.release import PoolHosts, Verdict, is_in_service, limit_of, next_release
+from operators.domain.machine.release import Batch, PoolHosts, Verdict, is_in_service, limit_of, next_release
+from operators.domain.rollout.bad import FOUND_BAD, NOT_BAD
 from operators.errors import ErrorCode
 
 OLD, NEW = ("kubelet-1",), ("kubelet-2",)
@@ -153,9 +154,29 @@ def test_should_not_authorise_what_the_pool_forbids(most: Effect, changed: int, 
         )
 
 
-def kubelet(name: str, version: str) -> MachinePackageVersion:
+def test_should_not_bring_what_a_rollout_found_bad_to_a_host_that_does_not_have_it() -> None:
+    told = {FOUND_BAD: "train-7: 2026-03-01T11:00:00Z jane h9 has no node"}
+    released = (entry("h000", NEW, opened=True), *(entry(f"h00{n}", opened=True) for n in (1, 2)))
+    verdicts = {"h000": fine(NEW), "h001": fine(), "h002": fine()}
+
+    def batch(wish: tuple[str, ...], annotations: dict[str, str]) -> Batch:
+        found = {"kubelet-1": kubelet("kubelet-1", "1.34.4"), "kubelet-2": kubelet("kubelet-2", "1.35.4", annotations)}
+        return next_release(PoolHosts(hosts(3), wish, released, verdicts, frozenset(), found), strategy(), now=AT)
+
+    refused = batch(NEW, told)
+    assert (refused.hosts, refused.stalled) == (released, ErrorCode.VersionBad)
+    assert refused.waiting.startswith(
+        "2 hosts wait: kubelet-2 was found bad by rollout train-7 (jane, 2026-03-01T11:00:00Z: h9 has no node);"
+    )
+    assert authorised_for(batch(OLD, told).hosts, OLD) == ["h000", "h001", "h002"], "away from it"
+    for lifted in ({}, told | {NOT_BAD: "train-7: it was the disk"}):
+        assert authorised_for(batch(NEW, lifted).hosts, NEW) == ["h000", "h001"]
+
+
+def kubelet(name: str, version: str, annotations: dict[str, str] | None = None) -> MachinePackageVersion:
     spec = {"component": "kubelet", "version": version}
-    head = {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePackageVersion", "metadata": {"name": name}}
+    metadata = {"name": name, "annotations": annotations or {}}
+    head = {"apiVersion": "kok.dev/v1alpha1", "kind": "MachinePackageVersion", "metadata": metadata}
     return MachinePackageVersion.parse({**head, "spec": spec})
 
 

@@ -23,7 +23,9 @@ from operators.domain.plane.status import status_of
 from operators.domain.plane.upgrade_view import UpgradeFacts
 from operators.domain.plane.view import BusinessApi, PlaneView, Unknown, Workload
 from operators.domain.risk.identity import stamp
-from tests.unit.operators.domain.plane.planes import NOW, cluster, manifest, package, right, with_changed
+from operators.domain.rollout.bad import BadMark
+from operators.errors import ErrorCode
+from tests.unit.operators.domain.plane.planes import NOW, cluster, manifest, never_lived, package, right, with_changed
 
 OLD, PATCH, NEW, FAR = "kubernetes-1.34.4-r1", "kubernetes-1.35.3-r1", "kubernetes-1.35.4-r1", "kubernetes-1.37.0-r1"
 
@@ -121,6 +123,53 @@ def test_should_refuse_in_words_and_release_nothing(seen: PlaneView, code: str, 
     step = next_step(seen)
     assert isinstance(step, steps.Stall)
     assert (str(step.code), says in step.reason) == (code, True)
+
+
+MARK = BadMark(NEW, "train-7", "stage canary failed: no pods.", "jane", "2026-03-01T11:00:00Z")
+WORDS = (
+    "spec.packageVersion: kubernetes-1.35.4-r1 was found bad by rollout train-7 (jane, 2026-03-01T11:00:00Z: stage canary failed: no pods); "
+    "make a new version, or, if the version was not to blame, annotate it with kok.dev/not-bad: 'train-7: REASON'"
+)
+
+
+def test_should_refuse_a_wish_that_a_rollout_found_bad_and_leave_a_plane_alone_that_has_it() -> None:
+    marked = facts(bad={NEW: MARK})
+    assert next_step(view(NEW, release(OLD), upgrade=marked)) == steps.Stall(ErrorCode.VersionBad, WORDS)
+    assert isinstance(next_step(view(NEW, release(OLD))), AuthoriseVersion)
+    assert isinstance(next_step(view(NEW, release(NEW), upgrade=marked)), steps.Done)
+    assert isinstance(next_step(view(OLD, release(OLD, reached=NEW), upgrade=marked)), BeginHop), "away from it"
+    assert isinstance(next_step(view(NEW, release(NEW, reached=OLD), upgrade=marked)), BeginHop), "what was authorised before goes on"
+
+
+def test_should_not_let_a_plane_begin_at_what_a_rollout_found_bad() -> None:
+    born = never_lived(upgrade=facts(bad={NEW: MARK}))
+    assert next_step(born) == steps.Stall(ErrorCode.VersionBad, WORDS)
+    assert isinstance(next_step(replace(born, upgrade=facts())), steps.Admit)
+    unknown = next_step(replace(born, upgrade=facts(bad_unknown="503")))
+    assert isinstance(unknown, steps.Wait)
+    lost = right(release=None, upgrade=None)
+    assert isinstance(next_step(lost), steps.Authorise), "a plane that lives and lost its release is not asked"
+
+
+def test_should_wait_while_it_is_not_known_whether_a_wish_was_found_bad() -> None:
+    step = next_step(view(NEW, release(OLD), upgrade=facts(bad_unknown="the journals cannot be read: 503")))
+    assert isinstance(step, steps.Wait)
+    assert step.reason == f"whether a rollout found {NEW} bad is not known: the journals cannot be read: 503"
+
+
+def test_should_go_round_a_bad_version_and_through_it_only_where_it_is_authorised() -> None:
+    between, goal = "kubernetes-1.36.1-r1", "kubernetes-1.37.0-r1"
+    clean = "kubernetes-1.36.0-r1"
+    mark = replace(MARK, version=between)
+    both = facts(packages=packages(NEW, clean, between, goal), bad={between: mark})
+    step = next_step(view(goal, release(NEW), upgrade=both))
+    assert isinstance(step, AuthoriseVersion)
+    assert f"by way of {clean}" in step.reason
+    only = facts(packages=packages(NEW, between, goal), bad={between: mark})
+    refused = next_step(view(goal, release(NEW), upgrade=only))
+    assert isinstance(refused, steps.Stall)
+    assert f"every way to {goal} leads through a version that was found bad: {between} was found bad by rollout train-7" in refused.reason
+    assert isinstance(next_step(view(goal, release(goal, reached=NEW), upgrade=only)), BeginHop)
 
 
 def test_should_wait_when_the_nodes_are_not_known_on_the_way_up() -> None:

@@ -239,6 +239,14 @@ def test_should_stop_going_back_when_it_does_not_help() -> None:
     assert not world.changed()
 
 
+def test_should_go_back_for_a_mark_of_its_own_whose_note_was_never_written() -> None:
+    world = World.of(rollout())
+    world.run()
+    step = next_step(replace(world.view(), marked="stage canary failed: no pods"))
+    assert isinstance(step, Note)
+    assert (step.record.event, step.record.outcome, step.record.text) == (Event.GoingBack, Outcome.Bad, "stage canary failed: no pods")
+
+
 def test_should_never_go_back_to_a_version_that_was_found_bad() -> None:
     world = World.of(rollout())
     world.run()
