@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -24,6 +25,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("lab host" if shares_a_host else str(item.path)))
             if shares_a_host:
                 item.add_marker(pytest.mark.lab)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """In the process that starts the workers."""
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from tests.integration.balance import FolderScheduling
+
+    return FolderScheduling(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +98,4 @@ async def namespace(kube: KubeClient) -> str:
 @pytest.fixture(scope="session")
 def crds(api_server: ApiServer) -> None:
     """The shared server knows every kind of ours, the business clusters' too."""
-    folder = str(Path(__file__).parents[2] / "manifests" / "crds")
-    api_server.kubectl("apply", "--server-side", "-f", folder)
-    api_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+    api_server.install_kinds()

@@ -85,7 +85,7 @@ def handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     found = Server({KUBELET.path: BODY})
     listener = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(found))
-    threading.Thread(target=listener.serve_forever, daemon=True).start()
+    threading.Thread(target=listener.serve_forever, args=(0.02,), daemon=True).start()
     found.url = f"http://127.0.0.1:{listener.server_address[1]}"
     for release in Release:
         monkeypatch.setenv(release.value, found.url)

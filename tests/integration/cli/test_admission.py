@@ -23,8 +23,7 @@ SAMPLE: Manifest = yaml.safe_load((ROOT / "manifests" / "samples" / "cluster-clu
 @pytest.fixture(scope="module")
 def guarded(meta_server: ApiServer) -> ApiServer:
     """The server with the CRDs and every policy."""
-    meta_server.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
-    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "manifests" / "crds"))
+    meta_server.install_kinds()
     base = install_manifests(Installation(), {}, packages=()).base
     meta_server.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(base))
     return meta_server

@@ -35,8 +35,7 @@ Kok = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def world(meta_server: ApiServer) -> ApiServer:
     """Cluster demo with a pool of two; the shipped budgets; w-1 in the hands of a holder that never came back."""
-    meta_server.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "crds"))
-    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(MANIFESTS / "crds"))
+    meta_server.install_kinds()
     for name in ("demo", "kok-system"):
         meta_server.kubectl("create", "namespace", name)
     meta_server.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "operators" / "base" / "budgets.yaml"))

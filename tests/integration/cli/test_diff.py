@@ -14,7 +14,6 @@ from tests.integration.api_server import ApiServer
 from tests.integration.cluster_operator.world_of_planes import cluster_manifest, package_manifest
 
 pytestmark = pytest.mark.integration
-CRDS = Path(__file__).parents[3] / "manifests" / "crds"
 OLD, NEW = "kubernetes-1.34.4-x", "kubernetes-1.35.4-x"
 Kok = Callable[..., tuple[int, str, str]]
 
@@ -22,8 +21,7 @@ Kok = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def world(meta_server: ApiServer) -> ApiServer:
     """Cluster prod/c at OLD, applied by Flux; NEW is in the catalogue, too."""
-    meta_server.kubectl("apply", "--server-side", "-f", str(CRDS))
-    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(CRDS))
+    meta_server.install_kinds()
     meta_server.kubectl("create", "namespace", "prod")
     current = {"packageVersion": OLD, "by": "Spec", "at": "2026-03-01T12:00:00Z"}
     release = {

@@ -24,8 +24,7 @@ Kok = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def world(meta_server: ApiServer) -> ApiServer:
     """kok-system without a Ledger, and one grant under which somebody acts."""
-    meta_server.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
-    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "manifests" / "crds"))
+    meta_server.install_kinds()
     for name in ("demo", "kok-system"):
         meta_server.kubectl("create", "namespace", name)
     journals = yaml.safe_load_all(sample_path("journals.yaml").read_text())

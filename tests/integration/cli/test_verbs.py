@@ -66,8 +66,7 @@ def event() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def world(meta_server: ApiServer) -> ApiServer:
     """Cluster demo with its apiserver pending, two machines of which one shows another host key, and Cluster scratch that nobody looked at."""
-    meta_server.kubectl("apply", "--server-side", "-f", str(ROOT / "manifests" / "crds"))
-    meta_server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "manifests" / "crds"))
+    meta_server.install_kinds()
     for name in ("demo", "scratch"):
         meta_server.kubectl("create", "namespace", name)
     components = [

@@ -32,7 +32,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 LEASE_SECONDS = 6
 PATIENCE = 240.0
 REPLICA = Path(__file__).with_name("replica.py")
-CRDS = str(Path(__file__).parents[3] / "manifests" / "crds")
 
 
 async def until(check: Callable[[], Awaitable[Any]], seconds: float = PATIENCE) -> Any:
@@ -112,8 +111,7 @@ class Pair:
 @pytest.fixture
 async def pair(own_api_server: ApiServer, business_server: ApiServer, tmp_path: Path) -> AsyncIterator[tuple[Pair, dict[str, Any]]]:
     """And what an undisturbed creation ends with."""
-    own_api_server.kubectl("apply", "--server-side", "-f", CRDS)
-    own_api_server.kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", CRDS)
+    own_api_server.install_kinds()
     own_api_server.start_controller_manager()
     admin = "test-admin", ["system:masters"]
     kube, inside = (

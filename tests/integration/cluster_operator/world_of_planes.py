@@ -155,9 +155,11 @@ class Operator:
         self.controller.next_step = noted  # type: ignore[method-assign]
 
     async def one_pass(self, key: Key) -> float | None:
-        """Sweep, then one pass; a KokError of the pass is given back as a short wait, as the queue would do."""
-        for watched in self.cache.watched:
-            await self._sweeper.sweep_kind(watched)
+        """Sweep, then one pass; a KokError of the pass is given back as a short wait, as the queue would do.
+
+        All kinds at once: on a busy machine each list waits for its turn.
+        """
+        await asyncio.gather(*(self._sweeper.sweep_kind(watched) for watched in self.cache.watched))
         try:
             return await self._loop.reconcile(key)
         except KokError as error:

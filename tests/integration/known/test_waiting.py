@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import subprocess
 from typing import Any
 
 import pytest
 
+from operators.ports.kube import KubePort, Manifest, Ref, Subresource
 from tests.contract.states import sample_states
 from tests.integration.api_server import KUBECTL, ApiServer, asset
 from tests.integration.known.test_verdicts import kstatus, verdict
@@ -29,41 +30,36 @@ def waited(server: ApiServer, manifest: dict[str, Any], seconds: int) -> bool:
     return subprocess.run([*words, f"{plural}/{meta['name']}"], capture_output=True, check=False).returncode == 0
 
 
-def served(server: ApiServer, manifest: dict[str, Any]) -> dict[str, Any]:
-    where = ["-n", manifest["metadata"]["namespace"]] if manifest["metadata"].get("namespace") else []
-    found: dict[str, Any] = json.loads(
-        server.kubectl("get", *where, f"{manifest['kind'].lower()}s.kok.dev", manifest["metadata"]["name"], "-o", "json")
-    )
-    return found
-
-
 @pytest.mark.usefixtures("crds")
 @pytest.mark.parametrize("kind", KINDS)
-def test_should_be_waited_for_until_it_is_ready(api_server: ApiServer, namespace: str, kind: str) -> None:
+async def test_should_be_waited_for_until_it_is_ready(api_server: ApiServer, kube: KubePort, namespace: str, kind: str) -> None:
     right = FIRST[kind, "right"]
     meta = {"name": namespace, **({"namespace": namespace} if right["metadata"].get("namespace") else {})}
     body = {"apiVersion": right["apiVersion"], "kind": kind, "metadata": meta, "spec": right["spec"]}
-    api_server.kubectl("create", "-f", "-", stdin=json.dumps(body))
+    await kube.create(body)
     try:
-        new = served(api_server, body)
+        new = await served(kube, body)
         assert (new["status"]["observedGeneration"], new["status"]["conditions"]) == (-1, [])
         assert kstatus([new]) == ["InProgress"]
-        assert not waited(api_server, body, 1)
+        assert not await asyncio.to_thread(waited, api_server, body, 1)
         states = [(state, answer) for state, answer in ANSWERS if (kind, state) in FIRST]
         assert len(states) >= 2
         for state, answer in states:
-            write_status(api_server, body, FIRST[kind, state]["status"])
-            assert kstatus([served(api_server, body)]) == [answer]
-            assert waited(api_server, body, 1) is (state == "right")
+            await write_status(kube, body, FIRST[kind, state]["status"])
+            assert kstatus([await served(kube, body)]) == [answer]
+            assert await asyncio.to_thread(waited, api_server, body, 60 if state == "right" else 1) is (state == "right")
     finally:
-        where = ["-n", namespace] if meta.get("namespace") else []
-        api_server.kubectl("delete", *where, f"{kind.lower()}s.kok.dev", namespace, "--wait=false")
+        await kube.delete(Ref.of(body))
 
 
-def write_status(server: ApiServer, body: dict[str, Any], status: dict[str, Any]) -> None:
-    generation = served(server, body)["metadata"]["generation"]
+async def served(kube: KubePort, manifest: Manifest) -> Manifest:
+    found = await kube.get(Ref.of(manifest))
+    assert found
+    return found
+
+
+async def write_status(kube: KubePort, body: Manifest, status: dict[str, Any]) -> None:
+    generation = (await served(kube, body))["metadata"]["generation"]
     conditions = [{**each, "observedGeneration": generation} for each in status["conditions"]]
     patch = {"status": {**status, "observedGeneration": generation, "conditions": conditions}}
-    where = ["-n", body["metadata"]["namespace"]] if body["metadata"].get("namespace") else []
-    plural, name = f"{body['kind'].lower()}s.kok.dev", body["metadata"]["name"]
-    server.kubectl("patch", *where, plural, name, "--subresource=status", "--type=merge", "-p", json.dumps(patch))
+    await kube.patch_json(Ref.of(body), patch, subresource=Subresource.Status)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,8 +12,6 @@ from operators.domain.machine.reporting_rules import TEMPLATE, wanted_rules
 from tests.integration.api_server import ApiServer
 from tests.integration.machine_operator.rig import Rig
 
-CRDS = str(Path(__file__).parents[3] / "manifests" / "crds")
-
 
 @pytest.fixture(scope="session")
 def business_server() -> Iterator[ApiServer]:
@@ -23,8 +20,7 @@ def business_server() -> Iterator[ApiServer]:
     try:
         server.start()
         server.start_controller_manager()
-        server.kubectl("apply", "--server-side", "-f", CRDS)
-        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", CRDS)
+        server.install_kinds()
         server.kubectl(
             "create", "clusterrolebinding", "bootstrap", "--clusterrole=system:node-bootstrapper", "--group=system:bootstrappers"
         )

@@ -66,8 +66,7 @@ def server() -> Iterator[ApiServer]:
     server = ApiServer()
     try:
         server.start()
-        server.kubectl("apply", "--server-side", "-f", str(MANIFESTS / "crds"))
-        server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(MANIFESTS / "crds"))
+        server.install_kinds()
         for namespace in ("demo", "prod", "kok-system"):
             server.kubectl("create", "namespace", namespace)
         server.kubectl("apply", "-f", str(sample_path("journals.yaml")))

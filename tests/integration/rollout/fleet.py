@@ -205,7 +205,7 @@ class RolloutOperator:
 
     async def one_round(self, rollout: str) -> None:
         """Sweep, probe a few times, one pass. A pass that fails is tried again by the next round, as the queue would."""
-        await self._sweeper.sweep(settling=True)
+        await asyncio.gather(*(self._sweeper.sweep_kind(watched, settling=True) for watched in self.cache.watched))
         for key in sorted(self._probed):
             for _ in range(10):
                 await self._probes.reconcile(key)

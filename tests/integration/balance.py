@@ -1,0 +1,56 @@
+"""Which worker runs which file next: one that stays in its folder, so that the servers of a folder are started once, and no worker is alone at the end.
+
+Called by xdist (`-n 2 --dist loadgroup`) through conftest.py, in the process that starts the workers. Files are never torn apart: their
+tests share what is in their servers.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import PurePath
+from typing import Any
+
+from xdist.scheduler import LoadGroupScheduling
+
+SECONDS = {"cluster_operator": 8.0, "machine_operator": 8.0, "rollout": 8.0, "plane": 4.0, "lab host": 8.0, "api": 0.1, "assets": 0.1}
+"""What a test of that folder takes, roughly; a second elsewhere. Only the order follows from it."""
+
+
+def folder_of(group: str) -> str:
+    """The folder whose servers a group of tests uses; a group is a file's path, or the name of a thing that is shared."""
+    return PurePath(group).parent.name or group
+
+
+def weight_of(group: str, tests: int) -> float:
+    """Seconds, roughly."""
+    return tests * SECONDS.get(folder_of(group), 1.0)
+
+
+def next_group(waiting: dict[str, float], mine: str, of_others: set[str]) -> str:
+    """The group that a worker takes that is in folder `mine`: of the same folder, else of one that nobody is in; always what is most work."""
+    left: dict[str, float] = defaultdict(float)
+    for group, weight in waiting.items():
+        left[folder_of(group)] += weight
+
+    def worth(group: str) -> tuple[bool, bool, float, float, str]:
+        folder = folder_of(group)
+        return folder == mine, folder not in of_others, left[folder], waiting[group], group
+
+    return max(waiting, key=worth)
+
+
+class FolderScheduling(LoadGroupScheduling):
+    """xdist's scheduling by group, with another choice of what comes next."""
+
+    def _assign_work_unit(self, node: Any) -> None:
+        waiting = {group: weight_of(group, len(tests)) for group, tests in self.workqueue.items()}
+        self.workqueue.move_to_end(next_group(waiting, self._folder(node), self._folders_of_others(node)), last=False)
+        super()._assign_work_unit(node)
+
+    def _folder(self, node: Any) -> str:
+        """Where a worker was sent last."""
+        groups = list(self.assigned_work.get(node, ()))
+        return folder_of(groups[-1]) if groups else ""
+
+    def _folders_of_others(self, node: Any) -> set[str]:
+        return {self._folder(other) for other in self.assigned_work if other is not node}
