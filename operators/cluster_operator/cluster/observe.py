@@ -130,11 +130,14 @@ class Observer:
             return Unknown(error.message), Unknown(error.message)
 
     async def _package(self, name: str) -> ClusterPackageVersion | None:
-        """Read live, once a minute: a package that no Cluster uses yet wakes nobody, so the cache does not hold it."""
-        if known := self._packages.get(name):
+        """From the cache, or live: a package that no Cluster uses yet wakes nobody, so the cache does not hold it. Its spec never changes."""
+        ref = kinds.PACKAGE.ref(name)
+        manifest = self._world.cache.get(ref)
+        version = manifest["metadata"]["resourceVersion"] if manifest else ""
+        if known := self._packages.get((name, version)):
             return known
-        manifest = await self._world.meta.get(kinds.PACKAGE.ref(name), deadline=READ_SECONDS)
-        return self._packages.put(name, ClusterPackageVersion.parse(manifest)) if manifest else None
+        manifest = manifest or await self._world.meta.get(ref, deadline=READ_SECONDS)
+        return self._packages.put((name, version), ClusterPackageVersion.parse(manifest)) if manifest else None
 
     async def _planned(self, key: Key, view: PlaneView, package: ClusterPackageVersion) -> PlaneView:
         """Endpoint, keys, plan, and the look inside: each needs the one before."""

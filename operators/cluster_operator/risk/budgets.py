@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +27,8 @@ BUDGETS = Key("budgets", "", "all")
 SHOW_EVERY = 5.0
 LOOK_EVERY = 30.0
 """Windows pass without anybody writing."""
+IDLE = 600.0
+"""Where no window runs, nothing is in flight, and nobody holds a budget until some time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ class BudgetController:
         labels = await self._labels() if any(budget.spec.scope.clusters.match_labels for _, budget in budgets) else {}
         now = self._now()
         wanted = [(each, budget_status(budget, ledger, labels, now)) for each, budget in budgets]
-        return Shown(tuple((each["metadata"]["name"], status) for each, status in wanted if status != each.get("status")))
+        differing = tuple((each["metadata"]["name"], status) for each, status in wanted if status != each.get("status"))
+        return Shown(differing, IDLE if _rests(ledger, [budget for _, budget in budgets]) else LOOK_EVERY)
 
     async def _swept(self) -> LedgerSpec | KokError:
         """Breakers move by the time; a Ledger or budgets that cannot be read move nothing."""
@@ -111,3 +114,10 @@ class BudgetController:
     def status_of(self, shown: Shown, step: Show | Rest, outcome: KokError | None) -> StatusWrite | None:
         """There is no single object to show it on; `act` writes."""
         return None
+
+
+def _rests(ledger: LedgerSpec | KokError, budgets: Iterable[OperationBudget]) -> bool:
+    """Whether time alone changes nothing of what is shown."""
+    if isinstance(ledger, KokError) or ledger.log or ledger.in_flight or ledger.windows or ledger.breakers:
+        return False
+    return not any(budget.spec.hold for budget in budgets)

@@ -65,5 +65,6 @@ class RiskCentre:
         targets = Targets(tools.kube, connector)
         self.grants = GrantController(tools.kube, self.ledger, targets, recorder=tools.recorder, now=now)
         self.keeper = LedgerKeeper(tools.kube, self.ledger, targets, now=now)
+        self.grants.seen = self.keeper.follow()
         self.budgets = BudgetController(tools.kube, self.ledger, Teller(tools), now=now)
         self.controllers: tuple[Controller[Any, Any, Any], ...] = (self.grants, self.keeper, self.budgets)

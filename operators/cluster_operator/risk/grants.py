@@ -64,12 +64,21 @@ class GrantController:
     name = "risk"
 
     def __init__(
-        self, kube: KubePort, ledger: LedgerService, targets: Targets, *, recorder: EventRecorder, now: Callable[[], datetime]
+        self,
+        kube: KubePort,
+        ledger: LedgerService,
+        targets: Targets,
+        *,
+        recorder: EventRecorder,
+        now: Callable[[], datetime],
     ) -> None:
         self._kube, self._ledger, self._targets, self._recorder, self._now = kube, ledger, targets, recorder, now
+        self.seen: Callable[[str], None] = lambda namespace: None
+        """Told in which namespace a grant is looked at."""
 
     async def observe(self, key: Key) -> Observed | None:
         """The grant, then the Ledger (in this order, see the ladder), then the target of one whose holder vanished; all read live."""
+        self.seen(key.namespace)
         manifest = await self._kube.get(GRANTS.ref(key.name, key.namespace))
         if manifest is None:
             return None

@@ -29,6 +29,8 @@ KEEPER = Key("ledger", SYSTEM_NAMESPACE, LEDGER_NAME)
 CLUSTER = Kind(API_VERSION, "Cluster")
 LOOK_EVERY = 30.0
 COLLECT_EVERY = 600.0
+IDLE = 600.0
+"""Until the next look while nothing is in flight and nobody wakes it."""
 COLLECT_AT_ONCE = 200
 """Grants deleted in one pass; the rest waits for the next one."""
 
@@ -74,6 +76,12 @@ class LedgerKeeper:
     ) -> None:
         self._kube, self._ledger, self._targets, self._now, self._clock = kube, ledger, targets, now, clock
         self._look_at = self._collect_at = clock()
+        self._is_told, self._without = False, set[str]()
+
+    def follow(self) -> Callable[[str], None]:
+        """What to tell where grants change; from now on a namespace that was found to have none is listed again only when told of."""
+        self._is_told = True
+        return self._without.discard
 
     async def observe(self, key: Key) -> Kept | None:
         """Nothing before its time. A Ledger that cannot be read has nothing to free: the alarm is each denial's."""
@@ -81,7 +89,10 @@ class LedgerKeeper:
         if left > 0:
             return Kept(left=left)
         self._look_at = self._clock() + LOOK_EVERY
-        return Kept(await self._stale(), await self._old())
+        stored = await self._ledger.look()
+        if isinstance(stored, KokError):
+            return Kept(old=await self._old())
+        return Kept(await self._stale(stored.in_flight), await self._old(), LOOK_EVERY if stored.in_flight else IDLE)
 
     def next_step(self, kept: Kept) -> Tidy | Rest:
         """Tidy if there is anything."""
@@ -103,11 +114,8 @@ class LedgerKeeper:
         """The Ledger has no status."""
         return None
 
-    async def _stale(self) -> tuple[EntryKey, ...]:
-        stored = await self._ledger.look()
-        if isinstance(stored, KokError):
-            return ()
-        return tuple([key_of(entry) for entry in stored.in_flight if await self._is_stale(entry)])
+    async def _stale(self, in_flight: tuple[InFlight, ...]) -> tuple[EntryKey, ...]:
+        return tuple([key_of(entry) for entry in in_flight if await self._is_stale(entry)])
 
     async def _is_stale(self, entry: InFlight) -> bool:
         """Whether nobody can use the slot: its grant was denied or settled elsewhere, or was deleted and its target is in order."""
@@ -122,11 +130,19 @@ class LedgerKeeper:
         if self._clock() < self._collect_at:
             return ()
         found: list[OperationGrant] = []
-        for namespace in sorted({item["metadata"]["namespace"] for item in (await self._kube.list(CLUSTER)).items}):
-            found += forgettable(_understood((await self._kube.list(GRANTS, namespace=namespace)).items), self._now())
+        for namespace in sorted({item["metadata"]["namespace"] for item in (await self._kube.list(CLUSTER)).items} - self._without):
+            found += await self._old_of(namespace)
         if len(found) <= COLLECT_AT_ONCE:
             self._collect_at = self._clock() + COLLECT_EVERY
         return tuple(found)
+
+    async def _old_of(self, namespace: str) -> list[OperationGrant]:
+        if self._is_told:
+            self._without.add(namespace)  # before it is listed: who is told of meanwhile is expected again
+        items = (await self._kube.list(GRANTS, namespace=namespace)).items
+        if items:
+            self._without.discard(namespace)
+        return forgettable(_understood(items), self._now())
 
     async def _forget(self, grant: OperationGrant) -> None:
         metadata = grant.metadata
