@@ -7,6 +7,7 @@ can pull here.
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ import pytest
 from meta_cluster.demo import fleet as wish
 from meta_cluster.demo.kubectl import Kubectl, Manifest, wait_until
 from meta_cluster.demo.stories import kok
+from tests.e2e import prometheus_in_a_pod
 from tests.e2e.ground import KOK, Fleet
 
 pytestmark = pytest.mark.slow
@@ -26,6 +28,7 @@ SMALL = ("train-1", "train-2")
 DEMO = f"{wish.NAMESPACE}/{wish.CLUSTER}"
 TRAIN = (*(f"{name}/{name}" for name in SMALL), DEMO)
 MINUTES = 420.0
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +186,76 @@ def test_should_hold_and_say_so_when_pods_fail_on_all_clusters_alike(train: Flee
     reaches(train, name, "Good")
     kok("rollout", "undo", name, "--reason", "the story goes back", f"--kubeconfig={train.lab['kubeconfig']}")
     back_at(train, before)
+
+
+def test_should_hold_while_prometheus_is_gone_and_go_on_when_it_is_back(train: Fleet) -> None:
+    before, good = versions(train.meta), variant(train, "metric", v="1")
+    with prometheus_in_a_pod.known_to_the_operator(train.meta):
+        time.sleep(75)  # a window before the change has to be there, too
+        name = rollout(train, good, TRAIN[0], analysis={"windowSeconds": 60, "staleSeconds": 30, "metrics": [prometheus_in_a_pod.METRIC]})
+        reaches(train, name, "Soaking")
+        prometheus_in_a_pod.end(train.meta)
+        held = reaches(train, name, "Holding")
+        print(held["message"])
+        assert "answers" in held["message"] or "Prometheus" in held["message"]
+        assert versions(train.meta) == before | {TRAIN[0]: good}, "no answer is neither good nor bad"
+        prometheus_in_a_pod.begin(train.meta)
+        print(json.dumps(reaches(train, name, "Good")["stages"], indent=1))
+        kok("rollout", "undo", name, "--reason", "the story goes back", f"--kubeconfig={train.lab['kubeconfig']}")
+        back_at(train, before)
+
+
+def test_should_come_to_the_same_end_when_the_leading_operator_is_killed_again_and_again(train: Fleet) -> None:
+    """Twenty kills at moments drawn by chance: each member is changed once, and every one of them is."""
+    before, good = versions(train.meta), variant(train, "killed", v="1")
+    rolled, known = rolls(train), histories(train)
+    chance, kills = random.Random(20), 0
+    name = rollout(train, good, TRAIN[0])
+    while kills < KILLS and status(train, name).get("phase") != "Good":
+        time.sleep(chance.uniform(1, 12))
+        kills += kill_leader(train.meta)
+    end = reaches(train, name, "Good")
+    print(f"{kills} kills", json.dumps(end["stages"], indent=1))
+    assert kills >= KILLS / 2, "a story without kills proves nothing"
+    assert set(versions(train.meta).values()) == {good}
+    assert rolls(train) == {key: count + 1 for key, count in rolled.items()}, "each API server was rolled once"
+    assert histories(train) == {key: count + 1 for key, count in known.items()}, "each member was authorised once"
+    kok("rollout", "undo", name, "--reason", "the story goes back", f"--kubeconfig={train.lab['kubeconfig']}")
+    back_at(train, before)
+
+
+def kill_leader(meta: Kubectl) -> int:
+    """End the pod that holds the Cluster-Operator's lease, without a word of warning; how many were ended."""
+    leases = meta.items("leases", "-n", "kok-system")
+    holders = {
+        str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
+        for lease in leases
+        if "cluster-operator" in lease["metadata"]["name"]
+    }
+    leading = [pod["metadata"]["name"] for pod in meta.items("pods", "-n", "kok-system") if pod["metadata"]["name"] in holders]
+    for pod in leading:
+        meta.run("delete", "pod", pod, "-n", "kok-system", "--grace-period=0", "--force", timeout=60)
+    return len(leading)
+
+
+def rolls(fleet: Fleet) -> dict[str, int]:
+    """How often each member's API server Deployment was rolled so far."""
+    found = {}
+    for key in TRAIN:
+        namespace, name = key.split("/")
+        deployment = fleet.meta.get("deployments", f"{name}-apiserver", "-n", namespace) or {}
+        found[key] = int(deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+    return found
+
+
+def histories(fleet: Fleet) -> dict[str, int]:
+    """How many authorisations each member has had."""
+    found = {}
+    for key in TRAIN:
+        namespace, name = key.split("/")
+        release = fleet.meta.get("clusterreleases.kok.dev", name, "-n", namespace) or {}
+        found[key] = len(release["spec"].get("history") or ())
+    return found
 
 
 def business(fleet: Fleet, key: str, folders: pytest.TempPathFactory) -> Kubectl:
