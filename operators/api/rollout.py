@@ -343,6 +343,8 @@ class FleetRolloutStatus(Model):
     """Members in the plan."""
     changed: Annotated[int, Field(ge=0)] = 0
     """Members that were changed and are healthy."""
+    measured_at: Timestamp | None = None
+    """When the numbers in the messages were taken; they alone are brought up to date twice a minute."""
     started_at: Timestamp | None = None
     ended_at: Timestamp | None = None
     conditions: Conditions = ()

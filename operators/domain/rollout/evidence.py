@@ -89,7 +89,7 @@ def baseline_of(
     for name, clusters in groups.items():
         found = counts_of(samples, clusters, after=began, until=now).total
         if clusters and found < SAMPLES:
-            return NoData(f"the baseline of {name} is being taken: {found} of {SAMPLES} probe pods")
+            return NoData(f"the baseline of {name} is being taken: it needs {SAMPLES} probe pods")
     if isinstance(metrics, NoData):
         return NoData(f"no baseline can be taken: {metrics.reason}")
     both = [counts_of(samples, clusters, after=began, until=now) for clusters in groups.values()]

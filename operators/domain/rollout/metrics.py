@@ -102,7 +102,7 @@ def reading_of(question: Question, answers: Mapping[str, Answer]) -> Reading:
             return each
     good, total = (each for each in found if isinstance(each, float))
     if good < 0 or total < 0 or good > total * (1 + ROUNDING) + 1:
-        return NoData(f"{question.span.cluster}: {good:g} good events of {total:g}, which cannot be: the two queries do not fit together")
+        return NoData(f"{question.span.cluster}: more good events than events, or fewer than none: the two queries do not fit together")
     return Counts(min(round(good), round(total)), round(total))
 
 

@@ -1,6 +1,7 @@
 """What a rollout does next: the state machine, one step per pass. Pure: the frozen plan, the records, what members have now, and `now` come in.
 
-A rollout is always in exactly one of these states, derived anew at every pass; nothing is kept in a status.
+A rollout is always in exactly one of these states, derived anew at every pass; nothing is kept in a status. The
+sentence of a wait stays the same as long as nothing changes in kind; numbers stand in the status of the stage, and in the records.
 
 Waiting for approval. The next stage wants a person's yes (`spec.approvals`). Nothing starts; what was changed before stays.
 
@@ -210,7 +211,7 @@ class StageWork:
         if self.view.plan.to in self.view.bad_versions:
             return f"{self.view.plan.to} was found bad by another rollout meanwhile: nobody else gets it; abort, or lift the mark"
         if not self.accepted and self.view.verdict.forbids_more and any(phase is not MemberPhase.Waiting for phase in self.phases.values()):
-            return f"nobody else is changed before this is clear: {self.view.verdict.sentence}"
+            return f"nobody else is changed before this is clear: {self.view.verdict.stable}"
         if self.view.window.problem:
             return f"no change window can be read, so nothing starts: {self.view.window.problem}"
         if not self.view.window.is_open:
@@ -223,14 +224,14 @@ class StageWork:
         over = healthy_at + timedelta(seconds=self.wish.soak_seconds)
         if self.view.now < over:
             left = (over - self.view.now).total_seconds()
-            words = f"stage {self.name} is watched until {over:%H:%M:%S} UTC; so far {self.view.verdict.sentence}"
+            words = f"stage {self.name} is watched until {over:%H:%M:%S} UTC; so far {self.view.verdict.stable}"
             return Wait(State.Soaking, words, min(left, POLL))
         late = self.view.now > over + timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
         if troubled := self._troubled():
             return Wait(State.Holding, troubled, page=late)
         if self.accepted or self.view.verdict.judgement == Judgement.PASS:
             return _note(self.view, Event.StagePassed, f"stage {self.name} passed: {self.view.verdict.sentence}", stage=self.name)
-        return Wait(State.Holding, f"{self.view.verdict.judgement}: {self.view.verdict.sentence}", page=late)
+        return Wait(State.Holding, self.view.verdict.stable, page=late)
 
     def _troubled(self) -> str:
         """The first changed member that is not healthy now, in words; failures within what is allowed do not count."""

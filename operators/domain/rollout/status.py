@@ -9,6 +9,7 @@ from typing import Any
 from operators.api.base import Condition, ConditionStatus
 from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase, MemberStatus, MetricStatus, Need, StageStatus
 from operators.domain.risk.identity import stamp
+from operators.domain.rollout.calm import calm
 from operators.domain.rollout.forecast import Forecast, Outlook
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.state import StageWork
@@ -49,7 +50,7 @@ def running_status(
             shown, view.now, rollout.metadata.generation, verdicts_of(step, story.ended.outcome if story.ended else None, words)
         ),
     )
-    return status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return calm(shown, status.model_dump(mode="json", by_alias=True, exclude_none=True), view.now)
 
 
 def stalled_status(rollout: FleetRollout, shown: Mapping[str, Any], code: str, words: str, now: datetime) -> dict[str, Any]:

@@ -97,6 +97,14 @@ class Verdict:
     """Of a verdict on a stage: metric -> the verdict on it alone."""
     worries: bool = False
     """Bad samples, though too few to judge by: nothing new is started until there are more."""
+    gist: str = ""
+    """The sentence without its numbers, where it has any: the same as long as nothing changes in kind."""
+
+    @property
+    def stable(self) -> str:
+        """What a wait says of it, pass after pass."""
+        told = self.gist or self.sentence
+        return str(self.judgement) if self.judgement is Judgement.PASS else f"{self.judgement}: {told}"
 
     @property
     def forbids_more(self) -> bool:
@@ -114,24 +122,23 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     numbers = _numbers(evidence.metric, before, after, control_before, control_after)
     if after.total < limits.min_samples:
         worries = after.ratio < max(limits.floor, before.ratio - limits.margin)
-        return Verdict(
-            Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, at least {limits.min_samples} are needed", worries=worries
-        )
+        few = f"at least {limits.min_samples} are needed"
+        gist = f"{evidence.metric}: too few samples, {few}{'; some of them are bad' if worries else ''}"
+        return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, {few}", worries=worries, gist=gist)
     if after.ratio < limits.floor:
         shared = has_control and control_after.ratio < limits.floor
         alone = difference(before, after, control_before, control_after).is_surely_worse(limits)
-        return _below_floor(numbers, limits, is_everywhere=shared and not alone)
+        return _below_floor(evidence.metric, numbers, limits, is_everywhere=shared and not alone)
     if before.total < limits.min_samples:
         return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
     change = difference(before, after, *((control_before, control_after) if has_control else ()))
-    return _compared(numbers, change, limits)
+    return _compared(evidence.metric, numbers, change, limits)
 
 
-def _below_floor(numbers: str, limits: Limits, *, is_everywhere: bool) -> Verdict:
+def _below_floor(metric: str, numbers: str, limits: Limits, *, is_everywhere: bool) -> Verdict:
     if is_everywhere:
-        return Verdict(
-            Judgement.HOLD, f"{numbers}: below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change"
-        )
+        words = f"below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change"
+        return Verdict(Judgement.HOLD, f"{numbers}: {words}", gist=f"{metric}: {words}")
     return Verdict(Judgement.FAIL, f"{numbers}: below its floor {limits.floor:.2%}", leans_bad=True)
 
 
@@ -163,13 +170,13 @@ def difference(before: Counts, after: Counts, control_before: Counts = NOTHING, 
     return Difference(value, 0.5 * math.erfc(-shift / deviation / math.sqrt(2)))
 
 
-def _compared(numbers: str, change: Difference, limits: Limits) -> Verdict:
+def _compared(metric: str, numbers: str, change: Difference, limits: Limits) -> Verdict:
     words = f"{numbers}: {change.value:+.2%} against the control (one-sided p={change.p_worse:.2g})"
     if change.value >= -limits.margin:
         return Verdict(Judgement.PASS, words)
     if change.is_surely_worse(limits):
         return Verdict(Judgement.FAIL, f"{words}, more than {limits.margin:.2%} worse", leans_bad=True)
-    return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely", leans_bad=True)
+    return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely", leans_bad=True, gist=f"{metric}: worse, but not surely")
 
 
 def _numbers(metric: str, before: Counts, after: Counts, control_before: Counts, control_after: Counts) -> str:
@@ -193,4 +200,5 @@ def judge_all(evidence: Iterable[Evidence], limits: Mapping[str, Limits], *, sic
     if bad_signs >= 2:
         return Verdict(Judgement.FAIL, f"{bad_signs} bad signs: {sentence}", True, tuple(parts))
     worst = min((one.judgement for one in verdicts), key=SEVERITY.index)
-    return Verdict(worst, sentence, bad_signs > 0, tuple(parts), any(one.worries for one in verdicts))
+    gist = "; ".join(one.gist or one.sentence for one in verdicts if one.judgement is not Judgement.PASS)
+    return Verdict(worst, sentence, bad_signs > 0, tuple(parts), any(one.worries for one in verdicts), gist)

@@ -49,13 +49,18 @@ class Business:
         """The status once it has this phase and its message these words."""
         ends = asyncio.get_running_loop().time() + seconds
         shown: dict[str, Any] = {}
-        while shown.get("phase") != phase or words not in shown.get("message", ""):
+        while shown.get("phase") != phase or words not in " ".join([shown.get("message", ""), *numbers_of(shown)]):
             assert asyncio.get_running_loop().time() < ends, f"not {phase} {words!r}: {shown} {self.operator.failed}"
             await self.fleet.planes_follow()
             await self.operator.one_round(self.name)
             self.changed |= {key for key, version in (await self.fleet.versions()).items() if version == NEW}
             shown = (await self.fleet.kube.get(kinds.ROLLOUT.ref(self.name)) or {}).get("status") or {}
         return shown
+
+
+def numbers_of(shown: dict[str, Any]) -> list[str]:
+    """What the metrics of its stages say."""
+    return [metric["message"] for stage in shown.get("stages", ()) for metric in stage.get("metrics", ())]
 
 
 @pytest.fixture
