@@ -8,23 +8,20 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from meta_cluster.demo.kubectl import Kubectl, wait_until
-from operators.errors import KokError
 from tests.e2e.ground import Fleet
 from tests.e2e.writer import Writer
 
 NAME = "ha"
 PORT = 31466
 PATIENCE = 300.0
-OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
 def cluster(fleet: Fleet) -> dict:
@@ -94,8 +91,14 @@ class Plane:
 
 @pytest.fixture(scope="module")
 def plane(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    with a_plane(fleet, tmp_path_factory.mktemp("ha") / "kubeconfig") as made:
+        yield made
+
+
+@contextmanager
+def a_plane(fleet: Fleet, path: Path) -> Iterator[Plane]:
+    """The plane of these stories, whole; its admin's kubeconfig at that path. Removed afterwards."""
     fleet.meta.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}, cluster(fleet))
-    path = tmp_path_factory.mktemp("ha") / "kubeconfig"
     made = Plane(fleet.meta, path)
     wait_until("ha Ready", made.ready, timeout=PATIENCE, tell=made.message)
     secret = fleet.meta.get("secret", f"{NAME}-kubeconfig", "-n", NAME)
@@ -172,35 +175,3 @@ def test_should_grow_and_shrink_while_it_is_used(plane: Plane) -> None:
         whole_again(plane, 1)
         plane.wish(members=3)
         whole_again(plane, 3)
-
-
-@contextmanager
-def node_off(plane: Plane, node: str) -> Iterator[None]:
-    """That meta node is switched off; afterwards it is back, and nothing says of it that it is gone."""
-    subprocess.run(["docker", "stop", "--time=1", node], check=True, timeout=60)
-    try:
-        yield
-    finally:
-        with suppress(KokError):  # it was not tainted
-            plane.meta.run("taint", "node", node, f"{OUT_OF_SERVICE}-")
-        subprocess.run(["docker", "start", node], check=True, timeout=60)
-        plane.meta.run("wait", "--for=condition=Ready", "node", node, "--timeout=180s", timeout=190)
-
-
-@pytest.mark.slow
-def test_should_make_anew_what_was_on_a_node_only_when_it_is_confirmed_to_be_gone(plane: Plane) -> None:
-    """Its member was on a volume of that node, so it is replaced; the other masters are made elsewhere."""
-    workers = [name for each in plane.meta.items("nodes") if "control-plane" not in (name := each["metadata"]["name"])]
-    on = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in plane.pods("etcd") if pod["spec"]["nodeName"] in workers}
-    if not on:
-        pytest.skip("needs a meta cluster of three nodes: kok lab up --meta-nodes 3")
-    node, member = next(iter(on.items()))
-    old = {pod["metadata"]["uid"] for pod in plane.pods("etcd") if pod["metadata"]["name"] == member}
-    with story(plane, f"meta node {node} off and confirmed to be gone"), node_off(plane, node):
-        wait_until("the member is missed", lambda: not plane.ready(), timeout=120, tell=plane.message)
-        time.sleep(60)
-        assert old <= {pod["metadata"]["uid"] for pod in plane.pods("etcd")}, "a node that is only silent may come back with its data"
-        plane.meta.run("taint", "node", node, f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute")
-        whole_again(plane)
-        assert not old & {pod["metadata"]["uid"] for pod in plane.pods("etcd")}
-        assert all(pod["spec"]["nodeName"] != node for component in ("etcd", "apiserver") for pod in plane.pods(component))
