@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from meta_cluster.demo.kubectl import Kubectl, wait_until
+from meta_cluster.demo.kubectl import Kubectl, Manifest, wait_until
 from tests.e2e.ground import Fleet
 from tests.e2e.writer import Writer
 
@@ -24,7 +24,7 @@ PORT = 31466
 PATIENCE = 300.0
 
 
-def cluster(fleet: Fleet) -> dict:
+def cluster(fleet: Fleet) -> Manifest:
     return {
         "apiVersion": "kok.dev/v1alpha1",
         "kind": "Cluster",
@@ -91,14 +91,14 @@ class Plane:
 
 @pytest.fixture(scope="module")
 def plane(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    with a_plane(fleet, tmp_path_factory.mktemp("ha") / "kubeconfig") as made:
+    with a_plane(fleet, cluster(fleet), tmp_path_factory.mktemp("ha") / "kubeconfig") as made:
         yield made
 
 
 @contextmanager
-def a_plane(fleet: Fleet, path: Path) -> Iterator[Plane]:
-    """The plane of these stories, whole; its admin's kubeconfig at that path. Removed afterwards."""
-    fleet.meta.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}, cluster(fleet))
+def a_plane(fleet: Fleet, wish: Manifest, path: Path) -> Iterator[Plane]:
+    """The plane of that wish (its name and namespace are NAME), whole; its admin's kubeconfig at that path. Removed afterwards."""
+    fleet.meta.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}, wish)
     made = Plane(fleet.meta, path)
     wait_until("ha Ready", made.ready, timeout=PATIENCE, tell=made.message)
     secret = fleet.meta.get("secret", f"{NAME}-kubeconfig", "-n", NAME)

@@ -6,27 +6,42 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from meta_cluster.demo.kubectl import wait_until
-from meta_cluster.demo.stories import kok
+from meta_cluster.demo import fleet as wish
+from meta_cluster.demo.kubectl import Kubectl, wait_until
+from meta_cluster.demo.stories import is_open, kok, on_host
 from operators.errors import KokError
-from tests.e2e.ground import Fleet
-from tests.e2e.test_ha import Plane, a_plane, story, whole_again
+from tests.e2e.ground import Fleet, lab_status
+from tests.e2e.test_ha import NAME, PORT, Plane, a_plane, cluster, story, whole_again
 
 pytestmark = pytest.mark.slow
 
 NODES = 3
+HOST = "proxied"
+SILENCE = 90.0
+"""Seconds; a node whose kubelet is not heard for 40 is NotReady."""
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
 @pytest.fixture(scope="module")
 def plane(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """Made after the lab has its three meta nodes; they stay, as a second `kok lab up` would leave them."""
+    """Made after the lab has its three meta nodes; they stay, as a second `kok lab up` would leave them. Nodes reach it by all three."""
     kok("lab", "up", "--meta-nodes", str(NODES))
-    with a_plane(fleet, tmp_path_factory.mktemp("spread") / "kubeconfig") as made:
+    first, *others = sorted(addresses(fleet), key=lambda address: address != fleet.lab["node"])
+    wanted = cluster(fleet)
+    wanted["spec"]["endpoint"] |= {"host": first, "additionalHosts": others, "konnectivityPort": PORT + 1}
+    wanted["spec"]["machineAccess"] = {"sshKeySecretName": wish.SSH_SECRET}
+    with a_plane(fleet, wanted, tmp_path_factory.mktemp("spread") / "kubeconfig") as made:
         yield made
+
+
+def addresses(fleet: Fleet) -> list[str]:
+    """Where each meta node is reached."""
+    found = [each["status"]["addresses"] for each in fleet.meta.items("nodes")]
+    return [one["address"] for each in found for one in each if one["type"] == "InternalIP"]
 
 
 def test_should_spread_members_and_api_servers_over_the_nodes(plane: Plane) -> None:
@@ -62,3 +77,50 @@ def test_should_make_anew_what_was_on_a_node_only_when_it_is_confirmed_to_be_gon
         whole_again(plane)
         assert not old & {pod["metadata"]["uid"] for pod in plane.pods("etcd")}
         assert all(pod["spec"]["nodeName"] != node for component in ("etcd", "apiserver") for pod in plane.pods(component))
+
+
+@pytest.fixture
+def node(fleet: Fleet, plane: Plane) -> Iterator[Kubectl]:
+    """A host that is a node of the plane, through its own proxy; kubectl against the plane."""
+    kok("lab", "host", "add", HOST)
+    found = next(one for one in lab_status()["hosts"] if one["name"] == HOST)
+    secret = wish.ssh_secret(Path(fleet.lab["sshKey"]).read_text())
+    secret["metadata"]["namespace"] = NAME
+    pool = wish.pool([wish.LabHost(HOST, found["address"], tuple(found["hostKeys"]))])
+    pool["metadata"]["namespace"], pool["spec"]["clusterName"] = NAME, NAME
+    fleet.meta.apply(secret, pool)
+    business = Kubectl(fleet.meta.binary, plane.kubeconfig)
+    wait_until("the node is open", lambda: is_open(business, HOST), timeout=300, tell=plane.message)
+    yield business
+    fleet.meta.run("delete", "machinepools.kok.dev", wish.POOL, "-n", NAME, "--timeout=180s", timeout=190)
+    kok("lab", "host", "remove", HOST)
+
+
+def test_should_keep_kubelets_ready_when_a_meta_node_that_they_talk_to_dies(plane: Plane, node: Kubectl) -> None:
+    """The node's proxy holds connections to a meta node; that one is switched off for longer than a node may be silent."""
+    workers = {each["status"]["addresses"][0]["address"]: each["metadata"]["name"] for each in plane.meta.items("nodes")}
+    talked_to = [address for address in workers if address != kept(plane) and connections(address)]
+    assert talked_to, "the proxy talks to more than the first meta node"
+    with story(plane, f"meta node {workers[talked_to[0]]} off, which {HOST} talked to"), node_off(plane, workers[talked_to[0]]):
+        ends = time.monotonic() + SILENCE
+        while time.monotonic() < ends:
+            assert node.condition("node", HOST, "Ready").get("status") == "True"
+            time.sleep(2)
+        assert not connections(talked_to[0])
+        assert node.run("get", "--raw", f"/api/v1/nodes/{HOST}/proxy/healthz", timeout=30) == "ok", "konnectivity goes on, too"
+    whole_again(plane)
+
+
+def kept(plane: Plane) -> str:
+    """The address that clients outside (this test) use; it stays."""
+    return str((plane.meta.get("clusters.kok.dev", NAME, "-n", NAME) or {})["spec"]["endpoint"]["host"])
+
+
+def connections(address: str) -> int:
+    """Established connections of the host's proxy to the API servers' port at that meta node."""
+    return on_host(HOST, "cat", "/proc/net/tcp").upper().count(f"{wire(address)}:{PORT:04X} 01")
+
+
+def wire(address: str) -> str:
+    """As /proc/net/tcp writes it: hexadecimal, the last byte first."""
+    return "".join(f"{int(part):02X}" for part in reversed(address.split(".")))
