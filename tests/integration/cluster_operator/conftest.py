@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from uuid import uuid4
 
 import pytest
 
@@ -12,7 +13,7 @@ from operators.adapters.sim_etcd import SimEtcd, SimEtcds
 from operators.ports.kube import AlreadyExists, KubePort
 from tests.integration.api_server import ApiServer
 from tests.integration.cluster_operator.etcd_pods import EtcdPods
-from tests.integration.cluster_operator.world_of_planes import SYSTEM, GenerousGrants, OneBusinessServer, Stage, package_manifest
+from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, GenerousGrants, OneBusinessServer, Stage, package_manifest
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,37 @@ async def stage(meta: KubePort, business: KubePort, namespace: str) -> AsyncIter
     made = Stage(meta, OneBusinessServer(business), namespace)
     yield made
     await made.clear()
+
+
+@pytest.fixture(scope="module")
+def lasting(api_server: ApiServer) -> Iterator[list[str]]:
+    """The namespace of the file's own plane, once there is one."""
+    namespaces: list[str] = []
+    yield namespaces
+    for namespace in namespaces:
+        api_server.kubectl("delete", "namespace", namespace, "--wait=false")
+        api_server.kubectl("-n", namespace, "patch", "cluster", "demo", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+
+
+@pytest.fixture
+async def plane(meta: KubePort, business: KubePort, lasting: list[str]) -> Stage:
+    """A whole plane with a Machine-Operator, one for all tests of a file that ask for it: each mends what it breaks, or the next gets another."""
+    for namespace in lasting:
+        stage = Stage(meta, OneBusinessServer(business), namespace)
+        try:
+            await stage.settle(stage.operator(), patience=30.0)
+        except AssertionError:
+            lasting.clear()
+        else:
+            return stage
+    stage = Stage(meta, OneBusinessServer(business), f"test-{uuid4().hex[:10]}")
+    await meta.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": stage.namespace}})
+    key = {"type": "kubernetes.io/ssh-auth", "stringData": {"ssh-privatekey": SSH_KEY}}
+    await meta.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ssh", "namespace": stage.namespace}, **key})
+    await stage.create(machineAccess={"sshKeySecretName": "ssh"})
+    await stage.settle(stage.operator())
+    lasting.append(stage.namespace)
+    return stage
 
 
 @pytest.fixture

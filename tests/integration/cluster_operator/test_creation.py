@@ -33,27 +33,23 @@ async def test_should_bring_a_plane_up_and_say_so(stage: Stage) -> None:
     }
 
 
-async def test_should_write_nothing_on_the_second_pass_also_after_a_restart(stage: Stage) -> None:
-    await stage.create()
-    await stage.settle(stage.operator())
-    recorder = RecordingKube(stage.admin)
-    business = RecordingKube(stage.business.port)
-    stage.business.port = business
-    fresh = stage.operator(recorder)
+async def test_should_write_nothing_on_the_second_pass_also_after_a_restart(plane: Stage) -> None:
+    recorder = RecordingKube(plane.admin)
+    business = RecordingKube(plane.business.port)
+    plane.business.port = business
+    fresh = plane.operator(recorder)
     for _ in range(3):
-        await fresh.one_pass(stage.key)
+        await fresh.one_pass(plane.key)
     assert isinstance(fresh.last, Done)
     assert recorder.writes == []
     assert business.writes == []
 
 
-async def test_should_keep_root_keys_in_a_sealed_copy_and_note_the_first_quorum(stage: Stage) -> None:
-    await stage.create()
-    await stage.settle(stage.operator())
-    sealed = await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM)
-    ca = await stage.secret("demo-ca")
+async def test_should_keep_root_keys_in_a_sealed_copy_and_note_the_first_quorum(plane: Stage) -> None:
+    sealed = await plane.secret(f"root-keys.{plane.namespace}.demo", SYSTEM)
+    ca = await plane.secret("demo-ca")
     assert {sealed["ca.tls.crt"], sealed["ca.tls.key"]} == {ca["tls.crt"], ca["tls.key"]}
-    record = await stage.admin.get(kinds.CONFIG_MAP.ref("demo-etcd-bootstrap", stage.namespace))
+    record = await plane.admin.get(kinds.CONFIG_MAP.ref("demo-etcd-bootstrap", plane.namespace))
     assert record
 
 

@@ -11,7 +11,7 @@ from operators.domain.plane.drift import difference
 from operators.domain.plane.steps import Done
 from operators.errors import ErrorCode
 from operators.ports.kube import Kind, Manifest, Ref
-from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, Stage
+from tests.integration.cluster_operator.world_of_planes import SYSTEM, Operator, Stage
 
 pytestmark = pytest.mark.integration
 EMPTIED = {"tls.crt": "", "tls.key": "", "ca.crt": ""}
@@ -46,59 +46,47 @@ def _spoiled(manifest: Manifest) -> dict[str, Any]:
             return {"metadata": {"labels": {"app.kubernetes.io/component": "spoiled"}}}
 
 
-async def test_should_put_every_object_back_when_it_was_changed_or_deleted(stage: Stage) -> None:
-    await _with_machine_operator(stage)
-    operator = stage.operator()
-    await stage.settle(operator)
-    before = await stage.snapshot()
-    objects = await _own_objects(stage)
+async def at_rest(plane: Stage) -> Operator:
+    """A process that has found everything right."""
+    operator = plane.operator()
+    await plane.settle(operator)
+    return operator
+
+
+async def test_should_put_every_object_back_when_it_was_changed_or_deleted(plane: Stage) -> None:
+    operator = await at_rest(plane)
+    before = await plane.snapshot()
+    objects = await _own_objects(plane)
     assert len(objects) > 20
     for manifest in objects:
-        await stage.admin.patch_json(Ref.of(manifest), _spoiled(manifest))
-    await stage.settle(operator)
-    assert await stage.snapshot() == before
+        await plane.admin.patch_json(Ref.of(manifest), _spoiled(manifest))
+    await plane.settle(operator)
+    assert await plane.snapshot() == before
     for manifest in objects:
-        await stage.admin.delete(Ref.of(manifest))
-    await stage.settle(operator)
-    assert await stage.snapshot() == before
+        await plane.admin.delete(Ref.of(manifest))
+    await plane.settle(operator)
+    assert await plane.snapshot() == before
 
 
-async def _with_machine_operator(stage: Stage) -> None:
-    await stage.admin.create(
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": "kubernetes.io/ssh-auth",
-            "metadata": {"name": "ssh", "namespace": stage.namespace},
-            "stringData": {"ssh-privatekey": SSH_KEY},
-        }
-    )
-    await stage.create(machineAccess={"sshKeySecretName": "ssh"})
-
-
-async def test_should_take_out_a_container_that_somebody_added(stage: Stage) -> None:
-    await stage.create()
-    operator = stage.operator()
-    await stage.settle(operator)
-    scheduler = kinds.DEPLOYMENT.ref("demo-scheduler", stage.namespace)
+async def test_should_take_out_a_container_that_somebody_added(plane: Stage) -> None:
+    operator = await at_rest(plane)
+    scheduler = kinds.DEPLOYMENT.ref("demo-scheduler", plane.namespace)
     foreign = {"op": "add", "path": "/spec/template/spec/containers/-", "value": {"name": "miner", "image": "miner:1"}}
-    await stage.admin.patch_json(scheduler, [foreign])
-    await stage.settle(operator)
-    found = await stage.admin.get(scheduler)
+    await plane.admin.patch_json(scheduler, [foreign])
+    await plane.settle(operator)
+    found = await plane.admin.get(scheduler)
     assert found
     assert [each["name"] for each in found["spec"]["template"]["spec"]["containers"]] == ["scheduler"]
 
 
-async def test_should_put_back_what_was_deleted_inside_the_business_cluster(stage: Stage) -> None:
-    await stage.create()
-    await stage.settle(stage.operator())
-    port = stage.business.port
+async def test_should_put_back_what_was_deleted_inside_the_business_cluster(plane: Stage) -> None:
+    port = plane.business.port
     binding = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding").ref("kok:admins")
     dns = Kind("v1", "Service").ref("kube-dns", "kube-system")
     before = await port.get(dns)
     assert await port.delete(binding)
     await port.patch_json(dns, {"spec": {"selector": {"app.kubernetes.io/component": "nobody"}}})
-    await stage.settle(stage.operator())
+    await plane.settle(plane.operator())
     assert await port.get(binding)
     after = await port.get(dns)
     assert before
@@ -106,15 +94,13 @@ async def test_should_put_back_what_was_deleted_inside_the_business_cluster(stag
     assert after["spec"] == before["spec"]
 
 
-async def test_should_issue_a_leaf_anew_when_it_was_emptied_and_roll_what_uses_it(stage: Stage) -> None:
-    await stage.create()
-    operator = stage.operator()
-    await stage.settle(operator)
-    apiserver = kinds.DEPLOYMENT.ref("demo-apiserver", stage.namespace)
-    before, old = await stage.admin.get(apiserver), await stage.secret("demo-apiserver-tls")
-    await stage.admin.patch_json(kinds.SECRET.ref("demo-apiserver-tls", stage.namespace), {"data": EMPTIED})
-    await stage.settle(operator)
-    after, new = await stage.admin.get(apiserver), await stage.secret("demo-apiserver-tls")
+async def test_should_issue_a_leaf_anew_when_it_was_emptied_and_roll_what_uses_it(plane: Stage) -> None:
+    operator = await at_rest(plane)
+    apiserver = kinds.DEPLOYMENT.ref("demo-apiserver", plane.namespace)
+    before, old = await plane.admin.get(apiserver), await plane.secret("demo-apiserver-tls")
+    await plane.admin.patch_json(kinds.SECRET.ref("demo-apiserver-tls", plane.namespace), {"data": EMPTIED})
+    await plane.settle(operator)
+    after, new = await plane.admin.get(apiserver), await plane.secret("demo-apiserver-tls")
     assert before
     assert after
     assert new["ca.crt"] == old["ca.crt"]
@@ -122,63 +108,53 @@ async def test_should_issue_a_leaf_anew_when_it_was_emptied_and_roll_what_uses_i
     assert after["spec"]["template"]["metadata"] != before["spec"]["template"]["metadata"]
 
 
-@pytest.mark.parametrize("damage", [{"data": EMPTIED}, {"data": {"tls.key": "AAAA"}}])
-async def test_should_bring_a_root_key_back_as_it_was(stage: Stage, damage: dict[str, Any]) -> None:
-    await stage.create()
-    operator = stage.operator()
-    await stage.settle(operator)
-    before = await stage.secret("demo-ca")
-    await stage.admin.patch_json(kinds.SECRET.ref("demo-ca", stage.namespace), damage)
-    await stage.settle(operator)
-    assert before.items() <= (await stage.secret("demo-ca")).items()
+@pytest.mark.parametrize("damage", [{"data": {"tls.crt": "", "tls.key": ""}}, {"data": {"tls.key": "AAAA"}}])
+async def test_should_bring_a_root_key_back_as_it_was(plane: Stage, damage: dict[str, Any]) -> None:
+    operator = await at_rest(plane)
+    before = await plane.secret("demo-ca")
+    await plane.admin.patch_json(kinds.SECRET.ref("demo-ca", plane.namespace), damage)
+    await plane.settle(operator)
+    assert before.items() <= (await plane.secret("demo-ca")).items()
 
 
-async def test_should_bring_all_root_keys_back_when_they_were_deleted(stage: Stage) -> None:
-    await stage.create()
-    await stage.settle(stage.operator())
+async def test_should_bring_all_root_keys_back_when_they_were_deleted(plane: Stage) -> None:
     names = ("demo-ca", "demo-etcd-ca", "demo-front-proxy-ca", "demo-service-account")
-    before = [await stage.secret(name) for name in names]
+    before = [await plane.secret(name) for name in names]
     for name in names:
-        await stage.admin.delete(kinds.SECRET.ref(name, stage.namespace))
-    await stage.settle(stage.operator())
-    assert [await stage.secret(name) for name in names] == before
+        await plane.admin.delete(kinds.SECRET.ref(name, plane.namespace))
+    await plane.settle(plane.operator())
+    assert [await plane.secret(name) for name in names] == before
 
 
-async def test_should_write_the_sealed_copy_anew_when_it_was_deleted(stage: Stage) -> None:
-    await stage.create()
-    operator = stage.operator()
-    await stage.settle(operator)
-    name = f"root-keys.{stage.namespace}.demo"
-    before = await stage.secret(name, SYSTEM)
-    await stage.admin.delete(kinds.SECRET.ref(name, SYSTEM))
-    await stage.settle(operator)
-    assert await stage.secret(name, SYSTEM) == before
+async def test_should_write_the_sealed_copy_anew_when_it_was_deleted(plane: Stage) -> None:
+    operator = await at_rest(plane)
+    name = f"root-keys.{plane.namespace}.demo"
+    before = await plane.secret(name, SYSTEM)
+    await plane.admin.delete(kinds.SECRET.ref(name, SYSTEM))
+    await plane.settle(operator)
+    assert await plane.secret(name, SYSTEM) == before
 
 
-async def test_should_stall_rather_than_make_new_root_keys_for_a_living_plane(stage: Stage) -> None:
-    await stage.create()
-    operator = stage.operator()
-    await stage.settle(operator)
-    ca = await stage.admin.get(kinds.SECRET.ref("demo-ca", stage.namespace))
-    await stage.admin.delete(kinds.SECRET.ref(f"root-keys.{stage.namespace}.demo", SYSTEM))
-    await stage.admin.delete(kinds.SECRET.ref("demo-ca", stage.namespace))
-    step = await stage.stalled(operator)
+async def test_should_stall_rather_than_make_new_root_keys_for_a_living_plane(plane: Stage) -> None:
+    operator = await at_rest(plane)
+    ca = await plane.admin.get(kinds.SECRET.ref("demo-ca", plane.namespace))
+    await plane.admin.delete(kinds.SECRET.ref(f"root-keys.{plane.namespace}.demo", SYSTEM))
+    await plane.admin.delete(kinds.SECRET.ref("demo-ca", plane.namespace))
+    step = await plane.stalled(operator)
     assert step.code is ErrorCode.KeysLost
-    assert (await stage.condition("Stalled"))["message"] == step.reason
-    assert await stage.secret("demo-ca") == {}
+    assert (await plane.condition("Stalled"))["message"] == step.reason
+    assert await plane.secret("demo-ca") == {}
     assert ca
-    await stage.admin.create({**ca, "metadata": {key: ca["metadata"][key] for key in ("name", "namespace", "labels")}})
-    assert isinstance(await stage.settle(operator), Done)
+    await plane.admin.create({**ca, "metadata": {key: ca["metadata"][key] for key in ("name", "namespace", "labels")}})
+    assert isinstance(await plane.settle(operator), Done)
 
 
-async def test_should_find_rendered_text_as_it_was_applied(stage: Stage) -> None:
+async def test_should_find_rendered_text_as_it_was_applied(plane: Stage) -> None:
     """Templates speak the API server's canonical form: what comes back differs nowhere from what was sent."""
-    await _with_machine_operator(stage)
-    operator = stage.operator()
-    await stage.settle(operator)
-    view = await operator.controller.observe(stage.key)
+    operator = await at_rest(plane)
+    view = await operator.controller.observe(plane.key)
     assert view
-    live = {(each["kind"], each["metadata"]["name"]): each for each in await _own_objects(stage)}
+    live = {(each["kind"], each["metadata"]["name"]): each for each in await _own_objects(plane)}
     for manifests in view.plan.components.values():  # type: ignore[union-attr]
         for manifest in manifests:
             if manifest["metadata"].get("namespace"):

@@ -154,12 +154,14 @@ class Operator:
 
         self.controller.next_step = noted  # type: ignore[method-assign]
 
-    async def one_pass(self, key: Key) -> float | None:
-        """Sweep, then one pass; a KokError of the pass is given back as a short wait, as the queue would do.
+    async def one_pass(self, key: Key, *, look: bool = True) -> float | None:
+        """Sweep (all kinds at once, as each list waits for its turn on a busy machine), then one pass.
 
-        All kinds at once: on a busy machine each list waits for its turn.
+        Without a look it knows only what it wrote itself, as a process whose watches lag. A KokError of the pass is given back as a
+        short wait, as the queue would do.
         """
-        await asyncio.gather(*(self._sweeper.sweep_kind(watched) for watched in self.cache.watched))
+        if look:
+            await asyncio.gather(*(self._sweeper.sweep_kind(watched) for watched in self.cache.watched))
         try:
             return await self._loop.reconcile(key)
         except KokError as error:
@@ -275,14 +277,16 @@ class Stage:
         return next(each for each in conditions if each["type"] == kind)
 
     async def until(self, operator: Operator, reached: Callable[[Step], bool], patience: float = PATIENCE) -> Step:
-        """Passes until a step is reached."""
-        end = time.monotonic() + patience
+        """Passes until a step is reached. Looks come late, as watches may: not while it acts, unless it repeats itself; but before it rests."""
+        end, look = time.monotonic() + patience, True
         while time.monotonic() < end:
-            after = await operator.one_pass(self.key)
+            after = await operator.one_pass(self.key, look=look)
             if after == GONE:
                 raise AssertionError(f"the Cluster is gone; last steps: {[type(each).__name__ for each in operator.steps[-5:]]}")
-            if reached(operator.last):
+            acted = after == 0.0
+            if reached(operator.last) and (look or acted):
                 return operator.last
+            look = not acted or operator.last in operator.steps[-4:-1]
             await self.pods.tick()
             await asyncio.sleep(min(after or 0.0, 0.05))
         raise AssertionError(
