@@ -9,6 +9,7 @@ from operators.api.rollout import Mode
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.act import Actor, Answer, Freeze, Move, Refuse, RolloutStep
+from operators.cluster_operator.rollout.gauging import Gauge, plane_gauge
 from operators.cluster_operator.rollout.journal import JournalBook
 from operators.cluster_operator.rollout.measuring import EVERY as METRICS_EVERY
 from operators.cluster_operator.rollout.measuring import Measurer
@@ -105,15 +106,20 @@ def _outlook(seen: Seen, plan: FrozenPlan) -> tuple[Outlook, Mapping[str, str]]:
     return made, {key: each.refused for key, each in made.forecasts.items() if each.refused}
 
 
-def rollout_controllers(
+def rollout_controllers(  # noqa: PLR0913 - what tests bring in the place of what planes have
     world: World,
     wake: Callable[[Key], None],
     *,
     metrics: MetricsPort | None = None,
     prober: Prober | None = None,
+    gauge: Gauge | None = None,
     probe_every: float = EVERY,
 ) -> tuple[RolloutController, ProbeController]:
-    """Both controllers, sharing the probes' results. `wake` enqueues a key of the second one; `metrics`: what business metrics are asked of."""
+    """Both controllers, sharing the probes' results. `wake` enqueues a key of the second one; `metrics`: what business metrics are asked of. Who brings
+    a prober of his own reads vital signs only if he brings a gauge, too.
+    """
     book = ProbeBook(world.now, wake)
     measurer = Measurer(metrics or NoMetrics(), every=METRICS_EVERY if probe_every else 0.0)
-    return RolloutController(world, book, measurer), ProbeController(world, book, prober or pod_prober(world), every=probe_every)
+    chosen = gauge or (None if prober else plane_gauge(world))
+    probes = ProbeController(world, book, prober or pod_prober(world), every=probe_every, gauge=chosen)
+    return RolloutController(world, book, measurer), probes

@@ -19,13 +19,14 @@ from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
 from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
 from operators.cluster_operator.rollout.probing import ProbeBook
-from operators.domain.rollout import pools
+from operators.domain.rollout import pools, vitals
 from operators.domain.rollout.bad import BadMark, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
 from operators.domain.rollout.judging import Measured, at_home, changed_since, spans_after, spans_before, stage_verdict
 from operators.domain.rollout.leave import Leave
 from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, pool_controls, still_unchanged
+from operators.domain.rollout.metrics import JUDGED, MetricBaseline
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
@@ -215,28 +216,41 @@ class Observer:
         )
         look = StageLook(story, stage, facts, frozen or now, homes)
         if story.ended is None:
-            self._probes.want({*look.own, *look.controls})
+            self._probes.want([*look.own[:JUDGED], *look.controls, *look.own])
         return look
 
     async def _numbers(self, seen: Seen, look: StageLook) -> tuple[Baseline | NoData, Mapping[str, tuple[Reading, Reading]]]:
         """The baseline before a stage begins, and what its changed members show of the metrics afterwards."""
+        if look.story.ended is not None or look.story.going_back is not None:
+            return NoData("the stage has begun"), {}
+        if look.stage.name in look.story.started:
+            return NoData("the stage has begun"), await self._after(seen, look)
+        return await self._before(seen, look), {}
+
+    async def _before(self, seen: Seen, look: StageLook) -> Baseline | NoData:
         analysis, name = seen.rollout.spec.analysis, f"{seen.rollout.metadata.uid}/{look.stage.name}"
-        is_over = look.story.ended is not None or look.story.going_back is not None
-        after: Mapping[str, tuple[Reading, Reading]] = {}
-        if is_over or look.stage.name in look.story.started:
-            changed = at_home(changed_since(look.stage, look.members), look.homes)
-            if analysis.metrics and changed and not is_over:
-                before, spans = (
-                    look.story.baselines.get(look.stage.name),
-                    spans_after(changed, look.controls, analysis.window_seconds, seen.now),
-                )
-                after = await self._measurer.after(name, analysis, spans, before.metrics if before else {})
-            return NoData("the stage has begun"), after
-        metrics = None
+        metrics: Mapping[str, MetricBaseline] | NoData = {}
         if analysis.metrics:
             metrics = await self._measurer.baseline(name, analysis, spans_before(look.own, look.controls, analysis.window_seconds))
+        if self._probes.has_gauge and not isinstance(metrics, NoData):
+            span = vitals.Span(analysis.window_seconds, seen.now)
+            found = vitals.vitals_before(self._probes.vitals, (look.own[:JUDGED], look.controls), span)
+            metrics = found if isinstance(found, NoData) else {**metrics, **found}
         window = timedelta(seconds=analysis.window_seconds)
-        return baseline_of(self._probes.samples, (look.own, look.controls), window, seen.now, metrics=metrics), after
+        return baseline_of(self._probes.samples, (look.own, look.controls), window, seen.now, metrics=metrics)
+
+    async def _after(self, seen: Seen, look: StageLook) -> Mapping[str, tuple[Reading, Reading]]:
+        """Of a provider only what is asked for; of the planes themselves what the baseline has."""
+        analysis, name = seen.rollout.spec.analysis, f"{seen.rollout.metadata.uid}/{look.stage.name}"
+        changed, known = at_home(changed_since(look.stage, look.members), look.homes), look.story.baselines.get(look.stage.name)
+        before: Mapping[str, MetricBaseline] = known.metrics if known else {}
+        judged = {key: changed[key] for key in look.own[:JUDGED] if key in changed}
+        span = vitals.Span(analysis.window_seconds, seen.now)
+        found = vitals.vitals_after(self._probes.vitals, judged, look.controls, span, before)
+        if not analysis.metrics or not changed:
+            return found
+        spans = spans_after(changed, look.controls, analysis.window_seconds, seen.now)
+        return {**found, **await self._measurer.after(name, analysis, spans, before)}
 
     async def _late(self, seen: Seen, plan: FrozenPlan, story: Story) -> tuple[PlannedMember, ...]:
         """Late joiners that can go there; the catalogue of planes is only read when there are any."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,8 +16,10 @@ import structlog
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.rollout.gauging import Gauge
 from operators.domain.plane.inputs import Names
 from operators.domain.rollout.evidence import Sample
+from operators.domain.rollout.vitals import Vitals
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
 from operators.ports.kube import Key
@@ -31,6 +33,11 @@ AFTER_A_BAD_ONE = 4
 """Pods in one pass, EVERY apart, while the newest did not come up: each of them takes up to the probe's deadline."""
 KEPT = 400
 """Samples per cluster."""
+GAUGED = 25
+"""Clusters of one rollout whose vital signs are read: an API server's metrics are megabytes."""
+GAUGE_EVERY = timedelta(seconds=10)
+KEPT_VITALS = 120
+"""Readings per cluster."""
 WANTED_FOR = timedelta(seconds=120)
 """A cluster that no rollout asked for since is not probed any more."""
 IMAGE = "registry.k8s.io/pause:3.10"
@@ -44,10 +51,16 @@ class ProbeBook:
         self._now, self._wake = now, wake
         self._wanted: dict[str, datetime] = {}
         self._samples: dict[str, deque[Sample]] = {}
+        self._vitals: dict[str, deque[Vitals]] = {}
+        self._gauged: dict[str, datetime] = {}
+        self.has_gauge = False
+        """Whether anybody reads vital signs here."""
 
-    def want(self, clusters: set[str]) -> None:
-        """These are looked at now (namespace/name)."""
-        for key in clusters:
+    def want(self, clusters: Iterable[str]) -> None:
+        """These are looked at now (namespace/name); of the first GAUGED the vital signs are read, too."""
+        for number, key in enumerate(dict.fromkeys(clusters)):
+            if number < GAUGED:
+                self._gauged[key] = self._now()
             fresh = key not in self._wanted
             self._wanted[key] = self._now()
             if fresh:
@@ -66,6 +79,24 @@ class ProbeBook:
         """It is gone, or nobody asks: one that is made anew under its name is a fresh one."""
         self._wanted.pop(cluster, None)
         self._samples.pop(cluster, None)
+        self._vitals.pop(cluster, None)
+        self._gauged.pop(cluster, None)
+
+    def is_due(self, cluster: str) -> bool:
+        """Whether its vital signs are wanted, and were not read a moment ago."""
+        wanted, known = self._gauged.get(cluster), self._vitals.get(cluster)
+        if not self.has_gauge or wanted is None or self._now() - wanted > WANTED_FOR:
+            return False
+        return not known or self._now() - known[-1].at >= GAUGE_EVERY
+
+    def note(self, cluster: str, vitals: Vitals) -> None:
+        """One more reading."""
+        self._vitals.setdefault(cluster, deque(maxlen=KEPT_VITALS)).append(vitals)
+
+    @property
+    def vitals(self) -> dict[str, tuple[Vitals, ...]]:
+        """All readings."""
+        return {key: tuple(found) for key, found in self._vitals.items()}
 
     def add(self, cluster: str, sample: Sample) -> None:
         """One more result."""
@@ -116,8 +147,9 @@ class ProbeController:
 
     name = CONTROLLER
 
-    def __init__(self, world: World, book: ProbeBook, prober: Prober, *, every: float = EVERY) -> None:
-        self._world, self._book, self._probe, self._every = world, book, prober, every
+    def __init__(self, world: World, book: ProbeBook, prober: Prober, *, every: float = EVERY, gauge: Gauge | None = None) -> None:
+        self._world, self._book, self._probe, self._every, self._gauge = world, book, prober, every, gauge
+        book.has_gauge = gauge is not None
 
     async def observe(self, key: Key) -> Probed | None:
         """None once nobody wants it any more."""
@@ -136,7 +168,14 @@ class ProbeController:
         cluster = f"{view.key.namespace}/{view.key.name}"
         latest = self._book.samples.get(cluster, ())[-1:]
         pods = AFTER_A_BAD_ONE if latest and not latest[0].good else 1
-        await asyncio.gather(*[self._sample(view.key, cluster, number * self._every) for number in range(pods)])
+        await asyncio.gather(
+            self._look(view.key, cluster), *[self._sample(view.key, cluster, number * self._every) for number in range(pods)]
+        )
+
+    async def _look(self, key: Key, cluster: str) -> None:
+        """Its vital signs, now and then."""
+        if self._gauge is not None and self._book.is_due(cluster):
+            self._book.note(cluster, await self._gauge(key))
 
     async def _sample(self, key: Key, cluster: str, after: float) -> None:
         """One pod, counted as soon as it is over."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from operators.api.analysis import Analysis
+from operators.domain.rollout import vitals
 from operators.domain.rollout.evidence import Baseline, Samples, lately, probe_evidence, probe_limits
 from operators.domain.rollout.metrics import JUDGED, Span, metric_limits
 from operators.domain.rollout.plan import PlannedStage
@@ -64,17 +65,22 @@ def spans_before(stage: Sequence[str], controls: Sequence[str], window: int) -> 
 
 
 def stage_verdict(analysis: Analysis, story: Story, stage: PlannedStage, members: Mapping[str, MemberFacts], measured: Measured) -> Verdict:
-    """The verdict. Without a baseline nothing can be said."""
+    """The verdict. Without a baseline nothing can be said. A member that fell ill and its node that is not ready are one sign, not two."""
     baseline = story.baselines.get(stage.name)
     if baseline is None:
         return Verdict(Judgement.HOLD, "no baseline was taken")
-    changed = at_home(changed_since(stage, members), measured.homes)
+    changed, sick = at_home(changed_since(stage, members), measured.homes), _sick(story, stage, members)
     samples = lately(measured.samples, changed, timedelta(seconds=analysis.window_seconds), measured.now)
     evidence = probe_evidence(baseline, samples, changed, measured.controls, measured.now)
     if changed:
-        evidence += tuple(_metric_evidence(analysis, baseline, measured))
-    limits = dict(probe_limits(analysis.probe_floor, baseline)) | {each.name: metric_limits(each) for each in analysis.metrics}
-    return judge_all(evidence, limits, sick=_sick(story, stage, members))
+        told = [each for each in _vital_evidence(baseline, measured) if not (sick and each.metric == vitals.NODES)]
+        evidence += (*_metric_evidence(analysis, baseline, measured), *told)
+    limits = (
+        dict(vitals.LIMITS)
+        | dict(probe_limits(analysis.probe_floor, baseline))
+        | {each.name: metric_limits(each) for each in analysis.metrics}
+    )
+    return judge_all(evidence, limits, sick=sick)
 
 
 def _metric_evidence(analysis: Analysis, baseline: Baseline, measured: Measured) -> list[Evidence]:
@@ -84,6 +90,16 @@ def _metric_evidence(analysis: Analysis, baseline: Baseline, measured: Measured)
         after, control_after = measured.metrics.get(metric.name, (NoData("it was not asked for yet"), NOTHING))
         first: Reading = before.stage if before else NoData("no baseline was taken")
         found.append(Evidence(metric.name, first, after, before.control if before else NOTHING, control_after))
+    return found
+
+
+def _vital_evidence(baseline: Baseline, measured: Measured) -> list[Evidence]:
+    """What the planes say of themselves, as far as they said so before."""
+    found = []
+    for name in vitals.LIMITS:
+        before, known = baseline.metrics.get(name), measured.metrics.get(name)
+        if before and known and vitals.tells(name, known[0]):
+            found.append(Evidence(name, before.stage, known[0], before.control, known[1]))
     return found
 
 

@@ -18,6 +18,7 @@ from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.act import RolloutStep
 from operators.cluster_operator.rollout.controller import rollout_controllers
+from operators.cluster_operator.rollout.gauging import Gauge
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
 from operators.engine.queue import WorkQueue
@@ -166,7 +167,9 @@ def _now() -> str:
 class RolloutOperator:
     """One process with nothing in its memory; `fleet` says what its planes and probes do."""
 
-    def __init__(self, fleet: Fleet, kube: KubePort | None = None, *, provider: MetricsPort | None = None) -> None:
+    def __init__(
+        self, fleet: Fleet, kube: KubePort | None = None, *, provider: MetricsPort | None = None, gauge: Gauge | None = None
+    ) -> None:
         self.fleet, self.kube = fleet, kube or fleet.kube
         metrics = Metrics()
         self.cache = ObjectCache(lambda key: None)
@@ -175,7 +178,7 @@ class RolloutOperator:
         self._sweeper = Sweeper(self.cache, {"meta": self.kube}, metrics)
         self._ahead, self._probed, self.failed = timedelta(), set[Key](), ""
         world = World(self.kube, self.cache, OneBusinessServer(self.kube), FileCatalogue(), own_namespace=fleet.system, now=self.now)
-        rollouts, probes = rollout_controllers(world, self._probed.add, metrics=provider, prober=self._probe, probe_every=0.0)
+        rollouts, probes = rollout_controllers(world, self._probed.add, metrics=provider, prober=self._probe, gauge=gauge, probe_every=0.0)
         tools = LoopTools(self.kube, EventRecorder(self.kube, "kok-cluster-operator", "test"), metrics, keep=self.cache.put)
         self._loop = ReconcileLoop(rollouts, WorkQueue("rollout"), tools)
         self._probes = ReconcileLoop(probes, WorkQueue("probe"), tools)
