@@ -90,7 +90,7 @@ class Rig:
         self._tasks: list[asyncio.Task[Any]] = []
         self._clients: list[KubeClient] = []
         self.starts = 0
-        self.probe_seconds = 2.0
+        self.probe_seconds = 1.0
         self.drain_seconds = 900.0
 
     def _client(self, server: ApiServer, manager: str) -> KubeClient:

@@ -227,7 +227,7 @@ async def test_should_cordon_with_leave_what_lost_its_gate_but_never_the_whole_p
     rig.centre.says_yes = True  # to everything, as a budget without limits would
     await rig.until(lambda: _cordoned(rig, hosts, 2))
     await rig.until(lambda: _would_close(rig, 1))
-    await asyncio.sleep(3)
+    await asyncio.sleep(2 * rig.probe_seconds)
     assert await _cordoned(rig, hosts, 2), "one stays open, whatever the budget says"
     assert (await outcomes(rig)).count("Cordon held") == 2, "held for as long as it lasts, so that it counts"
     for host in hosts:

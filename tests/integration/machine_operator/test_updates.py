@@ -105,9 +105,9 @@ async def test_should_go_back_and_forth_and_take_away_in_reverse_order(rig: Rig)
     last = rig.ansible.jobs[-1].hosts[0]
     assert last.remove == ("late", "early"), "what came last goes first"
     assert [package.name for package in last.packages] == ["kubelet-1-r1"]
-    await asyncio.sleep(3)
+    await asyncio.sleep(1.5)
     jobs, writes = len(rig.ansible.jobs), len(rig.meta_record.written()) + len(rig.business_record.written())
-    await asyncio.sleep(5)
+    await asyncio.sleep(3 * rig.probe_seconds)
     assert (len(rig.ansible.jobs), len(rig.meta_record.written()) + len(rig.business_record.written())) == (jobs, writes), "nothing to do"
 
 
@@ -195,7 +195,7 @@ async def test_should_cancel_what_was_queued_when_a_person_uncordons(rig: Rig) -
         return found.get("reason") == "DrainCancelled" and "somebody uncordoned it" in found["message"]
 
     await rig.until(cancelled)
-    await asyncio.sleep(3)
+    await asyncio.sleep(2 * rig.probe_seconds)
     after = await rig.node(one) or {}
     assert not after["spec"].get("unschedulable"), "it is not cordoned again"
     assert not [taint for taint in after["spec"].get("taints") or [] if taint["key"] == TAINT], "it serves with what it has"
