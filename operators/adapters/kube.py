@@ -15,7 +15,7 @@ import aiohttp
 
 from operators.adapters.kube_credentials import Credentials
 from operators.adapters.kube_kinds import Kinds
-from operators.adapters.kube_transport import OnCall, Request, Transport, error_of, no_answer
+from operators.adapters.kube_transport import CONNECTIONS, OnCall, Request, Transport, error_of, no_answer
 from operators.ports.kube import (
     ANY_STATE,
     DEFAULT_DEADLINE,
@@ -43,12 +43,20 @@ MERGE_PATCH = "application/merge-patch+json"
 class KubeClient:
     """KubePort over HTTP. Its connections open on first use and close when idle."""
 
-    def __init__(self, credentials: Credentials, *, field_manager: str, on_call: OnCall | None = None, dry_run: bool = False) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        field_manager: str,
+        on_call: OnCall | None = None,
+        dry_run: bool = False,
+        connections: int = CONNECTIONS,
+    ) -> None:
         """With `dry_run` the server answers every write as if it were done, admission included, and stores nothing."""
         self.server = credentials.server
         self._dry_run = {"dryRun": "All"} if dry_run else {}
         self._write = {"fieldManager": field_manager, **self._dry_run}
-        self._transport = Transport(credentials, user_agent=field_manager, on_call=on_call)
+        self._transport = Transport(credentials, user_agent=field_manager, on_call=on_call, connections=connections)
         self._kinds = Kinds(self._fetch_discovery)
 
     async def _fetch_discovery(self, path: str) -> bytes:

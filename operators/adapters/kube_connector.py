@@ -15,6 +15,9 @@ from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.adapters.kube_transport import OnCall
 from operators.ports.kube import KubePort
 
+CONNECTIONS = 2
+"""To one business cluster at once: it is polled, and what a poll asks may wait in line."""
+
 
 class BusinessClusters:
     """KubeConnector over `KubeClient`."""
@@ -32,7 +35,7 @@ class BusinessClusters:
             if client:
                 self._close_soon(client)
             credentials = kubeconfig_credentials(kubeconfig, origin=f"the kubeconfig of {name}")
-            client = KubeClient(credentials, field_manager=self._field_manager, on_call=self._on_call)
+            client = KubeClient(credentials, field_manager=self._field_manager, on_call=self._on_call, connections=CONNECTIONS)
             self._clients[name] = (digest, client)
         self._clients.move_to_end(name)
         self._bound()

@@ -24,6 +24,7 @@ import yaml
 
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Unauthorized
+from operators.yaml_text import read
 
 IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_FILE_SECONDS = 60.0
@@ -170,7 +171,7 @@ def kubeconfig_credentials(text: str, *, context: str = "", base: Path = Path(),
     Raises KokError with code SecretInvalid that names what is wrong in `origin`.
     """
     try:
-        config = yaml.safe_load(text)
+        config = read(text)
     except yaml.YAMLError as error:
         raise _broken(origin, f"it is no YAML: {_yaml_fault(error)}") from error
     if not isinstance(config, dict):

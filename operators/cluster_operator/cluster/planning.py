@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from operators.cluster_operator.cluster.world import Remembered
 from operators.domain.plane.certificates import LeafSpec, RootSpec, digest_of, leaf_specs, root_specs
-from operators.domain.plane.desired import desired_plane, inside
+from operators.domain.plane.desired import desired_plane
+from operators.domain.plane.desired import inside as desired_inside
 from operators.domain.plane.drift import stamped
 from operators.domain.plane.flags import refuse_unknown
 from operators.domain.plane.inputs import PlaneEndpoint, PlaneInputs
@@ -33,17 +35,27 @@ JUDGED_SECONDS = 3600.0
 class Planner:
     """Renders planes and judges keys."""
 
-    def __init__(self, catalogue: CataloguePort, *, plans: int = 16) -> None:
+    def __init__(self, catalogue: CataloguePort, *, plans: int = 16, packed: int = 5_000) -> None:
+        """As many plans are kept whole, and `packed` of them, the last of each plane and package, as 17 KiB: a fleet is polled every minute."""
         self._catalogue = catalogue
         self._plans: Remembered[Plan | KokError] = Remembered(plans)
+        self._packed: Remembered[tuple[str, bytes]] = Remembered(packed)
         self._templates: Remembered[Mapping[str, str]] = Remembered(8)
         self._judged: Remembered[str] = Remembered(20_000, JUDGED_SECONDS)
 
     async def plan(self, inputs: PlaneInputs) -> tuple[Plan | KokError, str]:
         """What should exist, or why it cannot be said; and a digest of what it depends on."""
         digest = _digest_of(inputs)
-        known = self._plans.get(digest)
-        return known or self._plans.put(digest, await asyncio.to_thread(self._render, inputs)), digest
+        if known := self._plans.get(digest):
+            return known, digest
+        place = (inputs.cluster.metadata.uid, inputs.package.metadata.name, inputs.emulated)
+        before, packed = self._packed.get(place) or ("", b"")
+        if before == digest:
+            return self._plans.put(digest, unpacked(packed)), digest
+        plan = await asyncio.to_thread(self._render, inputs)
+        if isinstance(plan, Plan):
+            self._packed.put(place, (digest, packed_of(plan)))
+        return self._plans.put(digest, plan), digest
 
     def _render(self, inputs: PlaneInputs) -> Plan | KokError:
         revision = inputs.package.spec.plane_revision
@@ -53,7 +65,7 @@ class Planner:
             if inputs.endpoint is None:  # what does not wait for an address is wrong or right already now
                 desired_plane(replace(inputs, endpoint=TRIAL), templates)
             plane = desired_plane(inputs, templates)
-            within = inside(inputs, templates) if inputs.endpoint and inputs.endpoint.addresses else ()
+            within = desired_inside(inputs, templates) if inputs.endpoint and inputs.endpoint.addresses else ()
         except KokError as error:
             return error
         components = {name: tuple(stamped(each) for each in manifests) for name, manifests in plane.components.items()}
@@ -87,6 +99,18 @@ class Planner:
         if not fault:
             self._judged.put(what, "sound")
         return str(fault or "")
+
+
+def packed_of(plan: Plan) -> bytes:
+    """A plan as it comes out of rendering, small."""
+    parts = [plan.components, plan.waiting, plan.inside]
+    return zlib.compress(json.dumps(parts, separators=(",", ":")).encode(), level=1)
+
+
+def unpacked(packed: bytes) -> Plan:
+    """What was packed."""
+    components, waiting, inside = json.loads(zlib.decompress(packed))
+    return Plan({name: tuple(manifests) for name, manifests in components.items()}, waiting, tuple(inside))
 
 
 def _short(data: SecretData | None) -> str:

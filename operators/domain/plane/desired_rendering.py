@@ -12,10 +12,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import yaml
-from jinja2 import DictLoader, Environment, StrictUndefined, TemplateError, TemplateNotFound, Undefined, pass_context
+from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateError, TemplateNotFound, Undefined, pass_context
 from jinja2.runtime import Context
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY
@@ -31,6 +32,7 @@ MARK = "_mark"
 """Name in a template's context of what puts marks in place of values; without it values are written out."""
 EMULATING = ("apiserver", "controllerManager", "scheduler")
 EMULATION_FLAGS = ("emulated-version", "emulation-forward-compatible", "min-compatibility-version")
+_COMPILING = Lock()
 _UNPRINTABLE = re.compile(r"[\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff\ufffe\uffff]")
 
 
@@ -47,10 +49,9 @@ class Renderer:
 
     def render(self, template: str, **more: object) -> tuple[Manifest, ...]:
         """The manifests of one template. Raises NotYet, and KokError TemplateInvalid or what the flags raise."""
-        source = _environment(tuple(sorted(self.templates.items())))
         context = self._context() | more
         try:
-            found, values = source.get_template(f"{template}.yaml.j2"), Values()
+            found, values = _compiled(self.templates, f"{template}.yaml.j2"), Values()
             documents = None
             if may_be_marked(self.templates[f"{template}.yaml.j2"]):
                 documents = filled(found.render(context | {MARK: values.mark}), values.written)
@@ -113,6 +114,12 @@ class Renderer:
 
     def _settings(self, component: str, **given: Any) -> dict[str, object]:
         return flags.settings(flags.overrides_of(component, self.inputs.package, self.inputs.cluster), component=component, **given)
+
+
+def _compiled(templates: Mapping[str, str], name: str) -> Template:
+    """Compiled by one thread: a process that starts renders many planes at once, and each would compile all templates."""
+    with _COMPILING:
+        return _environment(tuple(sorted(templates.items()))).get_template(name)
 
 
 @lru_cache(maxsize=8)
