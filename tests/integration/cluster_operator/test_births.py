@@ -38,9 +38,12 @@ async def born(kube: KubeClient, manifest: Manifest) -> None:
 async def lost_ports(kube: KubeClient, namespace: str, write: Callable[[KubeClient, Manifest], Awaitable[object]]) -> int:
     """How many of many Services could not be had after their creation was cut at some moment, even after a while."""
     services = [service(namespace, next(PORTS)) for _ in range(CUTS)]
-    for each in services:
+    began = asyncio.get_running_loop().time()
+    await write(kube, services[0])
+    whole = asyncio.get_running_loop().time() - began
+    for each in services[1:]:
         cut = asyncio.ensure_future(write(kube, each))
-        await asyncio.sleep(random.uniform(0.001, 0.010))
+        await asyncio.sleep(random.uniform(0.0, whole))
         cut.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await cut

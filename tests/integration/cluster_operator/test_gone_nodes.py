@@ -12,7 +12,7 @@ import pytest
 from operators.cluster_operator.cluster import etcd_look, kinds
 from operators.domain.plane.member_steps import RemoveMember, RestartPod
 from operators.ports.kube import Kind, Manifest, Subresource
-from tests.integration.cluster_operator.etcd_pods import EtcdPods, whole, wish
+from tests.integration.cluster_operator.etcd_pods import EtcdPods, whole
 from tests.integration.cluster_operator.world_of_planes import Operator, Stage
 
 pytestmark = pytest.mark.integration
@@ -79,10 +79,8 @@ async def is_left_alone(stage: Stage, operator: Operator, uids: dict[str, str], 
 
 
 async def three_members(stage: Stage, members: EtcdPods) -> Operator:
-    await stage.create()
+    await stage.create(etcd={"members": 3, "storageGiB": 1, "separateEvents": False})
     operator = stage.operator()
-    await whole(stage, operator, members, 1)
-    await wish(stage, members=3)
     await whole(stage, operator, members, 3)
     return operator
 

@@ -192,9 +192,9 @@ async def test_should_say_that_a_hop_is_stuck_and_turn_round_all_the_same(upgrad
 
 
 async def test_should_do_nothing_while_paused_and_go_on_afterwards(upgradable: Stage) -> None:
-    await upgradable.create(packageVersion=OLD, upgrade={"soakSeconds": 0})
+    await upgradable.create(packageVersion=PATCH)
     operator = upgradable.operator()
-    await settled(upgradable, operator, OLD)
+    await settled(upgradable, operator, PATCH)
     await wish(upgradable, PACKAGE)
     await upgradable.until(operator, at_stage("Controllers"))
     await wish(upgradable, PACKAGE, paused=True)
@@ -204,7 +204,8 @@ async def test_should_do_nothing_while_paused_and_go_on_afterwards(upgradable: S
         await fresh.one_pass(upgradable.key)
     assert {write.verb for write in recorder.written()} <= {"patch_status"}
     await wish(upgradable, PACKAGE, paused=False)
-    await settled(upgradable, upgradable.operator(), PACKAGE)
+    await upgradable.until(upgradable.operator(), at_stage("Addons"))
+    assert (await seen(upgradable))["scheduler"] == ("1.35.4", "")
 
 
 async def test_should_refuse_what_has_no_path_and_keep_the_plane(upgradable: Stage) -> None:
