@@ -34,15 +34,20 @@ class ProbeResult:
     good: bool
     seconds: float
     reason: str = ""
+    is_of_server: bool = False
+    """Whether it was the API server that did not do its part: of a single node that says nothing."""
 
 
-async def probe(port: KubePort, *, image: str, deadline: float = DEADLINE) -> ProbeResult:
-    """Make one pod and see it run; where there is no node at all, see the scheduler say so. Never raises KokError: a failure is a result."""
+async def probe(port: KubePort, *, image: str, node: str = "", deadline: float = DEADLINE) -> ProbeResult:
+    """Make one pod and see it run; where there is no node at all, see the scheduler say so. Never raises KokError: a failure is a result.
+
+    `node`: on this one, without the scheduler.
+    """
     began = time.monotonic()
     try:
         async with asyncio.timeout(deadline):
             await _prepare(port)
-            made = await port.create(_pod(image))
+            made = await port.create(_pod(image, node))
             try:
                 await _until_made(port, Ref.of(made))
             finally:
@@ -50,7 +55,7 @@ async def probe(port: KubePort, *, image: str, deadline: float = DEADLINE) -> Pr
     except TimeoutError:
         return ProbeResult(False, time.monotonic() - began, f"the pod did not run within {deadline:.0f} s")
     except KokError as error:
-        return ProbeResult(False, time.monotonic() - began, error.message)
+        return ProbeResult(False, time.monotonic() - began, error.message, is_of_server=True)
     return ProbeResult(True, time.monotonic() - began)
 
 
@@ -68,10 +73,10 @@ async def _prepare(port: KubePort) -> None:
             await asyncio.sleep(POLL)  # no pod is admitted before it is there
 
 
-def _pod(image: str) -> Manifest:
+def _pod(image: str, node: str = "") -> Manifest:
     labels = {LABEL_MANAGED_BY: MANAGED_BY, "app.kubernetes.io/component": "probe"}
     resources = {"requests": {"cpu": "1m", "memory": "4Mi"}, "limits": {"memory": "16Mi"}}
-    spec = {
+    spec: Manifest = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 0,
         "activeDeadlineSeconds": 60,
@@ -79,6 +84,8 @@ def _pod(image: str) -> Manifest:
         "enableServiceLinks": False,
         "containers": [{"name": "probe", "image": image, "imagePullPolicy": "IfNotPresent", "resources": resources}],
     }
+    if node:
+        spec |= {"nodeName": node, "tolerations": [{"operator": "Exists"}]}
     metadata = {"name": f"probe-{uuid4().hex[:10]}", "namespace": NAMESPACE, "labels": labels}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
@@ -90,7 +97,7 @@ async def _until_made(port: KubePort, ref: Ref) -> None:
         if found is None:
             raise NotFound(f"{ref} was deleted by somebody while it was watched")
         status = found.get("status") or {}
-        if status.get("phase") in ("Running", "Succeeded") or _has_no_nodes(status):
+        if status.get("phase") in ("Running", "Succeeded") or _has_no_nodes(status) or _is_full(status):
             return
         await asyncio.sleep(POLL)
 
@@ -100,6 +107,11 @@ def _has_no_nodes(status: Manifest) -> bool:
     conditions = {each["type"]: each for each in status.get("conditions") or ()}
     words = conditions.get("PodScheduled", {}).get("message") or ""
     return "no nodes available" in words or words.startswith("0/0 nodes")
+
+
+def _is_full(status: Manifest) -> bool:
+    """Whether the node's kubelet looked at it and found no room: as good as that node can be."""
+    return status.get("phase") == "Failed" and str(status.get("reason") or "").startswith("OutOf")
 
 
 async def _remove(port: KubePort, pod: Manifest) -> None:

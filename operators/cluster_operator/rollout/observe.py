@@ -27,11 +27,12 @@ from operators.domain.rollout.judging import Measured, at_home, changed_since, s
 from operators.domain.rollout.leave import Leave
 from operators.domain.rollout.members import candidate_of, controls, facts_of, late_joiners, pool_controls, still_unchanged
 from operators.domain.rollout.metrics import JUDGED, MetricBaseline
+from operators.domain.rollout.nodes import changed_nodes, proven
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
 from operators.domain.rollout.story import Story, stages_of, story_of
 from operators.domain.rollout.verdict import NoData, Reading
-from operators.domain.rollout.view import MemberFacts, RolloutView, Self
+from operators.domain.rollout.view import Hold, MemberFacts, RolloutView, Self
 from operators.domain.rollout.windows import window_state
 from operators.errors import KokError
 from operators.ports.kube import Key, Manifest
@@ -169,8 +170,9 @@ class Observer:
         members = [member.key for stage in stages for member in stage.members]
         if story.ended is None:
             check_readable(members, seen.ground.unreadable if seen.ground else seen.unreadable)
-        facts = await self._facts(seen, members)
+        facts: Mapping[str, MemberFacts] = await self._facts(seen, members)
         look = self._look(seen, stages, story, facts)
+        facts = self._with_nodes(seen, plan.to, look)
         baseline, after = await self._numbers(seen, look)
         leave = None if story.ended or story.going_back else await self._leave(seen)
         return RolloutView(
@@ -218,6 +220,18 @@ class Observer:
         if story.ended is None:
             self._probes.want([*look.own[:JUDGED], *look.controls, *look.own])
         return look
+
+    def _with_nodes(self, seen: Seen, to: str, look: StageLook) -> Mapping[str, MemberFacts]:
+        """Of a change of machines: what the changed nodes of the stage in hand still owe; and they are asked."""
+        ground, story = seen.ground, look.story
+        if ground is None or not self._probes.asks_nodes or story.ended or story.going_back or look.stage.name in story.healthy:
+            return look.members
+        found = dict(look.members)
+        for key in [member.key for member in look.stage.members if member.key in found and member.key in ground.pools]:
+            changes = changed_nodes(ground.pools[key], to) if found[key].hold is Hold.Forward else ()
+            self._probes.want_nodes(changes)
+            found[key] = proven(found[key], changes, self._probes.tries)
+        return found
 
     async def _numbers(self, seen: Seen, look: StageLook) -> tuple[Baseline | NoData, Mapping[str, tuple[Reading, Reading]]]:
         """The baseline before a stage begins, and what its changed members show of the metrics afterwards."""

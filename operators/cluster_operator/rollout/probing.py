@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +19,7 @@ from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.gauging import Gauge
 from operators.domain.plane.inputs import Names
 from operators.domain.rollout.evidence import Sample
+from operators.domain.rollout.nodes import NOT_TRIED, NodeChange, NodeTries
 from operators.domain.rollout.vitals import Vitals
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
@@ -36,6 +37,8 @@ KEPT = 400
 GAUGED = 25
 """Clusters of one rollout whose vital signs are read: an API server's metrics are megabytes."""
 GAUGE_EVERY = timedelta(seconds=10)
+NODES_AT_ONCE = 5
+"""Nodes of one cluster that are asked in one pass."""
 KEPT_VITALS = 120
 """Readings per cluster."""
 WANTED_FOR = timedelta(seconds=120)
@@ -53,6 +56,10 @@ class ProbeBook:
         self._samples: dict[str, deque[Sample]] = {}
         self._vitals: dict[str, deque[Vitals]] = {}
         self._gauged: dict[str, datetime] = {}
+        self._nodes: dict[NodeChange, datetime] = {}
+        self._tries: dict[NodeChange, NodeTries] = {}
+        self.asks_nodes = False
+        """Whether anybody asks single nodes here."""
         self.has_gauge = False
         """Whether anybody reads vital signs here."""
 
@@ -81,6 +88,34 @@ class ProbeBook:
         self._samples.pop(cluster, None)
         self._vitals.pop(cluster, None)
         self._gauged.pop(cluster, None)
+        for change in [each for each in self._nodes if each.cluster == cluster]:
+            self._forget_node(change)
+
+    def _forget_node(self, change: NodeChange) -> None:
+        self._nodes.pop(change, None)
+        self._tries.pop(change, None)
+
+    def want_nodes(self, changes: Iterable[NodeChange]) -> None:
+        """Each of these nodes is to start a pod."""
+        for change in changes:
+            self._nodes[change] = self._now()
+
+    def nodes_due(self, cluster: str) -> tuple[NodeChange, ...]:
+        """Nodes of a cluster that have not started one, and are not given up; what nobody asks for is forgotten."""
+        for change in [each for each, since in self._nodes.items() if self._now() - since > WANTED_FOR]:
+            self._forget_node(change)
+        tries = {each: self._tries.get(each, NOT_TRIED) for each in self._nodes if each.cluster == cluster}
+        return tuple(each for each, known in tries.items() if not known.good and not known.gave_up)[:NODES_AT_ONCE]
+
+    def tried(self, change: NodeChange, result: ProbeResult) -> None:
+        """One more pod of a node."""
+        before = self._tries.get(change, NOT_TRIED)
+        self._tries[change] = NodeTries(result.good, before.bad + (not result.good), result.reason)
+
+    @property
+    def tries(self) -> Mapping[NodeChange, NodeTries]:
+        """What pods came to, node by node."""
+        return dict(self._tries)
 
     def is_due(self, cluster: str) -> bool:
         """Whether its vital signs are wanted, and were not read a moment ago."""
@@ -128,6 +163,10 @@ Prober = Callable[[Key], Awaitable[ProbeResult]]
 """Probes one Cluster. An API that cannot be spoken to is a failed probe, not an error."""
 
 
+NodeProber = Callable[[Key, str], Awaitable[ProbeResult]]
+"""Probes one node of a Cluster."""
+
+
 def pod_prober(world: World) -> Prober:
     """Probes by a pod in the business cluster."""
     business = BusinessLook(world)
@@ -142,14 +181,38 @@ def pod_prober(world: World) -> Prober:
     return probe_cluster
 
 
+def on_node(world: World) -> NodeProber:
+    """Probes by a pod on that node."""
+    business = BusinessLook(world)
+
+    async def probe_node(key: Key, node: str) -> ProbeResult:
+        try:
+            port = business.port(kinds.key_of(key.namespace, key.name), Names(key.name, key.namespace))
+        except KokError as error:
+            return ProbeResult(False, 0.0, error.message, is_of_server=True)
+        return await probe(port, image=IMAGE, node=node)
+
+    return probe_node
+
+
 class ProbeController:
     """Implements `operators.engine.reconcile.Controller`; shows nothing of itself."""
 
     name = CONTROLLER
 
-    def __init__(self, world: World, book: ProbeBook, prober: Prober, *, every: float = EVERY, gauge: Gauge | None = None) -> None:
-        self._world, self._book, self._probe, self._every, self._gauge = world, book, prober, every, gauge
-        book.has_gauge = gauge is not None
+    def __init__(  # noqa: PLR0913 - every way of asking is a part of its own
+        self,
+        world: World,
+        book: ProbeBook,
+        prober: Prober,
+        *,
+        every: float = EVERY,
+        gauge: Gauge | None = None,
+        node_prober: NodeProber | None = None,
+    ) -> None:
+        self._world, self._book, self._probe, self._every = world, book, prober, every
+        self._gauge, self._probe_node = gauge, node_prober
+        book.has_gauge, book.asks_nodes = gauge is not None, node_prober is not None
 
     async def observe(self, key: Key) -> Probed | None:
         """None once nobody wants it any more."""
@@ -168,9 +231,19 @@ class ProbeController:
         cluster = f"{view.key.namespace}/{view.key.name}"
         latest = self._book.samples.get(cluster, ())[-1:]
         pods = AFTER_A_BAD_ONE if latest and not latest[0].good else 1
-        await asyncio.gather(
-            self._look(view.key, cluster), *[self._sample(view.key, cluster, number * self._every) for number in range(pods)]
-        )
+        samples = [self._sample(view.key, cluster, number * self._every) for number in range(pods)]
+        nodes = [self._ask(view.key, change) for change in self._book.nodes_due(cluster)]
+        await asyncio.gather(self._look(view.key, cluster), *samples, *nodes)
+
+    async def _ask(self, key: Key, change: NodeChange) -> None:
+        """One pod on one node. An API server that does not answer says nothing of the node."""
+        if self._probe_node is None:
+            return
+        result = await self._probe_node(key, change.node)
+        if not result.is_of_server:
+            self._book.tried(change, result)
+        if not result.good:
+            log.warning("a changed node started no pod", cluster=change.cluster, node=change.node, reason=result.reason)
 
     async def _look(self, key: Key, cluster: str) -> None:
         """Its vital signs, now and then."""

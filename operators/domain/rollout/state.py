@@ -241,7 +241,8 @@ class StageWork:
         return ""
 
     def _in_hand_words(self, in_hand: Sequence[PlannedMember]) -> str:
-        words = [f"{member.key} ({self.view.members[member.key].trouble or 'is changing'})" for member in in_hand[:3]]
+        facts = self.view.members
+        words = [f"{member.key} ({facts[member.key].trouble or facts[member.key].unproven or 'is changing'})" for member in in_hand[:3]]
         more = f" and {len(in_hand) - 3} more" if len(in_hand) > 3 else ""
         return f"stage {self.name}: in hand {', '.join(words)}{more}"
 
@@ -253,12 +254,15 @@ class StageWork:
             return MemberPhase.Back if facts.healthy else MemberPhase.GoingBack
         if facts.version != self.view.plan.to or facts.hold == Hold.Rival:
             return MemberPhase.Waiting
-        if facts.healthy:
+        owes = facts.hold == Hold.Forward and bool(facts.unproven) and self.name not in self.story.healthy
+        if facts.healthy and not owes:
             return MemberPhase.Healthy
         if facts.hold != Hold.Forward:
             return MemberPhase.Waiting
         if facts.gave_up:
             return MemberPhase.Failed
+        if facts.healthy:
+            return MemberPhase.InHand  # its nodes are asked: an answer comes soon, and nobody fails by time for that
         began = facts.since
         if self.name in self.story.healthy and facts.unhealthy_since:
             began = max(began, facts.unhealthy_since)  # it was healthy once: its deadline begins anew

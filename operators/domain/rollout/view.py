@@ -64,7 +64,9 @@ class MemberFacts:
     rival: str = ""
     """The rollout that has it, with Hold.Rival."""
     gave_up: str = ""
-    """Why its own operator will not try on; then nobody waits for the deadline."""
+    """Why its own operator will not try on, or a node of it starts no pods; then nobody waits for the deadline."""
+    unproven: str = ""
+    """Of a pool that was changed: which node has not started a pod since; empty when all have."""
 
     def is_elsewhere(self, origin: str, to: str) -> bool:
         """Whether somebody else gave it another version since the plan was frozen: whoever did has the last word."""

@@ -58,17 +58,25 @@ class Rollouts:
             cache.follow(Watched(kind, lambda manifest: [rollout_kinds.key_of(manifest["metadata"]["name"])]))
         self._sweeper = Sweeper(cache, {"meta": rig.meta}, metrics)
         self._ahead = timedelta()
+        self.dumb, self.asked = set[str](), list[str]()
+        """Packages with which nodes start no pods; nodes that were asked for one."""
         world = World(rig.meta, cache, OneBusinessServer(rig.business), FileCatalogue(), own_namespace=rig.namespace, now=self.now)
-        rollouts, probes = rollout_controllers(world, self._probed.add, prober=self._probe, probe_every=0.0)
+        rollouts, probes = rollout_controllers(world, self._probed.add, prober=self._probe, node_prober=self._probe_node, probe_every=0.0)
         tools = LoopTools(rig.meta, EventRecorder(rig.meta, "kok-cluster-operator", "test"), metrics, keep=cache.put)
         self._loop, self._probes = ReconcileLoop(rollouts, WorkQueue("rollout"), tools), ReconcileLoop(probes, WorkQueue("probe"), tools)
-        self.failed = ""
+        self.failed, self.sims = "", dict[str, Any]()
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self._ahead
 
     async def _probe(self, key: Key) -> ProbeResult:
         return ProbeResult(True, 0.1)
+
+    async def _probe_node(self, key: Key, node: str) -> ProbeResult:
+        self.asked.append(node)
+        sim = next(sim for host, sim in self.sims.items() if host == node)
+        good = sim.installed["kubelet"].name not in self.dumb
+        return ProbeResult(good, 0.1, "" if good else "the pod did not run within 20 s")
 
     async def prepare(self) -> None:
         """What an installation brings: a budget, a Ledger; and a Cluster whose operator says that it is well."""
@@ -111,6 +119,7 @@ async def live(rig: Rig, count: int) -> tuple[list[dict[str, Any]], Rollouts]:
     await rig.start()
     await rig.until(lambda: rig.is_open(*hosts), seconds=60)
     rollouts = Rollouts(rig)
+    rollouts.sims = {host["name"]: rig.sim(host) for host in hosts}
     await rollouts.prepare()
     return hosts, rollouts
 
@@ -138,6 +147,7 @@ async def test_should_take_a_pool_to_a_package_host_by_host(rig: Rig) -> None:
     assert installed(rig, hosts) == [NEW] * 2
     assert [len(job.hosts) for job in rig.ansible.jobs[jobs:]] == [1, 1], "never two at once, though the pool would allow five"
     assert (shown["changed"], shown["total"]) == (1, 1)
+    assert sorted(rollouts.asked) == sorted(host["name"] for host in hosts), "each node started one pod, and was asked once"
     assert await wish(rig) == before, "what people wrote stays"
 
 
@@ -167,6 +177,17 @@ async def test_should_stop_after_the_first_host_that_fails_and_take_it_back(rig:
     await rig.until(lambda: rig.is_open(*hosts), seconds=60)
     assert installed(rig, hosts) == [OLD] * 3
     assert "failed with these packages" in shown["message"]
+
+
+async def test_should_take_back_a_package_with_which_a_node_is_ready_and_starts_no_pods(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 2)
+    rollouts.dumb.add(NEW)
+    await rollouts.start()
+    shown = await rollouts.until("Bad")
+    assert f"node {hosts[0]['name']} starts no pod since it was changed: the pod did not run within 20 s" in shown["message"]
+    await rig.until(lambda: rig.is_open(*hosts), seconds=60)
+    assert installed(rig, hosts) == [OLD] * 2
+    assert (await order(rig))["by"] == "Undo"
 
 
 async def test_should_not_let_an_edited_pool_take_what_a_rollout_found_bad_until_a_person_lifts_it(rig: Rig) -> None:

@@ -159,7 +159,7 @@ async def test_should_leave_it_running_when_its_follower_leaves(kube: KubeClient
     async with driven(fleet):
         await until(kube, name, "Soaking")
         child.send_signal(signal.SIGINT)
-        _, told = await asyncio.wait_for(child.communicate(), 20)
+        _, told = await asyncio.wait_for(child.communicate(), 60)
         assert child.returncode == 130, told.decode()
         assert f"come back with: kok rollout status {name} --follow" in told.decode()
         code, _, err = await kok("rollout", "status", name, "--follow", "--timeout", "1s")

@@ -12,6 +12,7 @@ import structlog
 
 from operators.cluster_operator.rollout.probing import AFTER_A_BAD_ONE, CONTROLLER, ProbeBook, ProbeController
 from operators.domain.rollout.evidence import Sample
+from operators.domain.rollout.nodes import TRIES, NodeChange
 from operators.ports.kube import Key
 from operators.services.probe import ProbeResult
 
@@ -91,3 +92,40 @@ async def test_should_count_each_pod_when_it_is_over_and_not_with_the_slowest() 
     slow.set()
     await acting
     assert len(ground.book.samples[NAME]) == 1 + AFTER_A_BAD_ONE
+
+
+async def test_should_ask_a_changed_node_until_it_starts_a_pod_and_forget_it_with_its_cluster() -> None:
+    ground, asked = Ground(), list[str]()
+    change = NodeChange(NAME, "m1", "2026-03-01T11:00:00Z")
+    answers = iter([ProbeResult(False, 20.0, "no pod"), ProbeResult(False, 0.1, "503", is_of_server=True), ProbeResult(True, 0.1)])
+
+    async def fine(key: Key) -> ProbeResult:
+        return ProbeResult(True, 0.1)
+
+    async def probe_node(key: Key, node: str) -> ProbeResult:
+        asked.append(node)
+        return next(answers)
+
+    controller = ProbeController(ground.world, ground.book, fine, every=0.0, node_prober=probe_node)
+    ground.book.want({NAME})
+    ground.book.want_nodes([change])
+    for bad in (1, 1, 1):
+        view = await controller.observe(KEY)
+        assert view
+        await controller.act(view, controller.next_step(view))
+        assert ground.book.tries[change].bad == bad, "an API server that does not answer says nothing of the node"
+    assert ground.book.tries[change].good
+    assert asked == ["m1"] * 3
+    assert ground.book.nodes_due(NAME) == ()
+    ground.book.forget(NAME)
+    assert not ground.book.tries
+
+
+async def test_should_give_a_node_up_after_a_few_pods() -> None:
+    ground = Ground()
+    change = NodeChange(NAME, "m1", "2026-03-01T11:00:00Z")
+    ground.book.want_nodes([change])
+    for _ in range(TRIES):
+        assert ground.book.nodes_due(NAME) == (change,)
+        ground.book.tried(change, ProbeResult(False, 20.0, "no pod"))
+    assert ground.book.nodes_due(NAME) == ()
