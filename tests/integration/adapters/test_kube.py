@@ -269,7 +269,7 @@ async def test_should_watch_from_where_the_list_ended(kube, namespace):
     await kube.patch_json(CONFIG_MAP.ref("one", namespace), {"data": {"a": "x" * 300_000}})
     await kube.delete(CONFIG_MAP.ref("one", namespace))
     seen = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for event in kube.watch(CONFIG_MAP, namespace=namespace, resource_version=listing.resource_version):
             seen.append((event.type, event.object["metadata"]["uid"]))
             if event.type is WatchEventType.Deleted:
@@ -283,7 +283,7 @@ async def test_should_say_that_a_watch_must_list_again(own_api_server):
     own_api_server.stop()
     own_api_server.start()  # its watch cache begins anew, so that nothing is known of what was before
     with pytest.raises(WatchExpired):
-        await asyncio.wait_for(anext(client.watch(CONFIG_MAP, resource_version="1")), 20)
+        await asyncio.wait_for(anext(client.watch(CONFIG_MAP, resource_version="1")), 60)
     await client.close()
 
 

@@ -46,7 +46,7 @@ def cluster(place: str, name: str = "one", *, protected: bool = True) -> Manifes
 
 async def create(kube: KubePort, manifest: Manifest) -> None:
     """Create it as soon as the policies are configured."""
-    for _ in range(100):
+    for _ in range(300):
         try:
             await kube.create(manifest)
             return
@@ -58,7 +58,7 @@ async def create(kube: KubePort, manifest: Manifest) -> None:
 async def refused(dry: KubePort, ref: Ref) -> str:
     """The words with which a deletion is refused. Policies, and what they know of Clusters, become effective a moment after they are stored."""
     words = "nothing"
-    for _ in range(100):
+    for _ in range(300):
         try:
             await dry.delete(ref)
         except Forbidden as refusal:
@@ -99,7 +99,7 @@ async def test_should_delete_a_namespace_without_a_protected_cluster(meta: KubeP
 async def test_should_take_one_cluster_per_namespace(meta: KubePort, dry_meta: KubePort, place: str) -> None:
     await create(meta, cluster(place, protected=False))
     words = ""
-    for _ in range(50):
+    for _ in range(300):
         try:
             await dry_meta.create(cluster(place, "two", protected=False))
         except Forbidden as refusal:
@@ -126,7 +126,7 @@ def a_rollout(name: str, **spec: object) -> Manifest:
 async def test_should_let_nobody_order_in_anothers_name(guarded: ApiServer, meta: KubePort) -> None:
     """The policy becomes effective a moment after it is stored; from then on it holds for making, ordering and leaving a signature behind."""
     words = ""
-    for number in range(100):
+    for number in range(300):
         try:
             await meta.create(a_rollout(f"forged-{number}", said={"by": "joe"}))
         except Forbidden as error:
@@ -159,7 +159,7 @@ async def test_should_let_nobody_but_the_operator_write_or_remove_records(
     labels = {"kok.dev/journal": "history", "kok.dev/record-of": "rollout"}
     metadata = {"name": "record.x", "namespace": "kok-system", "labels": labels}
     record = {"apiVersion": "apps/v1", "kind": "ControllerRevision", "metadata": metadata, "revision": 1, "data": {"at": "now"}}
-    for _ in range(100):
+    for _ in range(300):
         try:
             await meta.create({**record, "metadata": {**metadata, "name": f"record.{uuid4().hex[:8]}"}})
         except Forbidden:

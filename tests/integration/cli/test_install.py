@@ -40,7 +40,7 @@ def wanted(**changes: Any) -> InstallManifests:
 
 async def install(kube: KubePort, manifests: InstallManifests, mode: Mode = Mode.Do) -> tuple[InstallReport, list[str]]:
     lines: list[str] = []
-    report = await Installer(kube, lines.append, mode, patience=20, poll=0.1).run(manifests)
+    report = await Installer(kube, lines.append, mode, patience=90, poll=0.1).run(manifests)
     return report, lines
 
 
@@ -161,7 +161,7 @@ async def test_should_uninstall_only_when_nothing_is_left_to_look_after(
     await meta.delete(Ref.of(cluster))
     await refuse_while_used(meta)
     meta_server.start_controller_manager()
-    removed = await uninstall(meta, removal().refs, tell=lambda line: None, patience=60)
+    removed = await uninstall(meta, removal().refs, tell=lambda line: None, patience=180)
     assert len(removed) == len(wanted().base) + len(wanted().workloads) + len(wanted().crds)
     assert await meta.get(Ref("v1", "Namespace", "", "kok-system")) is None
     assert await uninstall(meta, removal().refs, tell=lambda line: None) == []

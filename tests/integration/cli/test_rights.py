@@ -72,7 +72,7 @@ async def operator(rights: ApiServer) -> AsyncIterator[KubeClient]:
 
 async def apply_when_seen(kube: KubePort, manifest: Manifest) -> None:
     """The authoriser sees a new Role a moment later, and says NotFound until then."""
-    for _ in range(50):
+    for _ in range(300):
         try:
             await kube.apply(manifest)
             return

@@ -100,7 +100,7 @@ async def whole(stage: Stage, operator: Operator, members: EtcdPods, count: int)
     def reached(step: object) -> bool:
         return isinstance(step, Done) and voters(members) == [f"demo-etcd-{each}" for each in range(count)]
 
-    await stage.until(operator, reached, patience=90)
+    await stage.until(operator, reached)
     claims = (await stage.admin.list(kinds.VOLUME_CLAIM, namespace=stage.namespace)).items
     assert sorted(each["metadata"]["name"] for each in claims) == [f"data-demo-etcd-{each}" for each in range(count)]
     record = await stage.admin.get(kinds.CONFIG_MAP.ref("demo-etcd-bootstrap", stage.namespace))

@@ -32,7 +32,7 @@ async def test_should_grow_mend_and_shrink_with_a_fresh_process_each_time(stage:
     for kind, name in ((kinds.VOLUME_CLAIM, "data-demo-etcd-1"), (kinds.POD, "demo-etcd-1")):
         await stage.admin.delete(kind.ref(name, stage.namespace))
     operator = stage.operator()
-    await stage.until(operator, lambda step: len(first.keys() - members.etcd.members.keys()) == 1, patience=60)
+    await stage.until(operator, lambda step: len(first.keys() - members.etcd.members.keys()) == 1)
     await whole(stage, operator, members, 3)
 
     with pytest.raises(Invalid, match="confirmSingleMember"):

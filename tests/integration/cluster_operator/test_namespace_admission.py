@@ -38,7 +38,7 @@ async def test_should_refuse_to_delete_a_namespace_that_holds_a_cluster_until_it
 async def _refusal(stage: Stage, namespace: Ref) -> str:
     """A policy takes effect some time after it was created; asking is a server-side dry run by label, not a deletion."""
     probe = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"{stage.namespace}-probe", "labels": {"kok.dev/cluster": "x"}}}
-    for _ in range(100):
+    for _ in range(300):
         await stage.admin.apply(probe)
         try:
             await stage.admin.delete(Ref.of(probe))

@@ -39,7 +39,8 @@ from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource,
 
 PACKAGE = "kubernetes-1.35.4-test"
 SYSTEM = "kok-system"
-PATIENCE = 60.0
+PATIENCE = 180.0
+"""Seconds; a machine may have much else to do. Nothing waits that long where all is right."""
 
 
 def package_manifest(name: str = PACKAGE, version: str = "1.35.4") -> Manifest:

@@ -191,7 +191,7 @@ class Rig:
     async def node(self, host: dict[str, Any]) -> Manifest | None:
         return await self.business.get(kinds.NODE.ref(host["name"]))
 
-    async def until(self, check: Callable[[], Awaitable[Any]], *, seconds: float = 30.0) -> Any:
+    async def until(self, check: Callable[[], Awaitable[Any]], *, seconds: float = 90.0) -> Any:
         """What `check` returns as soon as it is true; else AssertionError with the state of everything."""
         try:
             async with asyncio.timeout(seconds):

@@ -176,4 +176,4 @@ async def test_should_notice_an_operator_that_drains_without_leave(rig: Rig, mon
     async def cordoned() -> bool:
         return any(write.verb == "patch_json" and write.ref.kind == "Node" for write in rig.business_record.writes[since:])
 
-    await rig.until(cordoned, seconds=10)
+    await rig.until(cordoned)

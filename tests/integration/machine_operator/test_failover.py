@@ -102,7 +102,7 @@ async def partitioned(replicas: Replicas, leader: Replica) -> None:
         return await replicas.holder() == other.name
 
     await replicas.rig.until(taken, seconds=90)
-    await replicas.rig.until(lambda: _exited(leader), seconds=20)
+    await replicas.rig.until(lambda: _exited(leader), seconds=60)
     assert [write for write in replicas.writes(leader) if write["at"] > cut_at + 1] == []
     leader.meta.restore()
     leader.business.restore()

@@ -26,7 +26,7 @@ from tests.unit.operators.domain.plane.rendered import ROOT
 
 pytestmark = pytest.mark.integration
 PACKAGE = ROOT / "packages" / "machine" / "api-proxy" / "api-proxy-2.6.12-r1.yaml"
-PATIENCE = 15.0
+PATIENCE = 30.0
 
 
 class MetaAddress:

@@ -239,7 +239,7 @@ async def test_should_answer_and_settle_as_a_process(
     assert isinstance(second, Waiting)
     assert first.op_id in second.message
     await grants.settle(first, Outcome.Succeeded)
-    for _ in range(100):
+    for _ in range(300):
         status = (await stored_grant(kube, first)).status
         if status and status.settled_at:
             break
@@ -255,7 +255,7 @@ async def test_should_answer_and_settle_as_a_process(
 
 
 async def _answered(grants: KubeGrants, namespace: str, host: str) -> Grant | Waiting:
-    for _ in range(100):
+    for _ in range(300):
         answer = await grants.ask(request(namespace, host))
         if isinstance(answer, Grant) or answer.denied:
             return answer
