@@ -9,15 +9,17 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import stories
 from operators.api import ClusterPackageVersion
-from tests.bench import host, machines, plane, rollouts, sweep, volumes
+from tests.bench import grants, host, machines, plane, planes, pools, rollouts, scale, sweep, volumes
 from tests.bench.plane import Ground
 from tests.bench.report import Row, plot, table
 
-BENCHES = ("plane", "host", "machines", "rollouts", "sweep")
+ON_THE_LAB = ("plane", "host", "ha", "many", "roll")
+BENCHES = (*ON_THE_LAB, "machines", "pools", "grants", "rollouts", "sweep", "scale")
 
 
 def main() -> int:
@@ -29,21 +31,29 @@ def main() -> int:
     wanted = options.benches or list(BENCHES)
     if unknown := [one for one in wanted if one not in BENCHES]:
         parser.error(f"unknown bench {unknown[0]}; there are {', '.join(BENCHES)}")
-    rows: list[Row] = []
-    if "plane" in wanted or "host" in wanted:
+    if set(wanted) & set(ON_THE_LAB):
         subprocess.run([str(stories.KOK), "lab", "up"], check=True, stdout=subprocess.DEVNULL)
-    if "plane" in wanted:
-        rows.append(_plane(options.runs))
-    if "host" in wanted:
-        rows.append(host.measure(options.runs))
-    if "machines" in wanted:
-        rows += machines.measure()
-    if "rollouts" in wanted:
-        rows += rollouts.measure()
-    if "sweep" in wanted:
-        rows += sweep.measure()
+    rows = [row for bench in BENCHES if bench in wanted for row in measured(bench, options.runs)]
     print(f"\n{table(rows)}\n\n{plot(rows)}")
     return 0 if all(row.holds for row in rows) else 1
+
+
+def measured(bench: str, runs: int) -> list[Row]:
+    """The rows of one bench."""
+    benches: dict[str, Callable[[], list[Row]]] = {
+        "plane": lambda: [_plane(runs)],
+        "host": lambda: [host.measure(runs)],
+        "ha": lambda: [planes.available(ground(), runs)],
+        "many": lambda: planes.many(ground()),
+        "roll": lambda: [planes.roll(ground(), runs)],
+        "machines": machines.measure,
+        "pools": pools.measure,
+        "grants": grants.measure,
+        "rollouts": rollouts.measure,
+        "sweep": sweep.measure,
+        "scale": scale.measure,
+    }
+    return benches[bench]()
 
 
 def ground() -> Ground:

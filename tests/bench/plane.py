@@ -27,6 +27,18 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What is made: the smallest plane, unless said otherwise."""
+
+    members: int = 1
+    replicas: int = 1
+    port: int = PORT
+
+
+SINGLE = Shape()
+
+
+@dataclass(frozen=True, slots=True)
 class Ground:
     """The meta cluster that both sides use, and the package version that both render."""
 
@@ -35,19 +47,42 @@ class Ground:
     package: ClusterPackageVersion
 
 
-def by_kok(ground: Ground, name: str) -> float:
-    """One sample: apply the Cluster, wait for the kubeconfig, write. Deletes it afterwards."""
-    ground.meta.apply(_namespace(name))
+def by_kok(ground: Ground, name: str, shape: Shape = SINGLE) -> float:
+    """One sample: apply the Cluster, wait for the kubeconfig, write; of a plane with several masters, all of them. Deletes it afterwards."""
+    ground.meta.apply(namespace_of(name))
     began = time.monotonic()
-    ground.meta.apply(_wish(ground, name))
+    ground.meta.apply(wish(ground, name, shape))
     try:
-        return until_first_write(Client.of(_kubeconfig(ground.meta, name)), began=began)
+        return _until_ready(ground, name, shape, kubeconfig_of(ground.meta, name), began)
     finally:
-        ground.meta.run("delete", "clusters.kok.dev", name, "-n", name, "--timeout=120s", timeout=130)
-        ground.meta.run("delete", "namespace", name, timeout=120)
+        remove(ground, name)
 
 
-def _kubeconfig(meta: Kubectl, name: str) -> str:
+def remove(ground: Ground, name: str) -> None:
+    """End a plane that kok made, and its namespace."""
+    ground.meta.run("delete", "clusters.kok.dev", name, "-n", name, "--timeout=240s", timeout=250)
+    ground.meta.run("delete", "namespace", name, timeout=120)
+
+
+def _until_ready(ground: Ground, name: str, shape: Shape, kubeconfig: str, began: float) -> float:
+    first = until_first_write(Client.of(kubeconfig), began=began)
+    if shape.members == shape.replicas == 1:
+        return first
+    wait_until("all masters ready", lambda: masters_ready(ground.meta, name, shape), timeout=240, every=0.05)
+    return time.monotonic() - began
+
+
+def masters_ready(meta: Kubectl, name: str, shape: Shape) -> bool:
+    """Whether every member of etcd and every API server is."""
+    etcd, apiserver = (
+        meta.get(kind, f"{name}-{part}", "-n", name) or {} for kind, part in (("statefulset", "etcd"), ("deployment", "apiserver"))
+    )
+    ready = [int((each.get("status") or {}).get("readyReplicas") or 0) for each in (etcd, apiserver)]
+    return ready == [shape.members, shape.replicas]
+
+
+def kubeconfig_of(meta: Kubectl, name: str, *, timeout: float = 120) -> str:
+    """What its Secret says, as soon as it is there."""
     found: list[str] = []
 
     def there() -> bool:
@@ -55,38 +90,42 @@ def _kubeconfig(meta: Kubectl, name: str) -> str:
         found[:] = [base64.b64decode(data["kubeconfig"]).decode()] if data.get("kubeconfig") else []
         return bool(found)
 
-    wait_until("kubeconfig", there, timeout=120, every=0.05)
+    wait_until("kubeconfig", there, timeout=timeout, every=0.05)
     return found[0]
 
 
-def by_hand(ground: Ground, name: str) -> float:
+def by_hand(ground: Ground, name: str, shape: Shape = SINGLE) -> float:
     """One sample of the baseline. Keys and manifests are ready before the clock starts."""
-    manifests, kubeconfig = _ready_made(ground, name)
-    ground.meta.apply(_namespace(name))
+    manifests, kubeconfig = ready_made(ground, name, shape)
+    ground.meta.apply(namespace_of(name))
     began = time.monotonic()
     ground.meta.apply(*manifests)
     try:
-        return until_first_write(Client.of(kubeconfig), began=began)
+        return _until_ready(ground, name, shape, kubeconfig, began)
     finally:
         ground.meta.run("delete", "namespace", name, timeout=120)
 
 
-def _namespace(name: str) -> Manifest:
+def namespace_of(name: str) -> Manifest:
+    """That namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
-def _wish(ground: Ground, name: str) -> Manifest:
-    wish = fleet.cluster(ground.package.metadata.name, host=ground.node, port=PORT)
-    wish["metadata"] |= {"name": name, "namespace": name}
-    wish["spec"]["deletionProtection"] = False
-    wish["spec"]["etcd"]["storageClassName"] = volumes.CLASS
-    del wish["spec"]["machineAccess"]
-    return wish
+def wish(ground: Ground, name: str, shape: Shape = SINGLE) -> Manifest:
+    """The Cluster, in a namespace of its name."""
+    made = fleet.cluster(ground.package.metadata.name, host=ground.node, port=shape.port)
+    made["metadata"] |= {"name": name, "namespace": name}
+    made["spec"]["deletionProtection"] = False
+    made["spec"]["masters"] = {"replicas": shape.replicas}
+    made["spec"]["etcd"] |= {"members": shape.members, "storageClassName": volumes.CLASS}
+    del made["spec"]["machineAccess"]
+    return made
 
 
-def _ready_made(ground: Ground, name: str) -> tuple[list[Manifest], str]:
-    endpoint, tunnel = PlaneEndpoint(ground.node, PORT, (ground.node,)), PlaneTunnel(ground.node, None)
-    inputs = PlaneInputs(Cluster.parse(_wish(ground, name)), ground.package, endpoint, tunnel=tunnel)
+def ready_made(ground: Ground, name: str, shape: Shape = SINGLE) -> tuple[list[Manifest], str]:
+    """Every object of that plane in the meta cluster, keys and all, and an admin's kubeconfig."""
+    endpoint, tunnel = PlaneEndpoint(ground.node, shape.port, (ground.node,)), PlaneTunnel(ground.node, None)
+    inputs = PlaneInputs(Cluster.parse(wish(ground, name, shape)), ground.package, endpoint, tunnel=tunnel)
     now = datetime.now(UTC)
     issued = {spec.secret: new_root(spec, now) for spec in root_specs(inputs)}
     for spec in leaf_specs(inputs):
@@ -102,7 +141,7 @@ def _ready_made(ground: Ground, name: str) -> tuple[list[Manifest], str]:
         names["ca"],
         "admin",
         "system:masters",
-        server=f"https://{ground.node}:{PORT}",
+        server=f"https://{ground.node}:{shape.port}",
         user="admin",
     )
     kubeconfig = issue_leaf(admin, issued[names["ca"]].data, now).data["kubeconfig"]

@@ -1,7 +1,8 @@
-"""Rows of measurements as a table and a plot in text. Pure; called by `python -m tests.bench`."""
+"""Rows of measurements as a table and a plot in text; called by `python -m tests.bench`."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from statistics import median
 
@@ -38,6 +39,11 @@ class Row:
         return ratio_holds and (self.max_value is None or self.value <= self.max_value)
 
 
+def say(words: str) -> None:
+    """A line of progress, apart from the table."""
+    print(words, file=sys.stderr, flush=True)
+
+
 def table(rows: list[Row]) -> str:
     """One line per row: medians, ratio, bars, whether they hold."""
     head = f"{'what':<34} {'kok':>9} {'bare':>9} {'ratio':>6} {'bar':>14}  {'':<6} setting"
@@ -71,3 +77,13 @@ def plot(rows: list[Row]) -> str:
 
 def _spread(samples: tuple[float, ...], unit: str) -> str:
     return f"{median(samples):.1f} {unit} ({min(samples):.1f} to {max(samples):.1f}, {len(samples)} runs)"
+
+
+def curve(title: str, step: int, values: list[float]) -> str:
+    """One line per sample: where it was taken, a bar, and the number."""
+    top = max(values, default=0.0) or 1.0
+    lines = [
+        f"  {step * (number + 1):>8} {'#' * max(1, round(BAR_WIDTH * value / top)):<{BAR_WIDTH}} {value:.1f}"
+        for number, value in enumerate(values)
+    ]
+    return "\n".join([title, *lines])
