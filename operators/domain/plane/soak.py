@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from operators.api.cluster import Cluster, ClusterSpec
-from operators.api.cluster_release import Hop, HopStage
+from operators.api.cluster_release import AuthorisedBy, ClusterReleaseSpec, HopStage
 from operators.api.packages import ClusterPackageVersion
 from operators.domain.plane.flags import overrides_of
 from operators.domain.risk.identity import at
@@ -20,9 +20,13 @@ ALPHA_API = re.compile(r"api/(all|alpha)|.*v[0-9]+alpha[0-9]+.*")
 """What of a runtime-config names alpha versions."""
 
 
-def soak_left(hop: Hop, spec: ClusterSpec, now: datetime) -> timedelta:
-    """What is left of the soak; zero or less when it is over, or where there is none."""
-    if hop.stage is not HopStage.Soak:
+def soak_left(release: ClusterReleaseSpec, spec: ClusterSpec, now: datetime) -> timedelta:
+    """What is left of the soak; zero or less when it is over, or where there is none.
+
+    An undo goes to what the plane had and was good at, and skips soaks (but no health gate): somebody waits for it.
+    """
+    hop = release.hop
+    if hop is None or hop.stage is not HopStage.Soak or release.current.by is AuthorisedBy.Undo:
         return timedelta(0)
     return at(hop.stage_since) + timedelta(seconds=spec.upgrade.soak_seconds) - now
 

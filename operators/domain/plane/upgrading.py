@@ -94,7 +94,7 @@ def hop(view: PlaneView) -> Step | None:
             return step
         if facts.unprepared:
             return Wait(STAGE, f"{_words(under_way)}: {facts.unprepared}")
-    if (left := soak_left(under_way, view.cluster.spec, view.now)).total_seconds() > 0:
+    if (left := soak_left(release, view.cluster.spec, view.now)).total_seconds() > 0:
         words = (
             f"{_words(under_way)}: soaks for {words_of_left(left)} more, emulating {under_way.emulated}; going back is cheapest until then"
         )

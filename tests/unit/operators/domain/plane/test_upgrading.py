@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operators.api.cluster_release import ClusterRelease, Direction, HopStage
+from operators.api.cluster_release import AuthorisedBy, ClusterRelease, Direction, HopStage
 from operators.api.packages import ClusterPackageVersion
 from operators.api.risk import Purpose
 from operators.domain.plane import steps
@@ -321,11 +321,20 @@ def test_should_say_roughly_what_is_left(seconds: int, words: str) -> None:
     assert words_of_left(timedelta(seconds=seconds)) == words
 
 
+def test_should_not_soak_when_it_is_undone_up_to_where_it_was() -> None:
+    seen = going(UP, S.Soak, spec={"upgrade": {"soakSeconds": 600}})
+    assert isinstance(seen.release, ClusterRelease)
+    current = seen.release.spec.current.model_copy(update={"by": AuthorisedBy.Undo, "name": "nov"})
+    undone = seen.release.model_copy(update={"spec": seen.release.spec.model_copy(update={"current": current})})
+    assert isinstance(next_step(seen), steps.Wait), "without the undo it soaks"
+    assert not isinstance(next_step(replace(seen, release=undone)), steps.Wait)
+
+
 def test_should_soak_nowhere_but_in_the_soak() -> None:
     seen = going(UP, S.Controllers, spec={"upgrade": {"soakSeconds": 600}})
     assert isinstance(seen.release, ClusterRelease)
     assert seen.release.spec.hop
-    assert soak_left(seen.release.spec.hop, seen.cluster.spec, NOW) == timedelta(0)
+    assert soak_left(seen.release.spec, seen.cluster.spec, NOW) == timedelta(0)
 
 
 def key(found: Manifest) -> ObjectId:
