@@ -188,7 +188,7 @@ async def test_should_give_the_lease_back_at_sigterm(kube, lamps, child):
     one = child("one")
     await eventually(holder(kube, lamps, "one"))
     one.process.send_signal(signal.SIGTERM)
-    assert await exit_code(one, 60) == 0
+    assert await exit_code(one, 30) == 0
     assert await holder(kube, lamps, "")()
 
 
@@ -202,7 +202,7 @@ async def test_should_end_hard_after_a_stall_and_never_act_beside_its_successor(
     await eventually(words_of(kube, lamps, "a", "the lamp is lit"))
     epoch = (await kube.get(LAMP.ref("a", lamps)))["status"]["epoch"]
     one.process.send_signal(signal.SIGCONT)
-    assert await exit_code(one, 60) == 70
+    assert await exit_code(one, 15) == 70
     await asyncio.sleep(1)
     assert (await kube.get(LAMP.ref("a", lamps)))["status"]["epoch"] == epoch
     assert two.process.poll() is None
