@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import copy
+import itertools
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +33,8 @@ from tests.integration.kube_proxies import RecordingKube
 from tests.integration.machine_operator.kubelet import LivingAnsible
 
 KEY = "ssh-ed25519 AAAA"
+NUMBERS = itertools.count(256)
+"""Each rig has addresses of its own: who claims a host keeps it after the test."""
 
 
 class FastSettings(Settings):
@@ -77,7 +80,7 @@ class Rig:
 
     def __init__(self, meta: ApiServer, business: ApiServer, namespace: str) -> None:
         self.meta_server, self.business_server, self.namespace = meta, business, namespace
-        self.tag = uuid4().hex[:5]
+        self.tag, self.number = uuid4().hex[:5], next(NUMBERS)
         self.meta = self._client(meta, "test")
         self.business = self._client(business, "test")
         self.meta_record = RecordingKube(self._client(meta, FIELD_MANAGER))
@@ -103,7 +106,7 @@ class Rig:
 
     def host(self, name: str, number: int) -> dict[str, Any]:
         """A host that exists, as a pool lists it."""
-        address = f"172.{int(self.tag[:2], 16)}.{int(self.tag[2:4], 16)}.{number}"
+        address = f"172.{self.number // 256}.{self.number % 256}.{number}"
         if (address, 22) not in self.fleet.hosts:
             self.fleet.add(self.name(name), address, host_key=KEY)
         return {"name": self.name(name), "address": address, "hostKeys": [KEY]}
