@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from meta_cluster.cli.conditions import conditions_in, is_ready, is_wrong, wrong_stages
+from meta_cluster.cli.conditions import ConditionView, conditions_in, is_ready, is_wrong, wrong_stages
 from meta_cluster.cli.console import Paint
 from meta_cluster.cli.pending_tree import pending_nodes
 from meta_cluster.cli.picture import ClusterPicture
@@ -74,13 +74,23 @@ def _plane(picture: ClusterPicture) -> Node:
     components = (picture.cluster.get("status") or {}).get("components") or ()
     nodes = [_component(picture, component) for component in components]
     stages = [c for c in wrong_stages(picture.cluster) if c["type"] not in OF_COMPONENTS and c["type"] != "ReleaseMatchesWish"]
-    told = {str(component.get("message")) for component in components}
-    stages = [c for c in stages if c.get("message") not in told]
-    extra = [Node(STAGE_LABELS.get(str(c["type"]), str(c["type"])), str(c.get("message") or c["reason"]), wrong=True) for c in stages]
+    told = [str(component.get("message") or "") for component in components]
+    extra = _not_told(stages, told)
     fine = sum(not node.needs_eye for node in nodes)
     text = f"{fine} of {len(nodes)} components match" if nodes else "no component yet"
     version = (picture.cluster.get("status") or {}).get("kubernetesVersion")
     return Node("Plane", f"{text}{f'   {version}' if version else ''}", not nodes, (*nodes, *extra))
+
+
+def _not_told(stages: Iterable[ConditionView], told: Iterable[str]) -> list[Node]:
+    """A line for each stage, without those whose sentence stands in a line above."""
+    said, nodes = list(told), []
+    for stage in stages:
+        message = str(stage.get("message") or "")
+        if not message or not any(message in before for before in said):
+            nodes.append(Node(STAGE_LABELS.get(str(stage["type"]), str(stage["type"])), message or str(stage["reason"]), wrong=True))
+        said.append(message)
+    return nodes
 
 
 def _component(picture: ClusterPicture, component: Manifest) -> Node:

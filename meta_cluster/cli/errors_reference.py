@@ -160,7 +160,7 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
     E.HostTimeout: Entry(
         "the host does not answer in time: it is down, cut off, or hangs",
-        "ping it from a meta node; look at its console; it is asked again by itself. If it never comes back and shall leave its pool: "
+        "see that it is powered on; ping it from a meta node, look at its console; it is asked again by itself. If it never comes back and shall leave its pool: "
         "kubectl annotate machinepools.kok.dev POOL -n NS kok.dev/abandon-host=HOST",
     ),
     E.HostUnresolved: Entry(

@@ -15,6 +15,7 @@ from meta_cluster.cli.conditions import ConditionView, conditions_in, is_ready, 
 from meta_cluster.cli.errors_reference import REFERENCE
 from meta_cluster.cli.picture import Business, ClusterPicture
 from meta_cluster.cli.times import age_of
+from meta_cluster.cli.words_reference import REASONS
 from meta_cluster.pods import last_warning, pod_trouble
 from operators.errors import ErrorCode
 from operators.ports.kube import Manifest
@@ -77,15 +78,19 @@ def cluster_chain(picture: ClusterPicture, now: datetime) -> Chain:
 
 def _ready_cluster_chain(picture: ClusterPicture) -> Chain:
     closed = [machine["metadata"]["name"] for machine in picture.business.machines if not is_ready(machine)]
+    stages = wrong_stages(picture.cluster)
+    because = _told_once(map(_said, stages))
     if picture.business.problem and picture.pools:
-        because = (f"its machines cannot be looked at: {picture.business.problem}",)
-        return Chain(
-            f"Cluster {picture.place} is ready, seen from the meta cluster", because, next="check the way to spec.endpoint from here"
-        )
+        blind = f"its machines cannot be looked at: {picture.business.problem}"
+        head = f"Cluster {picture.place} is ready, seen from the meta cluster"
+        return Chain(head, (*because, blind), next="check the way to spec.endpoint from here")
+    if not closed and stages:
+        remedy = _remedy(str(stages[0]["reason"]), picture.cluster)
+        return Chain(f"Cluster {picture.place} is ready, but not as wished", because, next=remedy)
     if not closed:
         return Chain(f"Cluster {picture.place} is as wished; nothing is wrong", well=True)
     head = f"Cluster {picture.place} is ready, but {len(closed)} of {len(picture.business.machines)} machines are not open"
-    return Chain(head, next=f"kok why machine {closed[0]} --cluster {picture.name} -n {picture.namespace}")
+    return Chain(head, because, next=f"kok why machine {closed[0]} --cluster {picture.name} -n {picture.namespace}")
 
 
 def _pods_of_stage(picture: ClusterPicture, stage: str, *, said: str) -> tuple[str, str, str]:
@@ -187,8 +192,8 @@ def _said(condition: ConditionView) -> str:
 
 
 def _phase(manifest: Manifest, now: datetime) -> str:
-    phase = (manifest.get("status") or {}).get("phase") or "not looked at yet"
-    ready = conditions_in(manifest).get("Ready")
+    ready = conditions_in(manifest).get("Ready") or {}
+    phase = (manifest.get("status") or {}).get("phase") or ready.get("reason") or "not looked at yet"
     return f"{phase}, {age_of(ready.get('lastTransitionTime'), now)}" if ready else str(phase)
 
 
@@ -196,6 +201,8 @@ def _remedy(code: str, manifest: Manifest) -> str:
     """What the code's entry says; else whether it goes on by itself."""
     if code in REFERENCE:
         return f"{REFERENCE[ErrorCode(code)].remedy}   (kok explain {code})"
+    if code in REASONS:
+        return f"{REASONS[code].remedy}   (kok explain {code})"
     if conditions_in(manifest).get("Reconciling", {}).get("status") == "True":
         return "nothing: it goes on by itself; ask again in a minute"
     return f"kubectl describe {manifest['kind'].lower()}s.kok.dev {manifest['metadata']['name']}"

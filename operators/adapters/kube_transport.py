@@ -221,7 +221,8 @@ APPLY_TYPES = "failed to create typed patch object"
 def error_of(code: int, body: bytes, retry_after: str = "") -> KubeError:
     """The typed error for a non-2xx answer; the message is the server's own."""
     status = status_of(body)
-    message = str(status.get("message") or body[:300].decode(errors="replace").strip() or f"HTTP {code}")
+    text = body.decode(errors="replace")
+    message = str(status.get("message") or failing_checks(text) or text[:300].strip() or f"HTTP {code}")
     if code == HTTPStatus.TOO_MANY_REQUESTS or (code == HTTPStatus.SERVICE_UNAVAILABLE and retry_after):
         causes = (status.get("details") or {}).get("causes") or ()
         budget = any(cause.get("reason") == "DisruptionBudget" for cause in causes)
@@ -233,6 +234,18 @@ def error_of(code: int, body: bytes, retry_after: str = "") -> KubeError:
     if code == HTTPStatus.GATEWAY_TIMEOUT:
         return DeadlineExceeded(message, status=code)
     return BY_STATUS.get(code, Unreachable)(message, status=code)
+
+
+CHECKS_SHOWN = 3
+
+
+def failing_checks(text: str) -> str:
+    """Of what /readyz or /healthz lists only what fails (`[-]etcd failed: reason withheld`); empty if it is no such list."""
+    failed = [line[3:].partition(" failed")[0] for line in text.splitlines() if line.startswith("[-]")]
+    if not failed:
+        return ""
+    more = f" and {len(failed) - CHECKS_SHOWN} more" if len(failed) > CHECKS_SHOWN else ""
+    return f"it is not ready, by its own checks: {', '.join(failed[:CHECKS_SHOWN])}{more}"
 
 
 def status_of(body: bytes) -> Manifest:

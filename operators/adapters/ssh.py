@@ -7,6 +7,7 @@ stdin to `python3 -`, so nothing is installed for looking. Used by machine_opera
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ NO_SUDO = (
     "a terminal is required",
     "command not found: sudo",
 )
+
+NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
+"""Nobody is there: it is off, or cut off. A host that refuses is another matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ def _translated(error: OSError | asyncssh.Error, target: SshTarget) -> KokError:
     if isinstance(error, socket.gaierror):
         return KokError(ErrorCode.HostUnresolved, f"{where}: the name {target.address} does not resolve", "correct spec.hosts[].address")
     said = str(error) if isinstance(error, asyncssh.Error) else why_no_answer(error)
+    if isinstance(error, OSError) and error.errno in NO_WAY:
+        return KokError(ErrorCode.HostTimeout, f"{where}: {said}; is it powered on?", f"ping {target.address}")
     return KokError(ErrorCode.HostRefused, f"{where}: {said}", f"is sshd running? ssh -p {target.port} {target.user}@{target.address}")
 
 

@@ -84,11 +84,22 @@ def _differing_units(desired: DesiredPackage, report: PackageReport) -> Iterator
 
 def _differing_kernel(desired: DesiredPackage, report: PackageReport) -> Iterator[str]:
     for name, value in desired.sysctls.items():
-        if report.sysctls.get(name) != value:
-            yield f"sysctl {name} is {report.sysctls.get(name) or 'unknown'}, wanted {value}"
+        found = report.sysctls.get(name) or "unknown"
+        if found != value:
+            yield _differing_sysctl(f"/etc/sysctl.d/90-kok-{desired.component}.conf", name, value, found)
     for module in desired.kernel_modules:
         if not report.kernel_modules.get(module, False):
             yield f"kernel module {module} is not loaded for good"
+
+
+def _differing_sysctl(file: str, name: str, value: str, found: str) -> str:
+    """`found`: the live value, and in brackets what the next boot would bring where the file says something else."""
+    live, _, persisted = found.removesuffix(")").partition(" (persisted: ")
+    if live != value:
+        return f"sysctl {name} is {found}, wanted {value}"
+    if persisted == "edited by hand":
+        return f"file {file} was edited by hand (sysctl {name} itself is {value}, as wanted)"
+    return f"file {file} says {persisted} for sysctl {name}, wanted {value} (it is {value} until the next boot)"
 
 
 def _removals(desired: tuple[DesiredPackage, ...], report: HostReport, rules: EffectRules) -> Iterator[PackageDifference]:

@@ -39,8 +39,8 @@ DRIFT = {
     },
     "cni-plugins": {"artifact plugins": "rm /opt/cni/bin/ptp"},
     "kubelet": {
-        "sysctl net.ipv4.ip_forward is 1 (persisted: edited by hand)": "echo '# edited' >> /etc/sysctl.d/90-kok-kubelet.conf",
-        "sysctl net.ipv4.ip_forward is 1 (persisted: 0)": "sed -i 's/ip_forward = 1/ip_forward = 0/' /etc/sysctl.d/90-kok-kubelet.conf",
+        "file /etc/sysctl.d/90-kok-kubelet.conf was edited by hand": "echo '# edited' >> /etc/sysctl.d/90-kok-kubelet.conf",
+        "file /etc/sysctl.d/90-kok-kubelet.conf says 0 for sysctl net.ipv4.ip_forward": "sed -i 's/ip_forward = 1/ip_forward = 0/' /etc/sysctl.d/90-kok-kubelet.conf",
         "file /etc/kubernetes/kubelet.yaml has mode 0600": "chmod 600 /etc/kubernetes/kubelet.yaml",
         "file /etc/kubernetes/kubelet.yaml was changed": "echo '# edited' >> /etc/kubernetes/kubelet.yaml",
         "artifact kubelet": "rm /usr/local/bin/kubelet",

@@ -18,6 +18,24 @@ def test_should_say_that_nothing_is_wrong() -> None:
     assert chain.text() == "Cluster demo/demo is as wished; nothing is wrong"
 
 
+AHEAD = "rollout try1 brought it to new, past the spec, which still wishes old: commit spec.packageVersion new"
+
+
+def test_should_not_call_well_what_a_condition_says_is_not_as_wished() -> None:
+    conditions = (*p.READY_CONDITIONS[:-1], p.condition("ReleaseMatchesWish", "False", "RolloutAhead", AHEAD))
+    chain = cluster_chain(replace(p.WELL, cluster=p.cluster(*conditions)), p.NOW)
+    assert not chain.well
+    assert chain.text().splitlines()[:2] == ["Cluster demo/demo is ready, but not as wished", f"  because {AHEAD}"]
+    assert "commit the version that is authorised" in chain.next
+
+
+def test_should_not_say_that_a_pool_was_not_looked_at_beside_its_cause() -> None:
+    words = "spec.packages.extra: MachinePackageVersion nope does not exist"
+    conditions = [p.condition("Ready", "False", "PackageMissing", words, ago=26)]
+    head = object_chain({**p.POOL, "status": {"message": words, "conditions": conditions}}, p.NOW).head
+    assert head == "MachinePool workers is not ready (PackageMissing, 26s)"
+
+
 def test_should_go_down_to_the_scheduler() -> None:
     assert cluster_chain(p.broken(p.PENDING), p.NOW).text().splitlines() == [
         "Cluster demo/demo is not ready (Repairing, 2m)",

@@ -80,3 +80,11 @@ def test_should_paint_only_where_there_is_colour() -> None:
     tree = Node("root", children=(Node("c", "broken", wrong=True),))
     assert "\x1b" not in rendered(tree)
     assert "\x1b[31m" in rendered(tree, coloured=True)
+
+
+def test_should_say_one_cause_once_however_many_stages_it_holds_up() -> None:
+    words = "the API server does not answer: it is not ready, by its own checks: etcd"
+    stages = [p.condition(kind, "Unknown", "NotRead", words) for kind in ("InsideReady", "TunnelReady", "RightsReady")]
+    parts = (*p.ALL_UP[:1], p.component("apiserver", 0, 1, "0 of 1 pods are ready"))
+    picture = p.ClusterPicture(p.cluster(p.condition("Ready", "False", "Repairing", words), *stages, components=parts), p.RELEASE)
+    assert rendered(cluster_tree(picture, p.NOW), width=None).count(words) == 1

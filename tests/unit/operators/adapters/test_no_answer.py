@@ -11,8 +11,12 @@ import pytest
 
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import Credentials
+from operators.adapters.kube_transport import error_of
 from operators.adapters.no_answer import why_no_answer
+from operators.adapters.ssh import _translated
+from operators.errors import ErrorCode
 from operators.ports.kube import Kind, Unreachable
+from operators.ports.ssh import SshTarget
 
 SECRET = Kind("v1", "Secret")
 RAW = ("Cannot connect", "Errno", "ssl:", "Connect call", "aiohttp", "(list)", "Error(")
@@ -82,3 +86,29 @@ async def test_should_say_what_is_odd_about_an_answer(scheme: str, answer: bytes
 )
 def test_should_name_what_the_kernel_says(error: Exception, says: str) -> None:
     assert says in why_no_answer(error)
+
+
+READYZ = b"""[+]ping ok
+[+]log ok
+[+]etcd ok
+[-]poststarthook/rbac/bootstrap-roles failed: reason withheld
+[-]informer-sync failed: reason withheld
+[-]shutdown failed: reason withheld
+[-]autoregister-completion failed: reason withheld
+readyz check failed
+"""
+
+
+def test_should_tell_only_the_checks_that_fail() -> None:
+    filler = b"".join(b"[+]poststarthook/start-something-%d ok\n" % number for number in range(40))
+    words = error_of(500, filler + READYZ).message
+    checks = "poststarthook/rbac/bootstrap-roles, informer-sync, shutdown and 1 more"
+    assert words == f"it is not ready, by its own checks: {checks}"
+    assert error_of(500, b"something else broke").message == "something else broke"
+
+
+def test_should_ask_whether_a_host_without_a_route_is_powered_on() -> None:
+    target = SshTarget("demo-2", "10.89.0.12", 22, "root", (), "")
+    off = _translated(OSError(errno.EHOSTUNREACH, "No route to host"), target)
+    assert (off.code, off.message) == (ErrorCode.HostTimeout, "demo-2 (10.89.0.12:22): there is no route to it; is it powered on?")
+    assert _translated(OSError(errno.ECONNREFUSED, "refused"), target).code == ErrorCode.HostRefused

@@ -90,3 +90,19 @@ def test_should_name_the_first_difference(report: PackageReport | None, words: s
     found = package_difference(b.KUBELET, report)
     assert found is not None
     assert words in found.words
+
+
+@pytest.mark.parametrize(
+    ("seen", "words"),
+    [
+        ("0", "sysctl a.b is 0, wanted 1"),
+        ("0 (persisted: 1)", "sysctl a.b is 0 (persisted: 1), wanted 1"),
+        ("1 (persisted: 0)", "file /etc/sysctl.d/90-kok-s.conf says 0 for sysctl a.b, wanted 1 (it is 1 until the next boot)"),
+        ("1 (persisted: edited by hand)", "file /etc/sysctl.d/90-kok-s.conf was edited by hand (sysctl a.b itself is 1, as wanted)"),
+    ],
+)
+def test_should_say_of_a_sysctl_whether_the_kernel_or_the_file_differs(seen: str, words: str) -> None:
+    desired = replace(b.KUBELET, name="s-1", component="s", units=(), files=(), artifacts=(), sysctls={"a.b": "1"}, observe=None)
+    found = package_difference(desired, PackageReport("s", name="s-1", version="1", sysctls={"a.b": seen}))
+    assert found is not None
+    assert found.words == words
