@@ -20,6 +20,7 @@ from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, lea
 from operators.cluster_operator.cluster.release_act import write_release
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.rollout.records import write_deletion
 from operators.domain.plane import steps
 from operators.domain.plane.certificates import LeafSpec, RootSpec
 from operators.domain.plane.drift import ObjectId, corrections, difference
@@ -69,6 +70,8 @@ class Actor:
                 return await self._roll(view, pod, step.reason)
             case steps.SettleGrants(grants=names, outcome=outcome):
                 await settle_named(self._world, view.cluster.metadata.namespace or "", names, outcome)
+                if any(grant.name in names and grant.operation is Operation.DeletePlane for grant in view.grants):
+                    await write_deletion(self._world, view)
             case steps.ApplyInside(objects=objects):
                 await self._apply_inside(view, objects)
             case steps.PruneInside(objects=objects):
@@ -80,6 +83,8 @@ class Actor:
             case WriteRelease():
                 return await write_release(self._world, view, step)
             case steps.Release():
+                if not view.older:
+                    await write_deletion(self._world, view)
                 await self._release(view)
             case _:
                 return await self._etcd.act(view, step)

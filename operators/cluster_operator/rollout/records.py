@@ -1,13 +1,15 @@
 """Writes down every change, for good: one immutable ControllerRevision per change of a cluster or a pool, per order to a rollout, per end of one.
 
 Records outlive what they are about; notes of orders go with their rollout, whose end repeats them. Everything is derived from journals, so a process
-that was down catches up, and a pass that finds all of it written writes nothing. Decides nothing about clusters; run by the engine, built by main.
+that was down catches up, and a pass that finds all of it written writes nothing. The end of a Cluster is written by its own controller, before it lets
+the Cluster go. Decides nothing about clusters; run by the engine, built by main.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +23,7 @@ from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.journal import LABEL_PART, LABEL_ROLLOUT, REVISION, Journal, JournalBook, label_of
+from operators.domain.plane.view import PlaneView
 from operators.domain.risk.identity import at, stamp
 from operators.domain.rollout import record as words
 from operators.domain.rollout.record import ChangeRecord, DueChange, DuePool
@@ -211,6 +214,31 @@ class RecordsController:
     def status_of(self, due: Due, step: RecordStep, outcome: object) -> StatusWrite | None:
         """Nothing is shown."""
         return None
+
+
+async def write_deletion(world: World, view: PlaneView) -> None:
+    """The record of a Cluster's end, while it is still there: what ends it waits for this. Raises KokError; written once, whoever comes first."""
+    metadata = view.cluster.metadata
+    live = await world.meta.get(cluster_kinds.CLUSTER.ref(metadata.name, metadata.namespace or ""))
+    ended = words.Deletion(
+        cluster=f"{metadata.namespace}/{metadata.name}",
+        uid=metadata.uid,
+        at=metadata.deletion_timestamp or stamp(view.now),
+        version=view.release.spec.current.package_version
+        if isinstance(view.release, ClusterRelease)
+        else view.cluster.spec.package_version,
+        who=words.manager_of(live, "deletionProtection") if live else "",
+        with_namespace=view.namespace_phase != "Active",
+    )
+    ref = REVISION.ref(ended.name, world.own_namespace)
+    if await world.meta.get(ref) is not None:
+        return
+    grants = await world.meta.list(cluster_kinds.GRANT, namespace=metadata.namespace or "")
+    entry = words.deletion_record(ended, _parsed(grants.items), world.now())
+    labels = {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: HISTORY, LABEL_SUBJECT: words.subject_mark("Cluster", ended.cluster)}
+    head = {"apiVersion": REVISION.api_version, "kind": REVISION.kind, "revision": 1, "data": entry.document()}
+    with suppress(AlreadyExists):
+        await world.meta.create({**head, "metadata": {"name": ended.name, "namespace": world.own_namespace, "labels": labels}})
 
 
 def _surplus(written: Sequence[tuple[datetime, str]], kept: int) -> tuple[str, ...]:

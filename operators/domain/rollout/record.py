@@ -46,6 +46,8 @@ class Result(StrEnum):
     """Undone before the plane was seen at it."""
     Superseded = "Superseded"
     """Another change came before the plane was seen at it."""
+    Deleted = "Deleted"
+    """The whole cluster was ended: masters and volumes are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +153,53 @@ def change_record(cluster: str, due: DueChange, who: str, grants: Iterable[Opera
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """The end of a Cluster. `who`: field manager that took its protection off; the API server does not tell who deleted."""
+
+    cluster: str
+    """namespace/name."""
+    uid: str
+    at: str
+    version: str
+    who: str
+    with_namespace: bool
+
+    @property
+    def name(self) -> str:
+        """The record's: of this very Cluster, so that it is written once."""
+        return f"record.{subject_mark('Cluster', self.cluster)}.deleted-{hashlib.sha256(self.uid.encode()).hexdigest()[:12]}"
+
+
+def deletion_record(ended: Deletion, grants: Iterable[OperationGrant], now: datetime) -> ChangeRecord:
+    """What is written of it."""
+    lines = tuple(_lines_of((Operation.DeletePlane,), ended.cluster, ended.at, grants))[:KEPT_GRANTS]
+    why = "it was deleted with its namespace" if ended.with_namespace else "it was deleted; its protection had been taken off"
+    return ChangeRecord(
+        kind="Cluster",
+        subject=ended.cluster,
+        at=ended.at,
+        ended=stamp(now),
+        who=ended.who,
+        start=ended.version,
+        why=why,
+        outcome=Result.Deleted.value,
+        grants=lines,
+    )
+
+
 def grant_lines(cluster: str, each: Authorisation, grants: Iterable[OperationGrant]) -> Iterator[GrantLine]:
     """Leave for the plane that was given since the change was authorised, oldest first."""
+    return _lines_of(OF_PLANES, cluster, each.at, grants)
+
+
+def _lines_of(operations: Collection[Operation], cluster: str, since: str, grants: Iterable[OperationGrant]) -> Iterator[GrantLine]:
     given = [(grant.status.decided_at, grant) for grant in grants if grant.status and grant.status.decided_at]
     for decided, grant in sorted(given, key=lambda pair: (pair[0], pair[1].metadata.name)):
         spec, status = grant.spec, grant.status
-        is_ours = spec.operation in OF_PLANES and f"{grant.metadata.namespace}/{spec.target.cluster}" == cluster
+        is_ours = spec.operation in operations and f"{grant.metadata.namespace}/{spec.target.cluster}" == cluster
         is_given = status is not None and status.decision in (Decision.Granted, Decision.Unknown)
-        if is_ours and is_given and moment_of(decided) >= moment_of(each.at):
+        if is_ours and is_given and moment_of(decided) >= moment_of(since):
             ended = spec.outcome.value if spec.outcome else "not reported"
             yield GrantLine(grant.metadata.name, spec.operation.value, f"{spec.target.kind} {spec.target.name}", decided, ended)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
 
 from operators.api.risk import Operation
 from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.rollout.records import read_history
 from operators.domain.plane.steps import DeleteObjects, Done, Stall, Wait
 from operators.errors import ErrorCode
 from operators.ports.grants import Waiting
-from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, Stage, cluster_manifest
+from operators.ports.kube import KubePort, Ref, Unreachable
+from tests.integration.cluster_operator.world_of_planes import PACKAGE, SSH_KEY, SYSTEM, Stage, cluster_manifest
+from tests.integration.kube_proxies import Killed, RecordingKube
 
 pytestmark = pytest.mark.integration
 
@@ -29,6 +35,44 @@ async def test_should_refuse_a_second_cluster_in_a_namespace_and_leave_the_first
     await second.until_gone(operator)
     assert await stage.snapshot() == before
     assert isinstance(await stage.settle(stage.operator()), Done)
+
+
+async def history_of(stage: Stage) -> list[dict[str, Any]]:
+    """What `kok history` tells of this Cluster after its end."""
+    return [each for each in await read_history(stage.admin, SYSTEM) if each["subject"] == f"{stage.namespace}/demo"]
+
+
+async def test_should_write_a_deletion_down_once_wherever_it_is_killed_and_not_end_it_unwritten(stage: Stage) -> None:
+    await stage.create()
+    await stage.settle(stage.operator())
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    deaf = NoRecords(stage.admin)
+    operator = stage.operator(deaf)
+    with pytest.raises(AssertionError, match="not gone"):
+        await stage.until_gone(operator, patience=15.0)
+    assert deaf.refused, "it came as far as its record"
+    assert (await stage.cluster())["metadata"]["finalizers"], "it does not go without it"
+    for _ in range(2):
+        dying = NoRecords(stage.admin, refuses=False)
+        with suppress(Killed):
+            await stage.until_gone(stage.operator(dying))
+    await stage.until_gone(stage.operator())
+    assert [each["outcome"] for each in await history_of(stage)] == ["Deleted"]
+
+
+class NoRecords(RecordingKube):
+    """An API server that takes no records; or a process that dies right after it wrote one."""
+
+    def __init__(self, kube: KubePort, *, refuses: bool = True) -> None:
+        super().__init__(kube)
+        self._refuses, self.refused = refuses, 0
+
+    def _before(self, verb: str, ref: Ref) -> None:
+        if self._refuses and verb == "create" and ref.name.startswith("record."):
+            self.refused += 1
+            raise Unreachable("the API server answers 503")
+        if not self._refuses and any(write.ref.name.startswith("record.") for write in self.writes):
+            raise Killed("dead")
 
 
 async def test_should_leave_nothing_but_the_namespace(stage: Stage) -> None:
@@ -54,6 +98,10 @@ async def test_should_leave_nothing_but_the_namespace(stage: Stage) -> None:
     namespace = await stage.admin.get(kinds.NAMESPACE.ref(stage.namespace))
     assert namespace
     assert set(namespace["metadata"]["labels"]) == {"kubernetes.io/metadata.name"}
+    (told,) = await history_of(stage)
+    assert (told["outcome"], told["from"], told["why"]) == ("Deleted", PACKAGE, "it was deleted; its protection had been taken off")
+    assert told["at"] <= told["ended"]
+    assert told["who"], "who wrote its protection last"
 
 
 async def test_should_end_what_acts_on_hosts_first_and_etcd_last(stage: Stage) -> None:

@@ -118,4 +118,4 @@ class RolloutMachine(RuleBasedStateMachine):
 
 
 TestRolloutMachine = RolloutMachine.TestCase
-TestRolloutMachine.settings = settings(max_examples=50, stateful_step_count=40, deadline=None)
+TestRolloutMachine.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=40, deadline=None)

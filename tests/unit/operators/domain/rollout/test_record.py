@@ -12,8 +12,10 @@ from operators.api.pools import MachinePoolRelease, MachinePoolReleaseSpec
 from operators.api.risk import OperationGrant
 from operators.domain.rollout import record as records
 from operators.domain.rollout.record import (
+    Deletion,
     Result,
     change_record,
+    deletion_record,
     due_changes,
     due_order,
     due_pool,
@@ -200,3 +202,20 @@ def test_should_name_the_rollout_that_ordered_it() -> None:
     assert due
     entry = pool_record("n/w", due, "jane")
     assert (entry.by, entry.rollout) == ("Undo", "train")
+
+
+def test_should_tell_of_a_deletion_with_the_leave_that_it_had() -> None:
+    ended = Deletion("n/c", "u-1", "2026-03-01T12:10:00Z", NEW, "kubectl-patch", with_namespace=False)
+    grants = [
+        grant("g1", 5, "DeletePlane"),
+        grant("g2", 11, "DeletePlane"),
+        grant("g3", 12),
+        grant("g4", 13, "DeletePlane", cluster="other"),
+    ]
+    told = deletion_record(ended, grants, NOW)
+    assert (told.kind, told.subject, told.start, told.outcome, told.who) == ("Cluster", "n/c", NEW, "Deleted", "kubectl-patch")
+    assert [(each.name, each.operation) for each in told.grants] == [("g2", "DeletePlane")]
+    assert ended.name != Deletion("n/c", "u-2", ended.at, NEW, "", with_namespace=False).name, (
+        "one made anew under its name has another end"
+    )
+    assert "namespace" in deletion_record(Deletion("n/c", "u-1", ended.at, NEW, "", with_namespace=True), [], NOW).why
