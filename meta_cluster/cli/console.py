@@ -94,13 +94,17 @@ class Progress:
             self._open = False
 
 
+SELF_EVIDENT = frozenset({ErrorCode.NotFound})
+"""Codes of which the message says already why."""
+
+
 def error_text(error: KokError, *, coloured: bool = False) -> str:
     """error, why, do, code: one line each, the same shape for every failure."""
     from meta_cluster.cli.errors_reference import REFERENCE
 
     entry = REFERENCE.get(error.code)
     lines = [f"{painted('error:', Paint.Bad, coloured=coloured)} {' '.join(error.message.split())}"]
-    if entry and entry.meaning:
+    if entry and entry.meaning and error.code not in SELF_EVIDENT:
         lines.append(f"  why   {entry.meaning}")
     if remedy := error.hint or (entry.remedy if entry else ""):
         lines.append(f"  do    {remedy}")

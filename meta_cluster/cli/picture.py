@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from meta_cluster.cli.access import CLUSTER, Meta, open_business
 from operators.api.base import API_VERSION, LABEL_CLUSTER
@@ -13,6 +15,7 @@ from operators.ports.kube import Kind, KubePort, Manifest, NotFound
 MACHINE, POOL, RELEASE = (Kind(API_VERSION, name) for name in ("Machine", "MachinePool", "ClusterRelease"))
 POD, EVENT, NODE = (Kind("v1", name) for name in ("Pod", "Event", "Node"))
 BUSINESS_SECONDS = 5.0
+Answer = TypeVar("Answer")
 Manifests = tuple[Manifest, ...]
 
 
@@ -73,22 +76,31 @@ async def _items(kube: KubePort, kind: Kind, namespace: str, selector: str = "")
 
 
 async def _look_into(meta: Meta, name: str, namespace: str) -> Business:
+    async def ask(kube: KubePort) -> Business:
+        async with asyncio.TaskGroup() as group:
+            nodes = group.create_task(_items(kube, NODE, ""))
+            events = group.create_task(_items(kube, EVENT, ""))
+            machines = group.create_task(_machines(kube))
+        return Business(machines.result(), nodes.result(), events.result())
+
+    answer = await ask_business(meta, namespace, name, ask)
+    return Business(problem=answer) if isinstance(answer, str) else answer
+
+
+async def ask_business(meta: Meta, namespace: str, name: str, ask: Callable[[KubePort], Awaitable[Answer]]) -> Answer | str:
+    """What a business cluster answers; a sentence where there is no way in, or no answer in time."""
     try:
-        async with open_business(meta, namespace, name) as kube:
-            async with asyncio.timeout(BUSINESS_SECONDS), asyncio.TaskGroup() as group:
-                nodes = group.create_task(_items(kube, NODE, ""))
-                events = group.create_task(_items(kube, EVENT, ""))
-                machines = group.create_task(_machines(kube))
-            return Business(machines.result(), nodes.result(), events.result())
+        async with open_business(meta, namespace, name) as kube, asyncio.timeout(BUSINESS_SECONDS):
+            return await ask(kube)
     except KokError as error:
-        return Business(problem=error.message)
+        return error.message
     except TimeoutError:
-        return Business(problem=f"the API server of {namespace}/{name} does not answer within {BUSINESS_SECONDS:.0f} s")
+        return f"the API server of {namespace}/{name} does not answer within {BUSINESS_SECONDS:.0f} s"
     except BaseExceptionGroup as group_error:
         first = group_error.exceptions[0]
         if not isinstance(first, KokError):
             raise
-        return Business(problem=first.message)
+        return first.message
 
 
 async def _machines(kube: KubePort) -> Manifests:

@@ -47,7 +47,7 @@ def plan(
 
     wanted = output_named(output, Output.Json, Output.Yaml)
     words = words_of(to, selector, canary, stages, soak, max_parallel, approve_each, False, "")
-    show_plan(Access(kubeconfig, context), words, wanted)
+    show_plan(Access(kubeconfig, context), words, wanted, start="kok upgrade with the same options")
 
 
 def words_of(
@@ -70,25 +70,32 @@ def words_of(
     return UpgradeWords(to, selector, tuple(canary or ()), stages, soak, max_parallel, approve_each, pause_on_fail, "", reason)
 
 
-def show_plan(access: Access, words: UpgradeWords, wanted: Output) -> None:
-    """Ask and print; exit code 1 for a plan that would be refused as a whole."""
+def show_plan(access: Access, words: UpgradeWords, wanted: Output, *, start: str) -> None:
+    """Ask and print; exit code 1 for a plan that would be refused as a whole. `start`: how it is begun."""
     from dataclasses import asdict
 
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.console import say
+    from meta_cluster.cli.console import say, width
     from meta_cluster.cli.output import Output, structured
+    from meta_cluster.cli.plan_view import is_idle, plan_text, refused_in
     from meta_cluster.cli.rollout_acts import planned
-    from meta_cluster.cli.rollout_view import phase_of, plan_text, refused_in
+    from meta_cluster.cli.rollout_view import phase_of
 
-    answer, budgets = run(planned(access, words, PATIENCE))
-    refused = phase_of(answer) == "Refused"
+    answer, budgets, lost = run(planned(access, words, PATIENCE))
+    status, refused = answer.get("status") or {}, phase_of(answer) == "Refused"
     if wanted is not Output.Table:
-        status, spec = answer.get("status") or {}, answer["spec"]
-        data = {"spec": spec, "status": status, "budgets": [asdict(each) for each in budgets], "refused": refused_in(answer, budgets)}
+        data = {
+            "spec": answer["spec"],
+            "status": status,
+            "budgets": [asdict(each) for each in budgets],
+            "lost": [asdict(each) for each in lost],
+            "refused": refused_in(answer, budgets),
+        }
         say(structured(data, wanted))
     elif refused:
-        say(f"Refused   {(answer.get('status') or {}).get('message', '')}")
+        say(f"Refused   {status.get('message', '')}")
     else:
-        say(plan_text(answer, budgets) + "\n\nStart with   kok upgrade and the same options, without --dry-run")
+        end = "Nothing to do: nobody is left to change" if is_idle(answer) else f"Start with   {start}"
+        say(f"{plan_text(answer, budgets, lost, width=width())}\n\n{end}")
     if refused:
         raise typer.Exit(1)

@@ -5,7 +5,6 @@ A chain never says the same twice: a sentence that is already part of an earlier
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +12,7 @@ from datetime import datetime
 from meta_cluster.cli.cluster_tree import pods_of, says_the_same
 from meta_cluster.cli.conditions import ConditionView, conditions_in, is_ready, wrong_stages
 from meta_cluster.cli.errors_reference import REFERENCE
+from meta_cluster.cli.lines import hanging
 from meta_cluster.cli.picture import Business, ClusterPicture
 from meta_cluster.cli.times import age_of
 from meta_cluster.cli.words_reference import REASONS
@@ -43,16 +43,7 @@ class Chain:
         parts = [("", self.head), *(("  because ", reason) for reason in self.because)]
         parts += [("  last event: ", self.last_event)] if self.last_event else []
         parts += [("Next: ", self.next)] if self.next else []
-        return "\n".join(_wrapped(label, words, width) for label, words in parts)
-
-
-def _wrapped(label: str, words: str, width: int) -> str:
-    """`label words`, continued under the words; a word (a path, a command's option) is never broken."""
-    if not width:
-        return label + words
-    indent = " " * len(label)
-    lines = textwrap.wrap(words, width, initial_indent=label, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-    return "\n".join(lines) or label
+        return "\n".join(hanging(label, words, width) for label, words in parts)
 
 
 def cluster_chain(picture: ClusterPicture, now: datetime) -> Chain:

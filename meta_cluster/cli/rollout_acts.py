@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from meta_cluster.cli.access import CLUSTER, Meta, open_meta
 from meta_cluster.cli.options import Access
+from meta_cluster.cli.plan_pods import lost_pods
+from meta_cluster.cli.plan_view import BudgetLine, LostPods
 from meta_cluster.cli.rollout_budgets import budget_lines
-from meta_cluster.cli.rollout_view import ENDED, OVER, BudgetLine, phase_of
+from meta_cluster.cli.rollout_view import ENDED, OVER, phase_of
 from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_selected, rollout_manifest
 from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
@@ -26,6 +27,7 @@ MACHINE_PACKAGE = Kind(API_VERSION, "MachinePackageVersion")
 MACHINE_POOL = Kind(API_VERSION, "MachinePool")
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 TRIES = 5
+VERSIONS_SHOWN = 6
 POLL = 0.3
 ASKING = "kok.dev/asks-for-a-plan"
 """On FleetRollouts that only ask, and that who asked removes."""
@@ -36,7 +38,8 @@ async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: 
     """The FleetRollout that the words mean, with canaries found and the version there. Raises KokError Usage or NotFound."""
     labels = labels_of(words.selector)
     rollout_manifest("check", words, ())  # before anybody is asked
-    words = replace(words, of_machines=await _is_of_machines(meta, words.to))
+    to, of_machines = await _version_named(meta, words.to)
+    words = replace(words, to=to, of_machines=of_machines)
     members = MACHINE_POOL if words.of_machines else CLUSTER
     selected = members_selected((await meta.kube.list(members)).items, labels)
     if not selected:
@@ -49,17 +52,26 @@ async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: 
     return rollout_manifest(name or fresh_name(words.to), said, canaries_of(words.canaries, selected), plan=plan)
 
 
-async def _is_of_machines(meta: Meta, to: str) -> bool:
-    """Which kind of version it names. Raises KokError NotFound with what is close."""
+async def _version_named(meta: Meta, to: str) -> tuple[str, bool]:
+    """The version that `to` means, and whether it is one of machines. Raises KokError NotFound with what there is."""
     planes = sorted(each["metadata"]["name"] for each in (await meta.kube.list(PACKAGE)).items)
     if to in planes:
-        return False
+        return to, False
     machines = sorted(each["metadata"]["name"] for each in (await meta.kube.list(MACHINE_PACKAGE)).items)
     if to in machines:
-        return True
-    close = difflib.get_close_matches(to, [*planes, *machines], n=1)
-    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join([*planes, *machines]) or 'none'}"
-    raise KokError(ErrorCode.NotFound, f"--to {to}: there is no such ClusterPackageVersion or MachinePackageVersion", hint)
+        return to, True
+    raise unknown_version(to, planes, machines)
+
+
+def unknown_version(to: str, planes: Sequence[str], machines: Sequence[str]) -> KokError:
+    """What there is in its place: packages of the component that the name begins with, else every version of planes."""
+    component = to.partition("-")[0]
+    alike = [name for name in (*planes, *machines) if name.partition("-")[0] == component]
+    shown = alike or planes
+    more = f" and {len(shown) - VERSIONS_SHOWN} more" if len(shown) > VERSIONS_SHOWN else ""
+    there = f"there is {', '.join(shown[:VERSIONS_SHOWN])}{more}" if shown else "there is none yet"
+    add = "" if alike and alike[0] in machines else "; another Kubernetes: kok lab up --with VERSION (lab), kok meta install (elsewhere)"
+    return KokError(ErrorCode.NotFound, f"--to {to}: no package version has that name", f"{there}{add}")
 
 
 def fresh_name(to: str) -> str:
@@ -90,8 +102,8 @@ async def drafted(access: Access, name: str, words: UpgradeWords) -> Manifest:
     return {**made, "spec": {**made["spec"], **({"said": said} if said else {})}}
 
 
-async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[Manifest, list[BudgetLine]]:
-    """The operators' answer to mode Plan, and what budgets say of it; the object that asked is removed again. Raises KokError Timeout."""
+async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[Manifest, list[BudgetLine], list[LostPods]]:
+    """The operators' answer to mode Plan, what budgets say of it, and the pods it loses; the object that asked is removed again. Raises KokError Timeout."""
     async with open_meta(access) as meta:
         manifest = await checked_manifest(meta, f"plan-{secrets.token_hex(4)}", words, plan=True)
         manifest["metadata"]["labels"] = {ASKING: "true"}
@@ -102,7 +114,7 @@ async def planned(access: Access, words: UpgradeWords, seconds: float) -> tuple[
             answer = await _answered(meta, manifest["metadata"]["name"], seconds)
         finally:
             await meta.kube.delete(ref)
-        return answer, await budget_lines(meta, answer)
+        return answer, await budget_lines(meta, answer), await lost_pods(meta, answer)
 
 
 async def _tidied(meta: Meta) -> None:

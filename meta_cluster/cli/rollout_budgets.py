@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from meta_cluster.cli.access import Meta
-from meta_cluster.cli.rollout_view import BudgetLine, is_of_machines
+from meta_cluster.cli.plan_view import BudgetLine
+from meta_cluster.cli.rollout_view import is_of_machines
 from meta_cluster.cli.times import now_utc, span_of
 from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget, Per

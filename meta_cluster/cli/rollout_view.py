@@ -1,9 +1,9 @@
-"""A FleetRollout as a person reads it: the live tree with its ETA, the plan as a table, what Git has to learn. Pure functions of objects and `now`."""
+"""A FleetRollout as a person reads it: the live tree with its ETA, and what Git has to learn. Pure functions of objects and `now`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -95,17 +95,18 @@ def seconds_left(rollout: Manifest, now: datetime) -> float | None:
     spent = (now - datetime.fromisoformat(status["startedAt"])).total_seconds()
     index = stage_in_hand(stages)
     passed = stages[: index if index is not None else len(stages)]
-    soaked = sum(_soak(wishes.get(each["name"], {})) for each in passed)
+    soaked = sum(soak_of(wishes.get(each["name"], {})) for each in passed)
     pace = max(0.0, spent - soaked) / changed
     left = 0.0
     for each in stages[len(passed) :]:
         wish = wishes.get(each["name"], {})
         waiting = max(0, int(each.get("members") or 0) - int(each.get("healthy") or 0) - int(each.get("failed") or 0))
-        left += pace * waiting / int(wish.get("maxParallel") or 1) + _soak(wish)
+        left += pace * waiting / int(wish.get("maxParallel") or 1) + soak_of(wish)
     return left
 
 
-def _soak(wish: Mapping[str, Any]) -> int:
+def soak_of(wish: Mapping[str, Any]) -> int:
+    """Seconds that a stage is watched."""
     return int(wish.get("soakSeconds", 600))
 
 
@@ -142,55 +143,6 @@ def _member(member: Mapping[str, Any]) -> Node:
 def come_back(name: str) -> str:
     """The command that follows it again."""
     return f"kok rollout status {name} --follow"
-
-
-@dataclass(frozen=True, slots=True)
-class BudgetLine:
-    """What one budget says of one need."""
-
-    operation: str
-    needed: int
-    budget: str
-    """Empty: there is none, so the operation is denied."""
-    words: str
-
-
-def plan_text(rollout: Manifest, budgets: Sequence[BudgetLine]) -> str:
-    """A plan: stages with members in order and what each would see, the leave it takes, and what would be refused."""
-    status = rollout["status"]
-    to, members_are = goal_of(rollout), "pools" if is_of_machines(rollout) else "clusters"
-    lines = [f"Plan {status.get('revision', '')} (frozen anew when it is started)   to {to}   {status.get('message', '')}", ""]
-    members = status.get("members") or ()
-    for stage in status.get("stages") or ():
-        wish = next(each for each in rollout["spec"]["stages"] if each["name"] == stage["name"])
-        lines.append(f"{stage['name']}   {stage.get('members', 0)} {members_are}, {_terms(wish)}")
-        own = [each for each in members if each.get("stage") == stage["name"]]
-        lines += [f"  {number}. {each['cluster']}   {each.get('message', '')}" for number, each in enumerate(own, 1)]
-        if len(own) < int(stage.get("members") or 0):
-            lines.append(f"  ... and {int(stage['members']) - len(own)} more")
-    skipped = [each for each in members if each["phase"] == "Skipped"]
-    lines += [f"skipped   {each['cluster']}   {each.get('message', '')}" for each in skipped]
-    lines += ["", "Budgets", *(f"  {_budget_words(each)}" for each in budgets)] if budgets else []
-    refused = refused_in(rollout, budgets)
-    lines += ["", "Refused", *(f"  {each}" for each in refused or ["nothing"])]
-    return "\n".join(lines)
-
-
-def _terms(wish: Mapping[str, Any]) -> str:
-    parallel = int(wish.get("maxParallel") or 1)
-    words = [f"{parallel} at a time", f"soak {span_of(_soak(wish))}"]
-    return ", ".join([*words, *(["waits for approval"] if wish.get("approval") else [])])
-
-
-def _budget_words(each: BudgetLine) -> str:
-    return f"{each.operation} x{each.needed}   {each.budget or 'no budget'}: {each.words}"
-
-
-def refused_in(rollout: Manifest, budgets: Sequence[BudgetLine]) -> list[str]:
-    """What would not be done, and why."""
-    members = (rollout.get("status") or {}).get("members") or ()
-    found = [f"{m['cluster']} {m['message']}" for m in members if str(m.get("message") or "").startswith("would be refused")]
-    return found + [f"{each.operation}: {each.words}" for each in budgets if not each.budget]
 
 
 def lagging(clusters: Iterable[Manifest], releases: Iterable[Manifest], rollout: str) -> list[tuple[str, str, str]]:

@@ -87,7 +87,7 @@ def _upgrade(access: Access, words: UpgradeWords, manner: Manner) -> None:
 
     wanted, patience = manner.wanted, seconds_of(manner.timeout, "--timeout")
     if manner.dry_run:
-        show_plan(access, words, wanted)
+        show_plan(access, words, wanted, start="the same command without --dry-run")
         return
     if wanted is not Output.Table:
         say(structured(run(drafted(access, manner.name, words)), wanted))

@@ -15,6 +15,7 @@ from operators.cluster_operator.rollout.measuring import EVERY as METRICS_EVERY
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
 from operators.cluster_operator.rollout.probing import EVERY, NodeProber, ProbeBook, ProbeController, Prober, on_node, pod_prober
+from operators.cluster_operator.rollout.staging import Stager
 from operators.domain.rollout.forecast import Outlook, outlook, with_refusals
 from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
 from operators.domain.rollout.pools import forecasts
@@ -37,6 +38,7 @@ class RolloutController:
 
     def __init__(self, world: World, probes: ProbeBook, measurer: Measurer) -> None:
         journals = JournalBook(world.meta, world.own_namespace)
+        self._stager = Stager(world)
         self._observer, self._actor = Observer(world, journals, probes, measurer), Actor(world, journals)
 
     async def observe(self, key: Key) -> Seen | None:
@@ -60,6 +62,7 @@ class RolloutController:
         """See Controller."""
         if not seen.rollout.deleting:
             await self._actor.act(seen, step)
+            await self._stager.keep(seen.rollout, seen.view, seen.staged, seen.fleet)
 
     def status_of(self, seen: Seen, step: RolloutStep, outcome: KokError | None) -> StatusWrite | None:
         """See Controller."""
@@ -91,7 +94,7 @@ def begin(seen: Seen) -> RolloutStep:
     foreseen, ways = _outlook(seen, plan)
     what = "pools" if spec.change.of_machines else "clusters"
     refused = refused_members(ways, len(plan.members), what)
-    words = f"{len(plan.members)} {what} in {len(plan.stages)} stages to {plan.to}; {len(plan.skipped)} left alone"
+    words = plan.summary(what)
     if spec.mode is Mode.Plan:
         return Answer(foreseen, f"would be refused: {refused.reason}" if refused else words)
     return Refuse(refused.code, refused.reason) if refused else Freeze(plan, f"the plan is frozen: {words}")

@@ -64,6 +64,14 @@ class FrozenPlan:
         """All members, in the order of their turn."""
         return tuple(member for stage in self.stages for member in stage.members)
 
+    def summary(self, what: str) -> str:
+        """`3 clusters in 2 stages to v2; 1 left alone`; `what`: clusters or pools. Stages without members are not counted."""
+        stages = sum(bool(stage.members) for stage in self.stages)
+        aside = f"; {len(self.skipped)} left alone" if self.skipped else ""
+        if not self.members:
+            return f"no {what[:-1]} is left to bring to {self.to}{aside}"
+        return f"{_counted(len(self.members), what)} in {_counted(stages, 'stages')} to {self.to}{aside}"
+
     @property
     def revision(self) -> str:
         """Digest of all of it."""
@@ -76,6 +84,10 @@ class FrozenPlan:
             for stage in self.stages
         ]
         return {"to": self.to, "stages": stages, "skipped": dict(self.skipped)}
+
+
+def _counted(number: int, plural: str) -> str:
+    return f"{number} {plural[:-1] if number == 1 else plural}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ async def test_should_plan_without_leaving_anything_behind(kube: KubeClient, kok
     async with driven(fleet):
         code, out, err = await kok(*upgrade_words(fleet, "--canary", f"{fleet.name}-1/c", "--stages", "60%,rest", "--dry-run"))
     assert (code, err) == (0, "")
-    assert out.index("canary   1 clusters") < out.index(f"1. {fleet.name}-1/c   1.34.4 -> 1.35.4, one hop: rolls apiserver")
-    assert "to-60-percent   1 clusters, 1 at a time, soak 2s" in out
+    assert out.index("canary   1 cluster,") < out.index(f"1. {fleet.name}-1/c   1.34.4 -> 1.35.4, one hop: rolls apiserver")
+    assert "to-60-percent   1 cluster, 1 at a time, soak 2s" in out
     assert "rest   " in out
     assert f"UpgradePlane x3   {fleet.name}: 100 at once free per Fleet, breaker Closed" in out
     assert out.partition("\nRefused\n")[2].startswith("  nothing\n")

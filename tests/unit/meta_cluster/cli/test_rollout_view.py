@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from meta_cluster.cli import rollout_acts
+from meta_cluster.cli.console import error_text
+from meta_cluster.cli.plan_pods import bare_pods, machines_of
+from meta_cluster.cli.plan_view import BudgetLine, LostPods, empties_machines, is_idle, plan_text
 from meta_cluster.cli.rollout_follow import Screen, fitted
 from meta_cluster.cli.rollout_view import (
-    BudgetLine,
     headline,
     lag_text,
     lagging,
     lagging_pools,
     phase_of,
-    plan_text,
     pools_lag_text,
     rollout_tree,
     seconds_left,
@@ -106,15 +107,54 @@ def test_should_print_a_plan_with_members_in_order_budgets_and_refusals() -> Non
     ]
     made = rollout("Planned", members=members, revision="5f2c91", message="12 clusters in 3 stages")
     budgets = [BudgetLine("UpgradePlane", 12, "planes", "2 at once free per Fleet, breaker Closed"), BudgetLine("Reboot", 1, "", "denied")]
-    text = plan_text(made, budgets)
+    lost = [LostPods("prod/c1", ("default/client", "default/web")), LostPods("prod/c3", problem="no way in")]
+    text = plan_text(made, budgets, lost, width=100)
+    assert text.splitlines()[0] == "Plan   12 clusters in 3 stages"
+    assert max(map(len, text.splitlines())) <= 100
     assert text.index("prod/c1") < text.index("1. prod/c9") < text.index("2. prod/c3") < text.index("skipped   prod/c12")
+    assert "canary   1 cluster, 1 at a time" in text
     assert "half   5 clusters, 2 at a time, soak 10m" in text
     assert "  ... and 3 more" in text
     assert "rest   6 clusters, 2 at a time, soak 0s, waits for approval" in text
     assert "  UpgradePlane x12   planes: 2 at once free per Fleet, breaker Closed" in text
+    assert "  Reboot x1 (the drain is part of it)   no budget: denied" in text
+    flat = " ".join(text.split())
+    assert "prod/c1: 2 pods without a controller on these machines will be lost: default/client, default/web" in flat
+    assert "whether there are any is not known: no way in" in flat
     refused = text.partition("\nRefused\n")[2]
     assert refused.splitlines() == ["  prod/c9 would be refused: no way", "  Reboot: denied"]
-    assert plan_text(rollout("Planned", members=members[:1]), []).endswith("Refused\n  nothing")
+    assert plan_text(rollout("Planned", members=members[:1]), [], width=100).endswith("Refused\n  nothing")
+
+
+def test_should_say_that_nobody_is_left_to_change() -> None:
+    idle = rollout("Planned", members=[], stages=[{"name": "canary"}, {"name": "rest", "members": 0}], message="no cluster is left")
+    assert is_idle(idle)
+    assert not is_idle(rollout())
+    assert "rest   no cluster is left for it" in plan_text(idle, [], width=100)
+
+
+def test_should_find_the_pods_that_a_plan_loses() -> None:
+    def pod(name: str, node: str, **metadata: Any) -> dict[str, Any]:
+        return {"metadata": {"name": name, "namespace": "default", "uid": name, **metadata}, "spec": {"nodeName": node}}
+
+    owned = {"ownerReferences": [{"kind": "ReplicaSet", "name": "r", "controller": True}]}
+    static = {"annotations": {"kubernetes.io/config.mirror": "x"}}
+    pods = [pod("web", "m1"), pod("kept", "m1", **owned), pod("static", "m1", **static), pod("elsewhere", "m2")]
+    assert bare_pods(pods, ["m1"]) == ("default/web",)
+    machines = [{"metadata": {"name": name}, "spec": {"pool": pool}} for name, pool in (("m1", "a"), ("m2", "b"))]
+    assert machines_of(machines, "pool a, 1 machines: kubelet (drain first)", ()) == ("m1",)
+    assert machines_of(machines, "", ("b",)) == ("m2",)
+    assert empties_machines({"message": "pool a, 1 machines: kubelet (drain first)"})
+    assert not empties_machines({"message": "pool a, 1 machines: kubelet (restart services, pods live)"})
+
+
+def test_should_list_the_versions_there_are_in_the_place_of_one_that_is_not() -> None:
+    planes = ["kubernetes-1.35.4-r1-lab-3976ae"]
+    error = rollout_acts.unknown_version("kubernetes-1.34.4-r1", planes, ["kubelet-1", "runc-1"])
+    assert error.hint.startswith("there is kubernetes-1.35.4-r1-lab-3976ae; another Kubernetes: kok lab up --with")
+    assert "did you mean" not in error.hint
+    assert "\n  why" not in error_text(error), "the message says it already"
+    assert rollout_acts.unknown_version("kubelet-9", planes, ["kubelet-1", "runc-1"]).hint == "there is kubelet-1"
 
 
 def test_should_list_what_git_has_to_learn_of_this_rollout_only() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.domain.rollout.bad import NOT_BAD, BadMark, standing
-from operators.domain.rollout.plan import Candidate, FrozenPlan, Refused, freeze
+from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage, Refused, freeze
 from operators.errors import ErrorCode
 from tests.unit.operators.domain.rollout.builders import NEW, OLD, candidates, frozen, rollout
 
@@ -95,3 +95,12 @@ def test_should_lift_a_mark_only_by_its_rollout_and_with_a_reason() -> None:
         assert standing(marks[:1], {NEW: {NOT_BAD: text}}) == {NEW: marks[0]}
     assert standing(marks, {NEW: {NOT_BAD: "train-7: the registry was down"}}) == {NEW: marks[1]}
     assert standing(marks, {NEW: {NOT_BAD: "train-7: a\ntrain-8: b"}}) == {}
+
+
+def test_should_sum_a_plan_up_in_proper_numbers() -> None:
+    one, two = PlannedMember("a/a", "v1"), PlannedMember("b/b", "v1")
+    stages = (PlannedStage("canary", (one,)), PlannedStage("rest", ()))
+    assert FrozenPlan("v2", stages, {}).summary("clusters") == "1 cluster in 1 stage to v2"
+    full = FrozenPlan("v2", (stages[0], PlannedStage("rest", (two,))), {"c/c": "is at it"})
+    assert full.summary("pools") == "2 pools in 2 stages to v2; 1 left alone"
+    assert FrozenPlan("v2", (), {"c/c": "is at it"}).summary("clusters") == "no cluster is left to bring to v2; 1 left alone"
