@@ -25,7 +25,7 @@ demo-down: setup ## remove exactly what the demo made
 test: setup ## unit, integration and end-to-end tests; stops what it started
 	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests/unit -q -n 2
-	$(PYTEST) tests/integration -q -m "not slow" -n 2 --dist loadgroup
+	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
 	$(PYTEST) tests/e2e -q -m "not slow"
 
 test-unit: setup ## the pure parts, under 30 seconds
@@ -33,14 +33,14 @@ test-unit: setup ## the pure parts, under 30 seconds
 
 test-integration: setup ## real etcd, API servers, sshd, Ansible
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(PYTEST) tests/integration -q -m "not slow" -n 2 --dist loadgroup
+	$(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
 
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"
 
 test-share: setup ## SHARE=3/12: that share of the slow tests that need no lab, for 8 minutes
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(PYTEST) tests/integration -q -m "slow and not lab" -n 2 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
+	$(PYTEST) tests/integration -q -m "slow and not lab" -n 3 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
 
 test-all: setup ## everything, the slow tests too
 	@$(PY) -m meta_cluster.assets.ensure test

@@ -18,18 +18,15 @@ HERE = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files may run beside each other (`-n 2 --dist loadgroup`), each worker with servers of its own; the lab's one test host is for one worker."""
+    """Mark what needs a host of the lab."""
     for item in items:
-        if item.path.is_relative_to(HERE):
-            shares_a_host = item.path.parent.name == "adapters_host"
-            item.add_marker(pytest.mark.xdist_group("lab host" if shares_a_host else str(item.path)))
-            if shares_a_host:
-                item.add_marker(pytest.mark.lab)
+        if item.path.parent == HERE / "adapters_host":
+            item.add_marker(pytest.mark.lab)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
-    """In the process that starts the workers."""
+    """In the process that starts the workers: files may run beside each other (`-n 3 --dist loadgroup`), each worker with servers of its own."""
     if config.getoption("dist") != "loadgroup":
         return None
     from tests.integration.balance import FolderScheduling

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.balance import folder_of, next_group, weight_of
+from tests.integration.balance import folder_of, group_of, next_group, weight_of
 
 A = {"/t/plane/test_long.py": 60.0, "/t/plane/test_short.py": 5.0}
 B = {"/t/cli/test_long.py": 30.0, "/t/cli/test_short.py": 10.0}
@@ -31,6 +31,11 @@ def test_should_give_out_every_group_once() -> None:
         given.append(next_group(waiting, given[-1].split("/")[2] if given else "", set()))
         del waiting[given[-1]]
     assert given == [*A, *B]
+
+
+def test_should_keep_the_tests_of_a_file_together_and_those_of_the_labs_host() -> None:
+    assert group_of("tests/integration/cli/test_diff.py::test_a[b::c]") == "tests/integration/cli/test_diff.py"
+    assert {group_of(f"tests/integration/adapters_host/test_{file}.py::TestA::test_b") for file in ("runs", "install")} == {"lab host"}
 
 
 def test_should_take_a_shared_thing_for_a_folder_of_its_own() -> None:

@@ -253,7 +253,7 @@ def move(process: Coroutine[Any, Any, None]) -> bool:
     return True
 
 
-STEPS = settings(max_examples=60, stateful_step_count=60, deadline=None)
+STEPS = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=60, deadline=None)  # more by KOK_EXAMPLES
 TestInterleavings = Interleavings.TestCase
 TestInterleavings.settings = STEPS
 
