@@ -40,7 +40,7 @@ test-e2e: setup ## stories on the lab
 
 test-share: setup ## SHARE=3/12: that share of the slow tests that need no lab, for 8 minutes
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(PYTEST) tests/integration -q -m "slow and not lab" -n 3 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
+	$(PYTEST) tests/integration -q -m "slow and not lab" -n 2 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
 
 test-all: setup ## everything, the slow tests too
 	@$(PY) -m meta_cluster.assets.ensure test
