@@ -92,7 +92,12 @@ def _package_of(wire: Mapping[str, Any]) -> PackageReport:
         order=int(wire.get("order", 100)),
         artifacts={str(k): bool(v) for k, v in wire.get("artifacts", {}).items()},
         files={str(k): FileReport(str(v["sha256"]), str(v["mode"])) for k, v in wire.get("files", {}).items()},
-        units={str(k): UnitReport(bool(v["active"]), bool(v["enabled"]), str(v["sha256"])) for k, v in wire.get("units", {}).items()},
+        units={str(k): _unit_report_of(v) for k, v in wire.get("units", {}).items()},
         sysctls={str(k): str(v) for k, v in wire.get("sysctls", {}).items()},
         kernel_modules={str(k): bool(v) for k, v in wire.get("kernel_modules", {}).items()},
     )
+
+
+def _unit_report_of(wire: Mapping[str, Any]) -> UnitReport:
+    since = wire.get("since")
+    return UnitReport(bool(wire["active"]), bool(wire["enabled"]), str(wire["sha256"]), float(since) if since is not None else None)

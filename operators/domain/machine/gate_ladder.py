@@ -6,6 +6,7 @@ away, so it needs leave, never happens to the last open node of a pool, and is g
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 
 from operators.api.pending import Effect
@@ -13,10 +14,12 @@ from operators.api.risk import Outcome
 from operators.domain.machine.cancelled import forgotten
 from operators.domain.machine.gate_mirror import mirror_step
 from operators.domain.machine.gates import Evidence, GateResult, boot_of, close_reason, gate_results
-from operators.domain.machine.node import close_patch, open_patch, uncordon_patch
+from operators.domain.machine.host import HostReport
+from operators.domain.machine.node import NodeFacts, close_patch, open_patch, uncordon_patch
 from operators.domain.machine.packages import packages_broken, packages_hold
 from operators.domain.machine.steps import CordonNode, OpenNode, PatchNode, Rung, SettleGrants, Step, Wait, Workflow
-from operators.domain.machine.view import MachineView
+from operators.domain.machine.times import parse_time
+from operators.domain.machine.view import KUBELET, MachineView
 
 ASKING_AT_ONCE = 3
 """Machines of a pool that ask for leave to be cordoned at the same time; the others wait for them, so that a lost reporter of 200 machines
@@ -105,7 +108,21 @@ def _own_gates(view: MachineView) -> str:
         return f"the node is not Ready: {node.ready.message or node.ready.reason or node.ready.status}"
     if node.boot_id != report.boot_id:
         return "the host was booted anew since it was looked at"
-    return packages_hold(view, least=Effect.NoEffect)
+    return packages_hold(view, least=Effect.NoEffect) or _unheard(node, report)
+
+
+def _unheard(node: NodeFacts, report: HostReport) -> str:
+    """The API server believes a kubelet that is dead for forty seconds more: what counts is that the one which runs now has reported.
+
+    Both times are by the host's clock: the kubelet stamps its reports itself. The first thing a kubelet does is to report.
+    """
+    kubelet = report.packages.get(KUBELET)
+    unit = kubelet.units.get(f"{KUBELET}.service") if kubelet else None
+    began = unit.since if unit else None
+    heard = parse_time(node.ready.heartbeat)
+    if began is None or (heard is not None and heard.timestamp() >= math.floor(began)):
+        return ""
+    return "the kubelet has not reported since it was started"
 
 
 def _lost(view: MachineView, closed: list[GateResult]) -> Step | None:

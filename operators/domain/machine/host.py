@@ -64,6 +64,8 @@ class UnitReport:
     active: bool = False
     enabled: bool = False
     sha256: str = ""
+    since: float | None = field(default=None, compare=False)
+    """When its main process began, in seconds since 1970 by the host's clock; None: it did not, or the host does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -181,7 +181,7 @@ def units_report(units):
     if not units:
         return {}
     names = [unit["name"] for unit in units]
-    _, out = run("systemctl", "show", "-p", "Id,ActiveState,UnitFileState", "--", *names)
+    _, out = run("systemctl", "show", "-p", "Id,ActiveState,UnitFileState,ExecMainStartTimestampMonotonic", "--", *names)
     blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
     states = dict(zip(names, blocks))  # noqa: B905 - Python 3.8; in the order asked for; Id would be another name for an alias
     return {
@@ -189,9 +189,17 @@ def units_report(units):
             "active": states.get(unit["name"], {}).get("ActiveState") in RUNNING,
             "enabled": states.get(unit["name"], {}).get("UnitFileState") in ENABLED,
             "sha256": sha256_of("{}/{}".format(UNIT_FILES, unit["name"])) if unit["sha256"] else "",
+            "since": began_at(states.get(unit["name"], {}).get("ExecMainStartTimestampMonotonic", "")),
         }
         for unit in units
     }
+
+
+def began_at(monotonic):
+    """Seconds since 1970, by this host's clock, at which a process began that systemd says began so many microseconds after boot; None: it did not."""
+    if not monotonic.isdigit() or not int(monotonic):
+        return None
+    return time.time() - (time.monotonic() - int(monotonic) / 1e6)
 
 
 HEADER = "# Written by kok; edits are put back.\n"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from . import place
 from .failure import Failure, last_line, must
 from .observe import UNIT_FILES, run, units_report
+
+STEADY_SECONDS = 2.0
+"""How long a unit that was just started has to stay up. What its own configuration kills ends sooner, and is active for a moment after every restart."""
 
 
 def write_units(units, folders):
@@ -21,6 +26,7 @@ def reload_systemd():
 def settle(units, restart):
     """Brings each unit into its wanted state. `restart`: unit name -> restart or reload-or-restart, for those whose files changed."""
     report = units_report(units)
+    started = []
     for unit in units:
         state = report[unit["name"]]
         if not unit["running"]:
@@ -30,8 +36,31 @@ def settle(units, restart):
             must("systemctl", "enable", unit["name"])
         if unit["name"] in restart or not state["active"]:
             act(restart.get(unit["name"], "start") if state["active"] else "restart", unit["name"])
+            started.append(unit["name"])
     for name in sorted(set(restart) - {unit["name"] for unit in units}):
         act("try-" + restart[name] if restart[name] == "restart" else restart[name], name)
+    stay_up(started)
+
+
+def stay_up(names):
+    """Raises Failure if one of these units ends, or is started anew by systemd, within STEADY_SECONDS; its own last words say why."""
+    if not names:
+        return
+    before = invocations(names)
+    time.sleep(STEADY_SECONDS)
+    after = invocations(names)
+    for name in names:
+        if after[name][0] != "active" or after[name] != before[name]:
+            _, journal = run("journalctl", "_SYSTEMD_UNIT=" + name, "-n", "5", "-o", "cat", "--no-pager")
+            raise Failure(f"{name} does not stay up: {last_line(journal) or after[name][0]}")
+
+
+def invocations(names):
+    """Unit -> its state, and the id of its present run."""
+    _, out = run("systemctl", "show", "-p", "ActiveState,InvocationID", "--", *names)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
+    found = dict(zip(names, blocks))  # noqa: B905 - Python 3.8; in the order asked for
+    return {name: (found.get(name, {}).get("ActiveState", ""), found.get(name, {}).get("InvocationID", "")) for name in names}
 
 
 def act(verb, name):

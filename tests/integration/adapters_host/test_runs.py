@@ -165,6 +165,16 @@ async def test_should_pass_on_the_last_line_of_a_failing_step(bench: LabBench) -
     assert "settings" not in (await bench.probe()).packages
 
 
+async def test_should_fail_a_unit_that_ends_and_is_started_again_and_again(bench: LabBench) -> None:
+    """systemd says that it is active for a moment each time, and `systemctl restart` that all is well."""
+    text = "[Service]\nExecStart=/bin/sh -c 'echo cpuManagerPolicy is nonsense; sleep 0.3; exit 1'\nRestart=always\nRestartSec=1\n"
+    text += "[Install]\nWantedBy=multi-user.target\n"
+    outcome = await bench.apply(replace(slow(), units=(Unit(name="kok-slow.service", content=text),)), settings())
+    assert outcome.failed
+    assert "kok-slow.service does not stay up: cpuManagerPolicy is nonsense" in outcome.message
+    assert "settings" not in (await bench.probe()).packages
+
+
 async def test_should_say_so_when_a_host_key_changed(bench: LabBench) -> None:
     target = bench.out_of_reach(Fault.OtherHostKey)
     outcomes = await bench.run(JobAction.Apply, HostWork(target, OWNER, (settings(),)))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operators.adapters.sim_ssh import report_as_wanted
 from operators.api.pools import GateCount, GateSource
 from operators.api.risk import Operation, Outcome
 from operators.domain.machine import steps
@@ -270,3 +271,31 @@ def test_should_judge_the_boot_by_the_hosts_own_uptime() -> None:
     assert listed_gates(gated(unnamed))[0].is_open
     rebooted = replace(gated(unnamed), probe=Probe(b.NOW, b.report(uptime_seconds=10.0)))
     assert listed_gates(rebooted)[0].reason is GateReason.BeforeBoot
+
+
+def started(heard: str, since: float | None) -> MachineView:
+    """A closed node in whose packages all is right; its kubelet runs since then, and the Node was last reported at that time."""
+    kubelet = report_as_wanted(b.KUBELET)
+    units = {name: replace(unit, since=since) for name, unit in kubelet.units.items()}
+    found = b.report(report_as_wanted(b.CONTAINERD), replace(kubelet, units=units), uptime_seconds=UP)
+    closed = node(closed=True)
+    ready = tuple(replace(each, heartbeat=heard) if each.type == "Ready" else each for each in closed.conditions)
+    return replace(gated(node=replace(closed, conditions=ready)), probe=Probe(b.NOW, found))
+
+
+@pytest.mark.parametrize(
+    ("heard", "since", "opens"),
+    [
+        ("2026-03-01T11:59:30Z", 29.2, True),
+        ("2026-03-01T11:59:30Z", 30.9, True),  # reports carry whole seconds
+        ("2026-03-01T11:59:30Z", 31.0, False),
+        ("", 29.2, False),
+        ("2026-03-01T11:59:30Z", None, True),  # a host that does not say
+    ],
+)
+def test_should_open_no_node_whose_kubelet_has_not_reported_since_it_was_started(heard: str, since: float | None, opens: bool) -> None:
+    began = None if since is None else datetime.fromisoformat("2026-03-01T11:59:00+00:00").timestamp() + since
+    step = next_step(started(heard, began))
+    assert isinstance(step, steps.OpenNode if opens else steps.Wait)
+    if not opens:
+        assert step.reason == "takes no new pods: the kubelet has not reported since it was started"
