@@ -19,7 +19,8 @@ from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
 from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
 from operators.cluster_operator.rollout.probing import ProbeBook
-from operators.domain.rollout import pools, vitals
+from operators.cluster_operator.rollout.staging import Stager
+from operators.domain.rollout import pools, staging, vitals
 from operators.domain.rollout.bad import BadMark, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
@@ -53,6 +54,8 @@ class Seen:
     """Who can be a member: Clusters, or pools of a change of machines."""
     now: datetime
     bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
+    staged: Manifest | None = None
+    """What pulls images ahead, where there are windows."""
     marked: str = ""
     """Why this very rollout found its version bad."""
     records: int = 0
@@ -98,6 +101,7 @@ class Observer:
     """Reads everything that one pass looks at."""
 
     def __init__(self, world: World, journals: JournalBook, probes: ProbeBook, measurer: Measurer) -> None:
+        self._stager = Stager(world)
         self._world, self._journals, self._probes, self._measurer = world, journals, probes, measurer
         self._ended: Remembered[str] = Remembered(1000, RIVAL_SECONDS)
 
@@ -131,7 +135,12 @@ class Observer:
             view = await self._view(seen, journal, journal.plan)
         except KokError as error:
             return replace(seen, broken=error)
-        return replace(seen, records=len(journal.records), view=view)
+        if rollout.spec.change.of_machines or (view.story.ended and not rollout.spec.windows):
+            return replace(seen, records=len(journal.records), view=view)
+        staged = await self._stager.look(rollout)
+        if staging.is_wanted(view):
+            view = replace(view, staged=staging.words_of(staged))
+        return replace(seen, records=len(journal.records), view=view, staged=staged)
 
     async def _with_pools(self, seen: Seen) -> Seen:
         """Of a change of machines the members are pools."""

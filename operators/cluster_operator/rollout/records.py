@@ -86,7 +86,16 @@ class RecordsController:
         listing = await self._records("Pool", pool)
         covered = max((str(item["data"]["covers"]) for item in listing), key=at, default="")
         written = [(at(item["data"]["at"]), str(item["metadata"]["name"])) for item in listing]
-        return Due(pool, pool=words.due_pool(release, covered), surplus=_surplus(written, words.KEPT_PER_POOL - 1))
+        due = words.due_pool(release, covered)
+        return Due(pool, pool=due and await self._with_cause(namespace, name, due), surplus=_surplus(written, words.KEPT_PER_POOL - 1))
+
+    async def _with_cause(self, namespace: str, name: str, due: DuePool) -> DuePool:
+        """With the rollout that changed the cluster, for a pool that follows it."""
+        spec = ((await self._world.meta.get(cluster_kinds.POOL.ref(name, namespace))) or {}).get("spec") or {}
+        if due.order or not spec or (spec.get("packages") or {}).get("explicit") is not None:
+            return due
+        found = self._world.cache.get(cluster_kinds.RELEASE.ref(str(spec["clusterName"]), namespace))
+        return replace(due, cause=words.cause_of(ClusterRelease.parse(found).spec, due.since)) if found else due
 
     async def _of_cluster(self, key: Key) -> Due | None:
         found = self._world.cache.get(cluster_kinds.RELEASE.ref(key.name, key.namespace))
@@ -196,6 +205,8 @@ class RecordsController:
         """Who signed the rollout, or owns the pool's wish; a pool that follows its cluster has the cluster's record beside it."""
         if due.order:
             return await self._who_of_rollout(due.order.rollout, due.order.rollout_uid)
+        if due.cause:
+            return await self._who_of_rollout(due.cause.name, due.cause.rollout_uid)
         namespace, _, name = pool.partition("/")
         live = await self._world.meta.get(cluster_kinds.POOL.ref(name, namespace))
         return words.manager_of(live, "packages") if live else ""
@@ -289,5 +300,6 @@ async def read_story(meta: KubePort, namespace: str, rollout: FleetRollout) -> l
     told = [each.document() for each in order_records(rollout.metadata.name, noted)]
     for each in journal.records:
         entry = ChangeRecord("Event", rollout.metadata.name, stamp(each.at), rollout=rollout.metadata.name, why=each.text)
-        told.append({**entry.document(), "event": each.event.value, **({"stage": each.stage} if each.stage else {})})
+        said = {"stage": each.stage, "outcome": each.outcome.value if each.outcome else ""}
+        told.append({**entry.document(), "event": each.event.value, **{name: value for name, value in said.items() if value}})
     return sorted(told, key=lambda each: each["at"])

@@ -40,7 +40,7 @@ def preparation(inputs: PlaneInputs, templates: Mapping[str, str], hop: Hop, des
 def unprepared(wanted: Sequence[Manifest], live: Mapping[str, Manifest], pods: Sequence[Manifest]) -> str:
     """What the preparation still waits for, in words; empty when images and snapshot are there. `live`: kind -> the object."""
     daemon_set, job = live.get("DaemonSet"), live.get("Job")
-    if daemon_set is None or (words := _not_pulled(daemon_set)):
+    if daemon_set is None or (words := not_pulled(daemon_set)):
         trouble = next(filter(None, (trouble_of(pod) for pod in _of(pods, PREPULL))), "")
         return f"images are pulled first: {trouble or (words if daemon_set else 'not begun')}"
     if any(each["kind"] == "Job" for each in wanted) and (job is None or not int((job.get("status") or {}).get("succeeded") or 0)):
@@ -49,7 +49,8 @@ def unprepared(wanted: Sequence[Manifest], live: Mapping[str, Manifest], pods: S
     return ""
 
 
-def _not_pulled(daemon_set: Manifest) -> str:
+def not_pulled(daemon_set: Manifest) -> str:
+    """How many of the meta nodes have the images, in words; empty when all have."""
     status = daemon_set.get("status") or {}
     if int(status.get("observedGeneration") or 0) < int(daemon_set["metadata"].get("generation") or 0):
         return "not begun"

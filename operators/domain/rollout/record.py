@@ -211,6 +211,13 @@ class DuePool:
     hosts: tuple[HostRelease, ...]
     order: PoolOrder | None
     """What a rollout ordered of it, if one did."""
+    cause: Authorisation | None = None
+    """The change of the cluster that a pool followed, if a rollout made it."""
+
+    @property
+    def since(self) -> str:
+        """The first authorisation among them."""
+        return min((host.at for host in self.hosts), key=moment_of)
 
     @property
     def covers(self) -> str:
@@ -235,19 +242,29 @@ def due_pool(release: MachinePoolReleaseSpec, covered: str) -> DuePool | None:
     return DuePool(fresh, order)
 
 
+def cause_of(release: ClusterReleaseSpec, since: str) -> Authorisation | None:
+    """The rollout's change that a pool which follows its cluster took part in from `since` on; None when the spec's wish was the last before it."""
+    line = (release.current, *release.history)
+    last = next((each for each in line if moment_of(each.at) <= moment_of(since)), None)
+    return last if last and last.by is not AuthorisedBy.Spec else None
+
+
 def pool_record(pool: str, due: DuePool, who: str) -> ChangeRecord:
     """What is written of a pool's change."""
     before = sorted({package for host in due.hosts for package in set(host.before) - set(host.packages)})
     after = sorted({package for host in due.hosts for package in set(host.packages) - set(host.before)})
     names = ", ".join(sorted(host.name for host in due.hosts))
+    by, rollout = (
+        (due.order.by, due.order.rollout) if due.order else (due.cause.by, due.cause.name) if due.cause else (AuthorisedBy.Spec, "")
+    )
     return ChangeRecord(
         kind="Pool",
         subject=pool,
-        at=min((host.at for host in due.hosts), key=moment_of),
+        at=due.since,
         ended=max((host.opened_at or host.at for host in due.hosts), key=moment_of),
         who=who,
-        by=due.order.by.value if due.order else AuthorisedBy.Spec.value,
-        rollout=due.order.rollout if due.order else "",
+        by=by.value,
+        rollout=rollout,
         start=", ".join(before)[:TEXT],
         to=", ".join(after)[:TEXT],
         why=(due.order.reason if due.order else due.hosts[0].reason)[:TEXT],

@@ -216,7 +216,12 @@ class StageWork:
             return f"no change window can be read, so nothing starts: {self.view.window.problem}"
         if not self.view.window.is_open:
             opens = self.view.window.changes_at
-            return f"outside the change windows; the next opens at {opens:%Y-%m-%d %H:%M} UTC" if opens else "no change window ever opens"
+            ahead = f"; {self.view.staged}" if self.view.staged else ""
+            return (
+                f"outside the change windows; the next opens at {opens:%Y-%m-%d %H:%M} UTC{ahead}"
+                if opens
+                else "no change window ever opens"
+            )
         return ""
 
     def _judge(self, healthy_at: datetime) -> Step:

@@ -107,6 +107,8 @@ class RolloutView:
     bad_versions: frozenset[str] = frozenset()
     marked: str = ""
     """Why this rollout itself found its version bad, by a mark that stands; empty if it did not."""
+    staged: str = ""
+    """How far the images are that are pulled before a window opens; empty when none are."""
     leave: Leave | None = None
     """What the risk centre would say to changing a member now; None: nobody is asked."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from operators.domain.rollout import record as records
 from operators.domain.rollout.record import (
     Deletion,
     Result,
+    cause_of,
     change_record,
     deletion_record,
     due_changes,
@@ -202,6 +204,18 @@ def test_should_name_the_rollout_that_ordered_it() -> None:
     assert due
     entry = pool_record("n/w", due, "jane")
     assert (entry.by, entry.rollout) == ("Undo", "train")
+
+
+def test_should_name_the_rollout_that_brought_the_cluster_which_a_pool_follows() -> None:
+    due = due_pool(pool_release(host("a", 15)), "")
+    assert due
+    cause = cause_of(release(FIRST, UP), due.since)
+    entry = pool_record("n/w", replace(due, cause=cause), "jane")
+    assert (entry.by, entry.rollout, entry.start, entry.to) == ("Rollout", "train", "kubelet-old", "kubelet-new")
+    undone = pool_record("n/w", replace(due, cause=cause_of(release(FIRST, UP, BACK), "2026-03-01T12:25:00Z")), "jane")
+    assert undone.by == "Undo"
+    assert cause_of(release(FIRST, UP), "2026-03-01T12:05:00Z") is None, "the rollout came after it"
+    assert cause_of(release(FIRST), due.since) is None, "a person's wish"
 
 
 def test_should_tell_of_a_deletion_with_the_leave_that_it_had() -> None:
