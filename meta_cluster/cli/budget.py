@@ -41,15 +41,20 @@ def budget(words: typer.Context, kubeconfig: KubeconfigOption = "", context: Con
     if words.invoked_subcommand:
         return
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.budget_view import overview, rows_data, rows_table
-    from meta_cluster.cli.console import say
+    from meta_cluster.cli.budget_view import notes_text, overview, rows_data, rows_table
+    from meta_cluster.cli.console import say, width
     from meta_cluster.cli.output import Output, output_named, structured
     from meta_cluster.cli.tables import rendered
+    from meta_cluster.cli.times import now_utc
 
     wanted = output_named(output, Output.Wide, Output.Json, Output.Yaml)
     rows = run(overview(Access(kubeconfig, context)))
-    is_table = wanted in (Output.Table, Output.Wide)
-    say(rendered(rows_table(rows, wide=wanted is Output.Wide)) if is_table else structured(rows_data(rows), wanted))
+    if wanted is Output.Table:
+        say(rendered(rows_table(rows), width=width()) + "\n" + notes_text(rows, now_utc(), width()))
+    elif wanted is Output.Wide:
+        say(rendered(rows_table(rows, wide=True)))
+    else:
+        say(structured(rows_data(rows), wanted))
 
 
 @app.command()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from meta_cluster.cli.access import clusters_in, open_meta
+from meta_cluster.cli.lines import hanging
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.tables import Table
-from meta_cluster.cli.times import now_utc
+from meta_cluster.cli.times import age_of, now_utc, span_of
 from operators.adapters.kube_connector import BusinessClusters
 from operators.api.budgets import OperationBudget
 from operators.api.risk import Operation, Purpose, Target
@@ -28,7 +30,8 @@ OF_MASTERS = {
     Operation.UpgradePlane: "Cluster",
     Operation.DeletePlane: "Cluster",
 }
-HEADINGS = ("BUDGET", "SCOPE", "USED", "FREE", "FREE AT", "BREAKER", "BY WHOM")
+HEADINGS = ("BUDGET", "SCOPE", "USED", "FREE", "BREAKER")
+WIDE = ("FREE AT", "BY WHOM", "OPERATIONS")
 PERSONS_WAY_IN = "kubeconfig"
 """The Secret that a person's way into a business cluster comes from."""
 
@@ -69,20 +72,29 @@ async def overview(access: Access) -> list[Row]:
 
 
 def rows_table(rows: Sequence[Row], *, wide: bool = False) -> Table:
-    """For a person; `wide` adds the operations and every holder's whole sentence."""
-    cells = [(row.budget, row.scope, row.used, row.free, row.free_at, row.breaker, _holders(row, wide=wide)) for row in rows]
+    """For a person; `wide` adds when it is free, every holder's whole sentence, and the operations."""
+    cells = [(row.budget, row.scope, row.used, row.free, row.breaker) for row in rows]
     if not wide:
         return Table(HEADINGS, tuple(cells))
-    return Table((*HEADINGS, "OPERATIONS"), tuple((*each, _operations(row)) for each, row in zip(cells, rows, strict=True)))
+    more = [(row.free_at, "; ".join(row.holders), _operations(row)) for row in rows]
+    return Table((*HEADINGS, *WIDE), tuple((*each, *other) for each, other in zip(cells, more, strict=True)))
 
 
-def _holders(row: Row, *, wide: bool) -> str:
-    """The oldest, in short, and how many more."""
-    if wide or not row.holders:
-        return "; ".join(row.holders)
-    who, _, rest = row.holders[0].partition(" holds it since ")
-    more = f" (+{len(row.holders) - 1})" if len(row.holders) > 1 else ""
-    return f"{who} since {rest.split()[0]}{more}"
+def notes_text(rows: Sequence[Row], now: datetime, width: int) -> str:
+    """Below the table: who holds what, and when a used up rate is free again. Empty where nobody holds anything."""
+    lines = [hanging(f"{row.budget}   ", words, width) for row in rows if (words := _note(row, now))]
+    return "\n".join(["", *lines]) if lines else ""
+
+
+def _note(row: Row, now: datetime) -> str:
+    left = f"free in {span_of((datetime.fromisoformat(row.free_at) - now).total_seconds())}" if row.free_at else ""
+    held = ""
+    if row.holders:
+        who, _, rest = row.holders[0].partition(" holds it since ")
+        more = f" and {len(row.holders) - 1} more" if len(row.holders) > 1 else ""
+        held = f"held by {who} for {age_of(rest.split()[0], now)}{more}"
+    words = ", ".join(filter(None, (left, held)))
+    return f"{row.scope}: {words}" if words else ""
 
 
 def _operations(row: Row) -> str:

@@ -54,8 +54,8 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
     import json
 
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.console import say, tell
-    from meta_cluster.cli.history_view import history_table
+    from meta_cluster.cli.console import say, tell, width
+    from meta_cluster.cli.history_view import history_table, story_text
     from meta_cluster.cli.output import Output, structured
     from meta_cluster.cli.tables import rendered
     from operators.errors import ErrorCode, KokError
@@ -69,17 +69,22 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
         say(structured([dict(each) for each in entries], Output(output)))
     elif not entries:
         tell("No records found.")
+    elif output == "wide":
+        say(rendered(history_table(entries, wide=True)))
+    elif any(each["kind"] in ("Event", "Order") for each in entries):
+        say(story_text(entries, width()))
     else:
-        say(rendered(history_table(entries, wide=output == "wide")))
+        say(rendered(history_table(entries, wide=False), width=width()))
 
 
 async def _entries(access: Access, name: str) -> list[Entry]:
     """Records that are about the name; KokError NotFound for a name that nothing has."""
     from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.history_view import in_order, is_about, under_way
+    from meta_cluster.cli.history_view import NOT_REPORTED, in_order, is_about, under_way, with_outcomes
     from meta_cluster.cli.rollout_acts import ROLLOUT
     from meta_cluster.cli.rollout_follow import RELEASE
     from operators.api.rollout import FleetRollout
+    from operators.cluster_operator.cluster.kinds import GRANT
     from operators.cluster_operator.rollout.records import read_history, read_story
     from operators.errors import ErrorCode, KokError
     from operators.services.ledger import SYSTEM_NAMESPACE
@@ -88,6 +93,8 @@ async def _entries(access: Access, name: str) -> list[Entry]:
         ended = await read_history(meta.kube, SYSTEM_NAMESPACE)
         releases = (await meta.kube.list(RELEASE)).items
         found = [each for each in (*ended, *under_way(releases, ended)) if is_about(each, name)]
+        if any(grant["outcome"] == NOT_REPORTED for each in found for grant in each.get("grants") or ()):
+            found = with_outcomes(found, (await meta.kube.list(GRANT)).items)
         alone = name.removeprefix("rollout/")
         rollout = await meta.kube.get(ROLLOUT.ref(alone)) if alone and "/" not in alone else None
         if rollout:
