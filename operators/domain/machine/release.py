@@ -3,7 +3,8 @@
 New hosts at once (nothing runs on them). Hosts that change go in batches: only as many as may be out of service at once, counting those that
 are out of service for any other reason; per zone, too; the next batch only when every host of the last was found in service with the new
 packages. That is noted in the release (`openedAt`), so neither a restart of the operator nor a host that dies later changes what is known:
-a first failure stops the update by being no success. What is authorised stays so; a change whose effect the pool forbids is not authorised, nor one
+a first failure stops the update by being no success. Going back takes nothing more out of service where a host was seen to be out
+already: so many as may be out are mended at once, however many are. What is authorised stays so; a change whose effect the pool forbids is not authorised, nor one
 that brings a package which a rollout found bad.
 """
 
@@ -165,12 +166,15 @@ def limit_of(strategy: UpdateStrategy, total: int) -> int:
 def _within_limits(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequence[str]) -> _Choice:
     zones = {host.name: host.zone for host in pool.wished}
     out = {entry.name for entry in pool.authorised if entry.name in zones and not is_in_service(entry, pool.verdicts)}
+    seen_out = {name for name in out if name in pool.verdicts}
     limit = limit_of(strategy, len(pool.wished))
     chosen: list[str] = []
     for name in sorted(candidates, key=lambda name: (name not in out, name)):
         taken = out | set(chosen) | {name}
         same_zone = [other for other in taken if zones[other] == zones[name]] if zones[name] else []
-        if len(taken) <= max(limit, 0) and len(same_zone) <= strategy.per_zone:
+        fits = len(taken) <= max(limit, 0) and len(same_zone) <= strategy.per_zone
+        mends = pool.going_back and name in seen_out and len(chosen) < max(limit, 1)
+        if fits or mends:
             chosen.append(name)
     left = len(candidates) - len(chosen)
     busy = ", ".join(sorted(out | set(chosen))[:3]) or "nobody"

@@ -64,6 +64,27 @@ def test_should_count_a_host_that_is_out_for_another_reason_and_begin_with_it() 
     assert authorised_for(batch.hosts, NEW) == ["h002"]
 
 
+def down(packages: tuple[str, ...]) -> Verdict:
+    return Verdict(packages, is_open=False, is_stalled=False, message="kubelet is dead")
+
+
+@pytest.mark.parametrize(
+    ("going_back", "verdicts", "begun"),
+    [
+        (True, {"h000": fine(NEW), "h001": down(NEW), "h002": down(NEW)}, ["h001"]),
+        (True, {"h000": down(NEW), "h001": down(NEW), "h002": down(NEW)}, ["h000"]),
+        (False, {"h000": fine(NEW), "h001": down(NEW), "h002": down(NEW)}, []),
+        (True, {"h000": fine(NEW)}, []),  # nobody has looked at the others: they may well be in service
+    ],
+    ids=["two are out", "all are out", "forward", "unknown"],
+)
+def test_should_mend_hosts_that_are_out_when_it_goes_back(going_back: bool, verdicts: dict[str, Verdict], begun: list[str]) -> None:
+    """More are out than may be: taking back what put them out costs nothing more, and waiting for them to heal would be for ever."""
+    released = tuple(entry(host.name, NEW, before=OLD, opened=True) for host in hosts(3))
+    pool = PoolHosts(hosts(3), OLD, released, verdicts, frozenset(), going_back=going_back)
+    assert authorised_for(next_release(pool, strategy(), now=AT).hosts, OLD) == begun
+
+
 def test_should_stop_at_the_first_failure_of_the_new_packages() -> None:
     released = (entry("h000", NEW), entry("h001"), entry("h002"))
     verdicts = {"h000": Verdict(NEW, False, True, "no space"), "h001": fine(), "h002": fine()}
