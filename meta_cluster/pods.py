@@ -45,6 +45,12 @@ def last_warning(name: str, events: Iterable[Manifest]) -> str:
     return f"{newest.get('reason', '?')}: {(newest.get('message') or newest.get('note') or '').strip()}{times}"
 
 
+def says_the_same(event: str, said: str) -> bool:
+    """Whether an event (`Reason: message (xN)`) adds nothing to what is said already."""
+    words = event.partition(": ")[2]
+    return (words.rpartition(" (x")[0] if " (x" in event else words) in said
+
+
 def event_time(event: Manifest) -> str:
     """RFC 3339 of the last occurrence; works for core/v1 and events.k8s.io/v1."""
     series = event.get("series") or {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from meta_cluster.bootstrap.apply import Change, Mode, Verb, apply_object, create_immutable, create_object, read
 from meta_cluster.bootstrap.manifests import InstallManifests
-from meta_cluster.pods import pod_trouble
+from meta_cluster.pods import PodTrouble, pod_trouble, says_the_same
 from operators.api import API_VERSION
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Kind, KubePort, Manifest, NotFound, Ref
@@ -28,6 +28,8 @@ LEDGER: Manifest = {
 }
 Tell = Callable[[str], None]
 """Takes one line of progress."""
+COLUMNS = 100
+"""Of one line of progress."""
 Applier = Callable[[KubePort, Manifest, Mode], Awaitable[Change]]
 
 
@@ -103,7 +105,7 @@ class Installer:
                 return
             if reasons[0] != last and (self.rewrite or time.monotonic() - told >= self.quiet):
                 last, told = reasons[0], time.monotonic()
-                (self.rewrite or self.tell)(f"waiting for {what}: {last}")
+                (self.rewrite or self.tell)(progress_line(what, last))
             if time.monotonic() > deadline:
                 raise KokError(
                     ErrorCode.Timeout,
@@ -138,8 +140,21 @@ class Installer:
         pods = (await self.kube.list(Kind("v1", "Pod"), namespace=ref.namespace, selector=selector)).items
         events = (await self.kube.list(Kind("v1", "Event"), namespace=ref.namespace)).items
         troubles = [trouble for pod in pods if (trouble := pod_trouble(pod, events))]
-        why = "; ".join(dict.fromkeys(f"{t.sentence}{f' ({t.event})' if t.event else ''}" for t in troubles))
-        return f"{ref.name}: {missing}" + (f": {why}" if why else "")
+        why = "; ".join(dict.fromkeys(_told_once(trouble) for trouble in troubles))
+        return f"{ref.name}: " + (f"{why}: {missing}" if why else missing)
+
+
+def progress_line(what: str, reason: str) -> str:
+    """One line of waiting, the cause first; cut where a terminal ends. What is waited for in vain is told whole."""
+    line = f"waiting for {what} (usual at first): {reason}"
+    return line if len(line) <= COLUMNS else f"{line[: COLUMNS - 1]}…"
+
+
+def _told_once(trouble: PodTrouble) -> str:
+    """With the last event, unless it repeats the sentence."""
+    return (
+        trouble.sentence if not trouble.event or says_the_same(trouble.event, trouble.sentence) else f"{trouble.sentence} ({trouble.event})"
+    )
 
 
 def missing_replicas(deployment: Manifest) -> str:

@@ -11,7 +11,7 @@ from meta_cluster.cli.pending_tree import pending_nodes
 from meta_cluster.cli.picture import ClusterPicture
 from meta_cluster.cli.times import age_of
 from meta_cluster.cli.tree import MARK, Node
-from meta_cluster.pods import pod_trouble
+from meta_cluster.pods import pod_trouble, says_the_same
 from operators.api.base import LABEL_COMPONENT
 from operators.ports.kube import Manifest
 
@@ -112,11 +112,6 @@ def _troubles(picture: ClusterPicture, component: Manifest) -> Iterable[Node]:
             yield Node(MARK, trouble.sentence, wrong=True)
         if trouble.event and not says_the_same(trouble.event, f"{said} {trouble.sentence}"):
             yield Node(MARK, trouble.event, wrong=True)
-
-
-def says_the_same(event: str, said: str) -> bool:
-    """Whether an event (`Reason: message (xN)`) adds nothing to what is said already."""
-    return event.partition(": ")[2].rpartition(" (x")[0] in said if " (x" in event else event.partition(": ")[2] in said
 
 
 def pods_of(picture: ClusterPicture, component: str) -> list[Manifest]:

@@ -65,6 +65,8 @@ async def _get(access: Access, query: Query, output: Output) -> None:
         found = await listed(meta, kinds, query)
     for note in found.notes:
         tell(f"note: {note}")
+    if len(kinds) > 1 and not query.everywhere:
+        tell(f"note: of namespace {meta.namespace}, and what is in no namespace; -A shows all")
     every = [manifest for kind in kinds for manifest in found.objects[kind.name]]
     if output in (Output.Json, Output.Yaml):
         say(data_text(every, output, single=len(query.names) == 1 and len(every) == 1))
@@ -79,7 +81,7 @@ async def _get(access: Access, query: Query, output: Output) -> None:
 def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], query: Query, output: Output) -> str:
     from meta_cluster.cli.console import width
     from meta_cluster.cli.output import Output
-    from meta_cluster.cli.tables import rendered, table_of
+    from meta_cluster.cli.tables import messages_of, rendered, table_of
     from meta_cluster.cli.times import now_utc
 
     wide, now = output is Output.Wide, now_utc()
@@ -88,7 +90,8 @@ def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], qu
         if objects[kind.name]:
             table = table_of(kind, objects[kind.name], now, wide=wide, namespaces=query.everywhere)
             title = f"{kind.full}\n" if len(kinds) > 1 else ""
-            texts.append(title + rendered(table, width=None if wide else width()))
+            said = "" if wide else messages_of(kind, objects[kind.name], width())
+            texts.append(title + rendered(table, width=None if wide else width()) + (f"\n\n{said}" if said else ""))
     return "\n\n".join(texts)
 
 

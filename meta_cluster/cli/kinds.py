@@ -39,6 +39,7 @@ ALL = "kok"
 _EXTRA_ALIASES = {
     "MachinePool": ("pool", "pools"),
     "OperationGrant": ("grant", "grants"),
+    "FleetRollout": ("rollout", "rollouts"),
     "ClusterRelease": ("release", "releases"),
     "OperationBudget": ("budget", "budgets"),
 }

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from meta_cluster.cli.cluster_tree import pods_of, says_the_same
+from meta_cluster.cli.cluster_tree import pods_of
 from meta_cluster.cli.conditions import ConditionView, conditions_in, is_ready, wrong_stages
 from meta_cluster.cli.errors_reference import REFERENCE
 from meta_cluster.cli.lines import hanging
 from meta_cluster.cli.picture import Business, ClusterPicture
 from meta_cluster.cli.times import age_of
 from meta_cluster.cli.words_reference import REASONS
-from meta_cluster.pods import last_warning, pod_trouble
+from meta_cluster.pods import last_warning, pod_trouble, says_the_same
 from operators.errors import ErrorCode
 from operators.ports.kube import Manifest
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from meta_cluster.cli.kinds import NamedKind
+from meta_cluster.cli.lines import hanging
 from meta_cluster.cli.times import age_of
 from operators.api.base import Column
 from operators.ports.kube import Manifest
@@ -16,6 +17,7 @@ from operators.ports.kube import Manifest
 _STEP = re.compile(r"\.([A-Za-z0-9_-]+)|\[\?\(@\.([A-Za-z0-9_]+)=='([^']*)'\)\]")
 GAP = "   "
 ELLIPSIS = "…"
+MESSAGES_SHOWN = 10
 CLUSTER = "kok.dev/shown-cluster"
 """Annotation that `kok get` puts on a Machine to say whose it is (namespace/cluster); never stored."""
 
@@ -43,8 +45,8 @@ def value_at(manifest: Manifest, path: str) -> Any:
 
 
 def table_of(kind: NamedKind, manifests: Sequence[Manifest], now: datetime, *, wide: bool = False, namespaces: bool = False) -> Table:
-    """One row per object, by namespace and name. Without `wide` only what kubectl shows, and the message of what is not fine."""
-    columns = _columns(kind, manifests, wide=wide)
+    """One row per object, by namespace and name. Without `wide` only what kubectl shows: `messages_of` says the rest below it."""
+    columns = [column for column in kind.columns if wide or column.priority == 0]
     clusters = kind.home == "business"
     first = ("NAMESPACE",) if namespaces and kind.namespaced else ("CLUSTER",) if clusters else ()
     headings = (*first, "NAME", *(column.name.upper() for column in columns))
@@ -57,12 +59,16 @@ def table_of(kind: NamedKind, manifests: Sequence[Manifest], now: datetime, *, w
     return Table(headings, tuple(rows))
 
 
-def _columns(kind: NamedKind, manifests: Sequence[Manifest], *, wide: bool) -> list[Column]:
-    shown = [column for column in kind.columns if wide or column.priority == 0]
-    message = next((column for column in kind.columns if column.name == "Message"), None)
-    if message and message not in shown and any(not is_fine(manifest) for manifest in manifests):
-        shown.append(message)
-    return shown
+def messages_of(kind: NamedKind, manifests: Sequence[Manifest], width: int) -> str:
+    """The whole message of each object that is not fine, one below the other; empty if all are. Of many only the first: wide output has all."""
+    column = next((column for column in kind.columns if column.name == "Message"), None)
+    if column is None:
+        return ""
+    said = [(str(each["metadata"]["name"]), value_at(each, column.path)) for each in sorted(manifests, key=_order) if not is_fine(each)]
+    told = [(name, " ".join(str(message).split())) for name, message in said if message]
+    lines = [hanging(f"{name}: ", message.removeprefix(f"{name}: "), width) for name, message in told[:MESSAGES_SHOWN]]
+    more = [f"({len(told) - MESSAGES_SHOWN} more messages: -o wide)"] if len(told) > MESSAGES_SHOWN else []
+    return "\n".join([*lines, *more])
 
 
 def is_fine(manifest: Manifest) -> bool:
@@ -86,30 +92,10 @@ def _cell(manifest: Manifest, column: Column, now: datetime) -> str:
 
 
 def rendered(table: Table, *, width: int | None = None, headings: bool = True) -> str:
-    """The table as text, columns aligned. With `width` columns are left out or shortened until it fits."""
-    table = table if width is None else with_room(table, width)
+    """The table as text, columns aligned. With `width` the longest columns are shortened until it fits."""
     lines = [table.headings, *table.rows] if headings else list(table.rows)
     widths = column_widths(table, width)
     return "\n".join(_line(line, widths) for line in lines)
-
-
-KEPT = frozenset({"NAMESPACE", "CLUSTER", "NAME", "READY", "PHASE", "AGE", "MESSAGE"})
-MESSAGE_ROOM = 40
-
-
-def with_room(table: Table, width: int) -> Table:
-    """Without its longest columns that say least, until the message has room to be read; wide output shows them."""
-    while "MESSAGE" in table.headings:
-        sizes = column_widths(table, None)
-        message = table.headings.index("MESSAGE")
-        others = sum(sizes) - sizes[message] + len(GAP) * (len(sizes) - 1)
-        optional = [index for index, heading in enumerate(table.headings) if heading not in KEPT]
-        if not optional or width - others >= min(sizes[message], MESSAGE_ROOM):
-            return table
-        drop = max(optional, key=lambda index: sizes[index])
-        rows = tuple(row[:drop] + row[drop + 1 :] for row in table.rows)
-        table = Table(table.headings[:drop] + table.headings[drop + 1 :], rows)
-    return table
 
 
 def column_widths(table: Table, width: int | None) -> list[int]:

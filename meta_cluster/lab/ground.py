@@ -21,7 +21,7 @@ class Ground:
         how = (
             "privileged containers"
             if self.privileged
-            else "no privileged containers here (CAP_SYS_RESOURCE is missing): capabilities one by one"
+            else "no privileged containers here (CAP_SYS_RESOURCE is missing), so capabilities one by one; nothing to worry about"
         )
         return f"docker: {how}, cgroup v{self.cgroup}"
 

@@ -79,9 +79,11 @@ def test_should_show_what_is_used_and_free_and_by_whom(kok: Kok) -> None:
     code, out, _ = kok("budget")
     assert code == 0
     assert out.splitlines()[0].split("   ")[0] == "BUDGET"
-    (row,) = [line for line in out.splitlines() if line.startswith("machines-per-pool")]
+    assert max(map(len, out.splitlines())) <= 100
+    row, held = [line for line in out.splitlines() if line.startswith("machines-per-pool")]
     assert "pool demo/workers" in row
-    assert "Drain of Machine w-1 by machine-operator/demo since 2026-03-01T12:00:00Z" in row
+    assert "pool demo/workers: held by Drain of Machine w-1 by machine-operator/demo for" in held
+    assert "by machine-operator/demo holds it since 2026-03-01T12:00:00Z" in kok("budget", "-o", "wide")[1]
     data = json.loads(kok("budget", "-o", "json")[1])
     assert {each["budget"] for each in data} >= {"all-changes", "masters-per-cluster", "plane-upgrades"}
     assert yaml.safe_load(kok("budget", "-o", "yaml")[1]) == data

@@ -7,7 +7,7 @@ import pytest
 from meta_cluster.cli.kinds import NAMED, kind_named, kinds_named
 from meta_cluster.cli.observe import shown_of
 from meta_cluster.cli.output import Output, data_text, name_text
-from meta_cluster.cli.tables import Table, rendered, table_of, value_at
+from meta_cluster.cli.tables import Table, messages_of, rendered, table_of, value_at
 from meta_cluster.cli.times import age_of, span_of
 from operators.errors import KokError
 from tests.unit.meta_cluster.cli import pictures as p
@@ -23,24 +23,36 @@ def test_should_show_the_columns_of_the_kind() -> None:
     ]
 
 
-def test_should_add_the_message_of_what_is_not_fine() -> None:
-    assert "apiserver: 0 of 1 pods are ready" in rendered(table_of(CLUSTER, [BROKEN], p.NOW))
-    assert "MESSAGE" not in rendered(table_of(CLUSTER, [p.WELL.cluster], p.NOW))
+def test_should_keep_the_columns_and_say_below_them_what_is_not_fine() -> None:
+    broken, well = table_of(CLUSTER, [BROKEN], p.NOW), table_of(CLUSTER, [p.WELL.cluster], p.NOW)
+    assert broken.headings == well.headings
+    assert messages_of(CLUSTER, [BROKEN, p.WELL.cluster], 100) == "demo: apiserver: 0 of 1 pods are ready"
+    assert messages_of(CLUSTER, [p.WELL.cluster], 100) == ""
+
+
+def test_should_not_cut_a_cause_however_long_it_is() -> None:
+    long = " ".join(["word"] * 60) + " the cause"
+    text = messages_of(CLUSTER, [{**BROKEN, "status": {**BROKEN["status"], "message": long}}], 100)
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.endswith("the cause")
+    assert long in rendered(table_of(CLUSTER, [{**BROKEN, "status": {**BROKEN["status"], "message": long}}], p.NOW, wide=True))
+
+
+def test_should_name_the_first_of_many_messages() -> None:
+    many = [{**BROKEN, "metadata": {**BROKEN["metadata"], "name": f"c{number:02}"}} for number in range(14)]
+    lines = messages_of(CLUSTER, many, 100).splitlines()
+    assert (len(lines), lines[-1]) == (11, "(4 more messages: -o wide)")
 
 
 def test_should_fit_a_hundred_columns_and_mark_what_was_cut() -> None:
-    long = {**BROKEN, "status": {**BROKEN["status"], "message": "x" * 200}}
+    long = {**BROKEN, "metadata": {**BROKEN["metadata"], "name": "x" * 120}}
     text = rendered(table_of(CLUSTER, [long, p.WELL.cluster], p.NOW, namespaces=True), width=100)
     assert max(map(len, text.splitlines())) <= 100
     assert "…" in text
-    assert "x" * 200 in rendered(table_of(CLUSTER, [long], p.NOW, wide=True))
 
 
-def test_should_leave_out_what_says_least_so_that_the_message_can_be_read() -> None:
-    narrow = rendered(table_of(CLUSTER, [BROKEN], p.NOW, namespaces=True), width=100)
-    assert "ENDPOINT" not in narrow
-    assert "apiserver: 0 of 1 pods are ready" in narrow
-    assert "ENDPOINT" in rendered(table_of(CLUSTER, [p.WELL.cluster], p.NOW, namespaces=True), width=100)
+def test_should_know_rollouts_by_the_word_of_their_command() -> None:
+    assert kind_named("rollouts") is kind_named("rollout") is kind_named("fleetrollouts")
 
 
 def test_should_say_whose_a_machine_is() -> None:
