@@ -18,9 +18,9 @@ from operators.api.budgets import OperationBudget
 from operators.api.risk import Ledger, LedgerSpec, Outcome
 from operators.domain.risk.bookkeeping import without
 from operators.domain.risk.breaker_sweep import swept
-from operators.domain.risk.decide import Ask, Verdict, decide, denied
+from operators.domain.risk.decide import Ask, Granted, Verdict, decide, denied
 from operators.domain.risk.facts import Facts
-from operators.domain.risk.identity import EntryKey, at, key_of
+from operators.domain.risk.identity import EntryKey, at, key_of, target_key_of
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, KubeError, KubePort, Manifest, Ref
 
@@ -105,7 +105,7 @@ class LedgerService:
         return denied(ask, f"the Ledger could not be changed in {TRIES} tries: {trouble}", ErrorCode.Conflict)
 
     async def _reserve(self, ask: Ask, *, is_last: bool) -> Verdict | None:
-        """One round; None if a slot was freed while its target was not looked at yet.
+        """One round; None if a slot was freed while its target was not looked at yet, and that matters.
 
         Facts are read after the Ledger, so that who gave up a slot is seen as it left its target, and outside of the turn, so that a
         business cluster that answers slowly keeps nobody waiting; in the last round inside, where nothing of ours can be freed meanwhile.
@@ -122,9 +122,12 @@ class LedgerService:
     async def _decide(self, ask: Ask, seen: StoredLedger, facts: Facts) -> Verdict | None:
         stored = await self.read()
         self._refuse_if_overtaken(stored)
+        now = self._now()
         if stored.spec.releases != seen.spec.releases:
-            return None
-        verdict = decide(ask, stored.spec, facts, self._now())
+            cautious = _as_if_held(seen.spec, stored.spec)
+            if cautious is None or not isinstance(decide(ask, cautious, facts, now), Granted):
+                return None
+        verdict = decide(ask, stored.spec, facts, now)
         if verdict.ledger is not None and verdict.ledger is not stored.spec:
             await self._write(stored, verdict.ledger)
         return verdict
@@ -170,6 +173,19 @@ class LedgerService:
         wanted = after.model_copy(update={"epoch": self._epoch()}).model_dump(mode="json", by_alias=True, exclude_none=True)
         spec = wanted | {name: _kept(stored.raw.get(name) or [], wanted[name], naming) for name, naming in LISTS.items()}
         await self._kube.patch_json(self.ref, {"spec": spec}, resource_version=stored.version, deadline=DEADLINE)
+
+
+def _as_if_held(seen: LedgerSpec, stored: LedgerSpec) -> LedgerSpec | None:
+    """The Ledger with the slots that were freed since `seen` still taken: what is allowed beside them is allowed whatever their targets are like
+    now, which nobody has looked at. None if a slot was freed that was not seen: its target is not known.
+
+    An entry whose target is held still was not freed but replaced, which no counter tells.
+    """
+    held = {target_key_of(entry.namespace, entry.target) for entry in stored.in_flight}
+    freed = tuple(entry for entry in seen.in_flight if target_key_of(entry.namespace, entry.target) not in held)
+    if stored.releases - seen.releases != len(freed):
+        return None
+    return stored.model_copy(update={"in_flight": (*stored.in_flight, *freed)})
 
 
 def _kept(raw: list[Manifest], wanted: list[Manifest], naming: tuple[str, ...]) -> list[Manifest]:

@@ -6,6 +6,7 @@ person's own rights, by `kok budget explain`. Of a fleet's machines only those o
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections import Counter
 from collections.abc import Iterable
@@ -46,8 +47,7 @@ class RiskFacts:
     async def read(self, ask: Ask) -> Facts:
         """See FactsPort."""
         own = ask.place.cluster
-        budgets = await self.budgets()
-        cluster = await self._kube.get(CLUSTER.ref(own.name, own.namespace), deadline=DEADLINE)
+        budgets, cluster = await asyncio.gather(self.budgets(), self._kube.get(CLUSTER.ref(own.name, own.namespace), deadline=DEADLINE))
         if cluster is None:
             raise KokError(ErrorCode.NotFound, f"Cluster {own} does not exist: nothing of it may be acted on")
         labels = cluster["metadata"].get("labels") or {}
@@ -69,14 +69,17 @@ class RiskFacts:
     async def _machines(self, own: ClusterId) -> list[Member]:
         """Hosts that a pool lists or a claim holds, by the facts of their Nodes. A host without a Node was never in service, or is in a grant's hands."""
         business = await self._business(own)
-        nodes = {each["metadata"]["name"]: each for each in (await business.list(NODE, deadline=DEADLINE)).items}
-        targets = await self.hosts(own)
+        listing, targets = await asyncio.gather(business.list(NODE, deadline=DEADLINE), self.hosts(own))
+        nodes = {each["metadata"]["name"]: each for each in listing.items}
         return [Member(own, target, node_trouble(nodes[name]) if name in nodes else "") for name, target in sorted(targets.items())]
 
     async def hosts(self, own: ClusterId) -> dict[str, Target]:
         """By name. A claim outlives the pool's wish, so it decides where a host counts."""
-        pools = [MachinePool.parse(each) for each in (await self._kube.list(POOL, namespace=own.namespace, deadline=DEADLINE)).items]
-        claims = (await self._kube.list(CLAIM, selector=f"{LABEL_CLUSTER}={own.name}", deadline=DEADLINE)).items
+        listed, claimed = await asyncio.gather(
+            self._kube.list(POOL, namespace=own.namespace, deadline=DEADLINE),
+            self._kube.list(CLAIM, selector=f"{LABEL_CLUSTER}={own.name}", deadline=DEADLINE),
+        )
+        pools, claims = [MachinePool.parse(each) for each in listed.items], claimed.items
         found = {
             host.name: Target(kind=MACHINE, name=host.name, cluster=own.name, pool=pool.metadata.name, zone=host.zone)
             for pool in pools
