@@ -78,7 +78,7 @@ class CountedRig(Rig):
 
     def a_host(self, number: int) -> dict[str, Any]:
         """One of more than an octet's worth."""
-        name, address = f"h{number}-{self.tag}", f"172.20.{number // 250}.{number % 250 + 1}"
+        name, address = f"h{number}-{self.tag}", f"172.{int(self.tag[:2], 16)}.{number // 250}.{number % 250 + 1}"
         if (address, 22) not in self.fleet.hosts:
             self.fleet.add(name, address, host_key=KEY)
         return {"name": name, "address": address, "hostKeys": [KEY]}

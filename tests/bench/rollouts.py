@@ -9,6 +9,7 @@ import asyncio
 import heapq
 import random
 import time
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,7 +50,7 @@ def measure() -> list[Row]:
     reactions, touched = zip(*(_reaction(seed) for seed in range(5)), strict=True)
     rows.append(Row("first bad sample to stop", "s", tuple(reactions), max_value=2 * EVERY, setting="simulated, as above"))
     rows.append(Row("clusters touched after it", "", tuple(float(each) for each in touched), max_value=0, setting="simulated, as above"))
-    return rows + [_pass(count) for count in FLEETS]
+    return [*rows, *(_pass(count) for count in FLEETS), _memory()]
 
 
 class Planes:
@@ -154,6 +155,21 @@ def _pass(count: int) -> Row:
     return Row(
         f"CPU of a pass over {count}", "s", samples, max_value=bar, setting="every Cluster of the fleet a member; API server simulated"
     )
+
+
+def _memory() -> Row:
+    """What a rollout holds after two passes, Clusters and releases in the cache included: the slope between the two fleets."""
+    held = []
+    for count in FLEETS:
+        tracemalloc.start()
+        controller = _controller(count)
+        asyncio.run(_cpu(controller, 1))
+        held.append(tracemalloc.get_traced_memory()[0] / 1024)
+        tracemalloc.stop()
+        del controller
+    slope = (held[1] - held[0]) / (FLEETS[1] - FLEETS[0])
+    setting = f"slope from {FLEETS[0]} to {FLEETS[1]}, with what the cache holds of them; {held[1] / 1024:.0f} MiB at {FLEETS[1]}"
+    return Row("memory per member", "KiB", (slope,), setting=setting)
 
 
 def _controller(count: int) -> RolloutController:
