@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from meta_cluster.cli.console import tell
 from meta_cluster.cli.output import Output, output_named, structured
 from operators.errors import ErrorCode, KokError
 
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="A meta cluster (kind) and hosts (c
 host_app = typer.Typer(no_args_is_help=True, help="Hosts of the lab, and what can happen to hosts.")
 app.add_typer(host_app, name="host")
 
+NOTICED = "hosts of the lab are looked at every 10 s; a look without an answer ends after 20 s. Watch: kok get machines -n NAMESPACE -w"
 Name = Annotated[str, typer.Argument(help="The host's name.")]
 
 
@@ -147,6 +149,7 @@ def kill(name: Name, output: OutputOption = "wide") -> None:
     from meta_cluster.lab import hosts
 
     _show([hosts.kill(name)], output)
+    tell(NOTICED)
 
 
 @host_app.command()
@@ -173,6 +176,7 @@ def partition(name: Name, output: OutputOption = "wide") -> None:
     from meta_cluster.lab import hosts
 
     _show([hosts.partition(name)], output)
+    tell(NOTICED)
 
 
 @host_app.command()

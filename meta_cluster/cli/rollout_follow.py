@@ -11,6 +11,7 @@ from datetime import datetime
 
 from meta_cluster.cli.access import CLUSTER, Meta, open_meta
 from meta_cluster.cli.console import NARROW, is_coloured, say, tell, width
+from meta_cluster.cli.lines import hanging
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.rollout_acts import MACHINE_POOL, rollout_named
 from meta_cluster.cli.rollout_view import (
@@ -40,7 +41,7 @@ QUIET = 30.0
 
 
 class Screen:
-    """Where it is shown: a tree that is drawn over itself on a terminal, else lines of progress."""
+    """Where it is shown: a tree that is drawn over itself on a terminal, else lines of progress, each with its time."""
 
     def __init__(self, *, live: bool) -> None:
         self._live, self._lines = live, 0
@@ -56,7 +57,7 @@ class Screen:
         message = str((rollout.get("status") or {}).get("message") or "")
         if mark != self._told or moment - self._at >= QUIET:
             self._told, self._at = mark, moment
-            tell(f"{now:%H:%M:%S}  {headline(rollout, now)}  {message}".rstrip())
+            tell(hanging(f"{now:%H:%M:%S}  ", f"{headline(rollout, now)}  {message}".rstrip(), NARROW))
 
     def _draw(self, text: str) -> None:
         back = f"\x1b[{self._lines}F\x1b[J" if self._lines else ""

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from meta_cluster.cli.console import Paint
+from meta_cluster.cli.history_view import change_words
 from meta_cluster.cli.times import age_of, span_of
 from meta_cluster.cli.tree import Node
 from operators.ports.kube import Manifest
@@ -18,7 +19,8 @@ OVER = ENDED | {"Refused"}
 """Phases after which nothing more comes by itself."""
 FINE = frozenset({GOOD, "Changing", "Soaking", "Planned"})
 TROUBLE = frozenset({"Bad", "Failed", "GoingBack", "Refused"})
-UNPAINTED = frozenset({"Skipped", "Back"})
+BACK = "Back"
+UNPAINTED = frozenset({"Skipped", BACK})
 SHOWN = 12
 """Members of one stage that are listed."""
 
@@ -76,7 +78,7 @@ def headline(rollout: Manifest, now: datetime) -> str:
         words.append(f"ETA about {span_of(left)}" if left is not None else "ETA not known yet")
     if status.get("total"):
         words.append(f"{status.get('changed', 0)} of {status['total']} changed")
-    words.append(f"to {goal_of(rollout)}")
+    words.append(f"to {change_words('', goal_of(rollout))}")
     return "  ".join(words)
 
 
@@ -114,7 +116,11 @@ def _stage(line: Mapping[str, Any], members: Iterable[Mapping[str, Any]], phase:
     verdict, failed = str(line.get("verdict") or ""), int(line.get("failed") or 0)
     total, healthy = int(line.get("members") or 0), int(line.get("healthy") or 0)
     own = [each for each in members if each.get("stage") == line["name"]]
+    if not total and phase in OVER:
+        return Node(str(line["name"]), "nobody was left for it")
     begun = bool(verdict) or healthy or failed
+    if verdict == "PASS" and own and all(each["phase"] == BACK for each in own):
+        verdict = "PASS, then taken back"
     words = [verdict or ("" if begun else "waits"), f"{healthy}/{total} healthy" if phase != "Planned" else f"{total} members"]
     words += [f"{failed} failed"] if failed else []
     words += [_numbers(line)] if line.get("message") and phase != "Planned" else []

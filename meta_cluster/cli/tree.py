@@ -45,8 +45,12 @@ def _folded(node: Node) -> Node:
 
 def rendered(root: Node, *, width: int | None = NARROW, coloured: bool = False) -> str:
     """The tree with its guides; long texts are wrapped under themselves so that every line fits `width` (None: one line each)."""
-    head = f"{painted(root.label, Paint.Strong, coloured=coloured)}{'   ' if root.text else ''}{_tinted(root, root.text, coloured)}"
-    return "\n".join([head, *_branches(root.children, "", width, coloured)])
+    label = painted(root.label, Paint.Strong, coloured=coloured)
+    first, *more = _wrapped(root.text, None if width is None else width - len(root.label) - 3)
+    head = f"{label}{'   ' if first else ''}{_tinted(root, first, coloured)}"
+    guide = "│  " if root.children else "   "
+    rest = [f"{guide}{_tinted(root, line, coloured)}" for line in more]
+    return "\n".join([head, *rest, *_branches(root.children, "", width, coloured)])
 
 
 def _branches(nodes: Sequence[Node], guide: str, width: int | None, coloured: bool) -> list[str]:

@@ -89,7 +89,12 @@ def _cluster(demo: Demo) -> None:
     wish = fleet.cluster(package_version(demo), host=demo.lab["node"], port=ENDPOINT_PORT)
     demo.meta.apply(fleet.namespace(), fleet.ssh_secret(key), wish)
     wait_until("first write to cluster demo", lambda: _can_write(demo), timeout=180, tell=lambda: _message(demo.meta, "clusters.kok.dev"))
-    demo.stage("cluster demo", f"namespace demo, {demo.business.kubeconfig.name}: first authorised write", began)
+    demo.stage("cluster demo", f"first authorised write; {from_home(demo.business.kubeconfig)}", began)
+
+
+def from_home(path: Path) -> str:
+    """`~/...` where it lies in the home folder."""
+    return f"~/{path.relative_to(Path.home())}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def package_version(demo: Demo) -> str:
