@@ -60,7 +60,7 @@ def try_next(kubeconfig_command: str) -> list[str]:
         "  kok why cluster demo -n demo            the cause of what is not fine",
         "  kok budget; kok history                 what may be done, and what was done",
         "  (umask 077; kok kubeconfig demo -n demo > ~/demo.kubeconfig)",
-        "                                          an admin's: kubectl --kubeconfig ~/demo.kubeconfig get nodes,pods -A",
+        "  kubectl --kubeconfig ~/demo.kubeconfig get nodes,pods -A",
         "  kok lab host kill demo-2                seen within half a minute: kok get machines -n demo -w",
         "  kok lab host start demo-2               and back",
         "  make demo-down                          removes all of it",
