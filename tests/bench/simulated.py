@@ -23,6 +23,7 @@ from pathlib import Path
 from operators.cluster_operator.cluster import kinds
 from operators.ports.kube import AlreadyExists, Kind, KubePort, Manifest, Subresource
 from tests.integration.api_server import ApiServer, free_port
+from tests.integration.api_server import _die_with_parent as die_with_parent
 from tests.integration.cluster_operator.world_of_planes import READY, SYSTEM, cluster_manifest
 
 CRDS = Path(__file__).parents[2] / "manifests" / "crds"
@@ -100,7 +101,7 @@ def child(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]
     with tempfile.TemporaryDirectory(prefix="kok-bench-") as folder:
         said = Path(folder) / f"{name}.log"
         with said.open("wb") as log:
-            process = subprocess.Popen(command, stderr=log, stdout=log)
+            process = subprocess.Popen(command, stderr=log, stdout=log, preexec_fn=die_with_parent)
         try:
             yield process
             assert process.poll() is None, f"{name} ended with {process.returncode}: {said.read_text()[-3000:]}"
