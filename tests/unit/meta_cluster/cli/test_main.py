@@ -70,7 +70,7 @@ def test_should_not_cut_what_its_verbs_do(group: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("a: b: c\n  d", "it is no YAML: line 1, column 5: mapping values are not allowed here"),
+        ("a: b: c\n  d", "it is no YAML: line 1, column 5: mapping values are not allowed"),
         ("", "it is empty"),
         ("- a", "it is no kubeconfig"),
         ("contexts: []", "it has no contexts"),
