@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from operators.api.base import LABEL_CLUSTER, LABEL_COMPONENT, LABEL_MANAGED_BY, MANAGED_BY, ObjectMeta
 from operators.api.cluster_release import Authorisation, ClusterRelease, ClusterReleaseSpec
-from operators.api.risk import Operation
+from operators.api.risk import Operation, Outcome
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
@@ -69,9 +69,7 @@ class Actor:
             case steps.RollMember(pod=pod):
                 return await self._roll(view, pod, step.reason)
             case steps.SettleGrants(grants=names, outcome=outcome):
-                await settle_named(self._world, view.cluster.metadata.namespace or "", names, outcome)
-                if any(grant.name in names and grant.operation is Operation.DeletePlane for grant in view.grants):
-                    await write_deletion(self._world, view)
+                await self._settle(view, names, outcome)
             case steps.ApplyInside(objects=objects):
                 await self._apply_inside(view, objects)
             case steps.PruneInside(objects=objects):
@@ -83,8 +81,6 @@ class Actor:
             case WriteRelease():
                 return await write_release(self._world, view, step)
             case steps.Release():
-                if not view.older:
-                    await write_deletion(self._world, view)
                 await self._release(view)
             case _:
                 return await self._etcd.act(view, step)
@@ -242,9 +238,17 @@ class Actor:
     async def _delete(self, manifest: Manifest) -> None:
         await self._world.meta.delete(Ref.of(manifest), preconditions=Preconditions(uid=manifest["metadata"]["uid"]))
 
+    async def _settle(self, view: PlaneView, names: tuple[str, ...], outcome: Outcome) -> None:
+        """The end of a plane is written down while its leave can be told."""
+        await settle_named(self._world, view.cluster.metadata.namespace or "", names, outcome)
+        if any(grant.name in names and grant.operation is Operation.DeletePlane for grant in view.grants):
+            await write_deletion(self._world, view)
+
     async def _release(self, view: PlaneView) -> None:
-        """The namespace is the user's: only our label goes. The finalizer last: after it nobody comes back."""
+        """Written down first. The namespace is the user's: only our label goes. The finalizer last: after it nobody comes back."""
         metadata = view.cluster.metadata
+        if not view.older:
+            await write_deletion(self._world, view)
         if view.namespace_label == metadata.name:
             gone = {"metadata": {"labels": {LABEL_CLUSTER: None}}}
             with contextlib.suppress(NotFound):
