@@ -11,11 +11,14 @@ from operators.api.cluster import ChangePolicy, Cluster
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease, ClusterReleaseSpec
 from operators.api.packages import ClusterPackageVersion
 from operators.api.pools import MachinePool
+from operators.domain.machine.wish import pool_problem, wished_packages
 from operators.domain.rollout.forecast import MEANINGS, Catalogue, forecast, pool_forecast
 from operators.errors import KokError
 from operators.ports.kube import Manifest
 
 UNSET = "(unset)"
+NEWEST = "9999-12-31T23:59:59Z"
+"""Of a pool that is not there yet: every other one is older."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +150,32 @@ def _of_pool(made: Difference, live: MachinePool | None, wished: MachinePool, ar
     future = around.wishes.get(place)
     start = found.spec.machines_package if found else future.spec.package_version if future else ""
     package = around.catalogue.planes.get(start)
+    wrong = _pool_problems(live, wished, package, around)
     if package and live and wished.spec.hosts:
         seen = pool_forecast(live, wished, (package, package), around.catalogue)
         stay = len({each.name for each in live.spec.hosts} & {each.name for each in wished.spec.hosts})
         effects += [f"{stay} hosts: {change.component} {change} ({MEANINGS[change.effect]})" for change in seen.changes]
-        effects += [f"waits: {seen.waits}"] if seen.waits else []
+        effects += [f"waits: {seen.waits}"] if seen.waits and not any(seen.waits in each for each in wrong) else []
     for name in ("labels", "taints", "readiness_gates"):
         if live and getattr(live.spec, name) != getattr(wished.spec, name):
             effects.append(f"{name.replace('_', ' ')} of {len(wished.spec.hosts)} nodes change; no pod is touched")
-    missing = "" if found or future else f"there is no Cluster {place}"
-    return Difference(made.kind, made.name, made.what, made.fields, tuple(effects), refused=missing)
+    wrong += [] if found or future else [f"there is no Cluster {place}"]
+    return Difference(made.kind, made.name, made.what, made.fields, tuple(effects), refused="; ".join(wrong))
+
+
+def _pool_problems(live: MachinePool | None, wished: MachinePool, package: ClusterPackageVersion | None, around: Surroundings) -> list[str]:
+    """What its Machine-Operator would not follow: a host that another pool has, a package that is not there."""
+    place = f"{wished.metadata.namespace}/{wished.spec.cluster_name}"
+    age = live.metadata.creation_timestamp if live else NEWEST
+    aged = wished.model_copy(update={"metadata": wished.metadata.model_copy(update={"creation_timestamp": age})})
+    others = [each for each in around.pools.get(place, ()) if each.metadata.name != wished.metadata.name]
+    future = around.wishes.get(place)
+    found = [pool_problem(aged, others, future.spec.network if future else None)]
+    try:
+        wished_packages(wished, package.spec.machine_packages if package else (), around.catalogue.machines)
+    except KokError as error:
+        found.append(error)
+    return [f"{each.message} ({each.code})" for each in found if each]
 
 
 def _hosts(live: MachinePool | None, wished: MachinePool) -> Iterator[str]:

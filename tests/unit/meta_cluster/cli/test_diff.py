@@ -178,3 +178,19 @@ def test_should_read_folders_lists_and_many_documents_without_kustomizations_and
     loaded = load(str(tmp_path))
     assert [(each["kind"], each["metadata"]["namespace"]) for each in loaded.manifests] == [("Cluster", "default"), ("MachinePool", "n")]
     assert loaded.others == 1
+
+
+def test_should_refuse_a_pool_with_an_address_that_another_has_and_a_package_that_nobody_has() -> None:
+    taken = {"name": "other-1", "address": "w-1.example", "hostKeys": [KEY]}
+    bad = pool("w-9", packages={"follow": "Cluster", "extra": ["disk-watch-9-r1"]})
+    bad["metadata"]["name"], bad["spec"]["hosts"] = "bad", [taken]
+    found = difference_of(None, bad, around(pool("w-1")))
+    assert found
+    assert "hosts w-1 of pool w and other-1 have the same address w-1.example:22 (HostDuplicate)" in found.refused
+    assert "packages.extra: MachinePackageVersion disk-watch-9-r1 is not in the meta cluster (PackageMissing)" in found.refused
+    good = difference_of(None, {**pool("w-2"), "metadata": {"name": "good", "namespace": "prod"}}, around(pool("w-1")))
+    assert good
+    assert not good.refused
+    longer = difference_of(pool("w-1"), pool("w-1", "w-2"), around(pool("w-1")))
+    assert longer
+    assert not longer.refused, "a pool is no neighbour of its own"
