@@ -66,7 +66,8 @@ def _forward(view: RolloutView, story: Story) -> Step:
             work = StageWork(view, story, stage, next(each for each in view.spec.stages if each.name == stage.name))
             return work.next_step()
     count = len(view.plan.members) + len(story.joined)
-    return _note(view, Event.Ended, f"{count} clusters are at {view.plan.to}", outcome=Outcome.Good)
+    told = "1 member is" if count == 1 else f"{count} members are"
+    return _note(view, Event.Ended, f"{told} at {view.plan.to}", outcome=Outcome.Good)
 
 
 @dataclass(frozen=True, slots=True)
