@@ -48,7 +48,7 @@ def rows_of(found: Look) -> list[Row]:
         Row("budgets", "ok" if budgets else "missing", str(budgets) if budgets else "every dangerous operation is denied"),
         Row("ledger", "ok" if ledger else "missing", "" if ledger else "every dangerous operation is denied"),
         *(_operator(name, deployments.get(name)) for name in OPERATORS),
-        Row("looked after", "ok", f"{len(found['Cluster'])} clusters, {len(found['MachinePool'])} pools"),
+        Row("looked after", "ok", f"Clusters: {len(found['Cluster'])}, pools: {len(found['MachinePool'])}"),
     ]
 
 

@@ -20,6 +20,7 @@ IDENTITY = ("kind", "subject", "at", "ended", "to", "outcome", "event", "stage")
 """What two entries differ in; the same record may be read twice."""
 VERSIONED = re.compile(r"^(.+?)-(\d.*)$")
 LAB = re.compile(r"-lab-[0-9a-f]+$")
+REVISED = re.compile(r"-r[0-9]+$")
 EVENTS = {
     "StageStarted": "stage {stage} begins",
     "Joined": "clusters that came later join the last stage",
@@ -102,7 +103,7 @@ def history_table(entries: Sequence[Entry], *, wide: bool) -> Table:
 def _short_cells(entry: Entry) -> tuple[str, ...]:
     subject = f"{str(entry['kind']).lower()} {entry['subject']}"
     change = change_words(str(entry.get("from") or ""), str(entry.get("to") or ""))
-    return shown_at(moment_of(entry)), subject, change, _by(entry) or str(entry.get("who") or ""), str(entry.get("outcome") or "")
+    return shown_at(moment_of(entry))[:16], subject, change, _by(entry) or str(entry.get("who") or ""), str(entry.get("outcome") or "")
 
 
 def shown_at(stamp: str) -> str:
@@ -111,7 +112,7 @@ def shown_at(stamp: str) -> str:
 
 
 def change_words(start: str, end: str) -> str:
-    """`1.34.4-r1 -> 1.35.4-r1` of two package versions; of several the first pair, named by its component, and how many more."""
+    """`1.34.4 -> 1.35.4` of two package versions; of several the first pair, named by its component, and how many more."""
     before, after = (_by_component(names) for names in (start, end))
     components = [*after, *(name for name in before if name not in after)]
     if not components or not all(map(VERSIONED.match, filter(None, (*start.split(", "), *end.split(", "))))):
@@ -134,9 +135,13 @@ def _by_component(names: str) -> dict[str, str]:
 
 
 def _told_apart(old: str, new: str) -> tuple[str, str]:
-    """Without the lab's digests, unless they are the difference."""
+    """Without the lab's digests and a revision that both have, unless they are the difference."""
     short = LAB.sub("", old), LAB.sub("", new)
-    return (old, new) if short[0] == short[1] else short
+    if short[0] == short[1]:
+        return old, new
+    bare = REVISED.sub("", short[0]), REVISED.sub("", short[1])
+    is_shared = all(short) and bare[0] != bare[1] and short[0].removeprefix(bare[0]) == short[1].removeprefix(bare[1])
+    return bare if is_shared else short
 
 
 def _by(entry: Entry) -> str:

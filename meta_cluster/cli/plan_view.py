@@ -97,7 +97,7 @@ def _terms(wish: Mapping[str, Any]) -> str:
 
 
 def _budget_words(each: BudgetLine, width: int) -> str:
-    drains = " (the drain is part of it)" if each.operation in DRAINS else ""
+    drains = " (with its drain)" if each.operation in DRAINS else ""
     return hanging(f"  {each.operation} x{each.needed}{drains}   ", f"{each.budget or 'no budget'}: {each.words}", width)
 
 

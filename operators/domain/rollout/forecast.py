@@ -170,7 +170,7 @@ def pool_words(each: PoolForecast) -> str:
     if not each.changes:
         return f"pool {each.pool} waits: {each.waits}" if each.waits else ""
     names = ", ".join(change.component for change in each.changes)
-    words = f"pool {each.pool}, {each.hosts} machines: {names} ({MEANINGS[each.effect]})"
+    words = f"pool {each.pool}, {each.hosts} machine{'' if each.hosts == 1 else 's'}: {names} ({MEANINGS[each.effect]})"
     return f"{words}, but it waits: {each.waits}" if each.waits else words
 
 

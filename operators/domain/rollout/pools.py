@@ -202,7 +202,7 @@ def forecast(seen: PoolSeen, package: MachinePackageVersion, catalogue: Catalogu
     after = [to if name == wished.version else name for name in wished.packages]
     changes = changes_between(wished.packages, after, catalogue.machines, EffectRules(update.kubelet_minor))
     hosts, effect = len(seen.pool.spec.hosts), worst(change.effect for change in changes)
-    words = f"{hosts} machines: {wished.version} -> {to} ({MEANINGS[effect]})"
+    words = f"{hosts} machine{'' if hosts == 1 else 's'}: {wished.version} -> {to} ({MEANINGS[effect]})"
     refused = refusal_of(changes, update.max_effect) or _too_new(seen, package, catalogue)
     needs = {OPERATION_OF[effect]: hosts} if changes and effect in OPERATION_OF else {}
     return Forecast(words, refused, needs, hosts)

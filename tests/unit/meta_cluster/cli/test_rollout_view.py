@@ -117,7 +117,7 @@ def test_should_print_a_plan_with_members_in_order_budgets_and_refusals() -> Non
     assert "  ... and 3 more" in text
     assert "rest   6 clusters, 2 at a time, soak 0s, waits for approval" in text
     assert "  UpgradePlane x12   planes: 2 at once free per Fleet, breaker Closed" in text
-    assert "  Reboot x1 (the drain is part of it)   no budget: denied" in text
+    assert "  Reboot x1 (with its drain)   no budget: denied" in text
     flat = " ".join(text.split())
     assert "prod/c1: 2 pods without a controller on these machines will be lost: default/client, default/web" in flat
     assert "whether there are any is not known: no way in" in flat
@@ -142,10 +142,10 @@ def test_should_find_the_pods_that_a_plan_loses() -> None:
     pods = [pod("web", "m1"), pod("kept", "m1", **owned), pod("static", "m1", **static), pod("elsewhere", "m2")]
     assert bare_pods(pods, ["m1"]) == ("default/web",)
     machines = [{"metadata": {"name": name}, "spec": {"pool": pool}} for name, pool in (("m1", "a"), ("m2", "b"))]
-    assert machines_of(machines, "pool a, 1 machines: kubelet (drain first)", ()) == ("m1",)
+    assert machines_of(machines, "pool a, 1 machine: kubelet (drain first)", ()) == ("m1",)
     assert machines_of(machines, "", ("b",)) == ("m2",)
-    assert empties_machines({"message": "pool a, 1 machines: kubelet (drain first)"})
-    assert not empties_machines({"message": "pool a, 1 machines: kubelet (restart services, pods live)"})
+    assert empties_machines({"message": "pool a, 1 machine: kubelet (drain first)"})
+    assert not empties_machines({"message": "pool a, 1 machine: kubelet (restart services, pods live)"})
 
 
 def test_should_list_the_versions_there_are_in_the_place_of_one_that_is_not() -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
+from operators.api.pending import Effect
 from operators.api.pools import MachinePool
 from operators.api.risk import Operation
-from operators.domain.rollout.forecast import Catalogue, forecast, outlook
+from operators.domain.machine.effects import PackageChange
+from operators.domain.rollout.forecast import Catalogue, PoolForecast, forecast, outlook, pool_words
 from tests.integration.cluster_operator.world_of_planes import package_manifest
 from tests.unit.operators.domain.rollout.builders import NEW, OLD, frozen, rollout
 
@@ -80,3 +82,8 @@ def test_should_say_which_pools_would_wait() -> None:
 def test_should_sum_the_leave_of_all_members() -> None:
     seen = outlook(frozen(rollout(), 4), {"prod/c0": (pool("w", 2),)}, CATALOGUE)
     assert seen.needs == {Operation.UpgradePlane: 4, Operation.ApplyPackage: 2}
+
+
+def test_should_count_one_machine_as_one() -> None:
+    change = PackageChange("kubelet", "kubelet-1", "kubelet-2", Effect.Drain)
+    assert pool_words(PoolForecast("w", 1, (change,))) == "pool w, 1 machine: kubelet (drain first)"
