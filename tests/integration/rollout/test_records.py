@@ -126,6 +126,20 @@ async def test_should_write_down_what_came_over_a_pools_hosts(kube: KubeClient) 
     assert (entry["from"], entry["to"], entry["outcome"]) == ("kubelet-old", "kubelet-new", "Reached")
 
 
+async def test_should_name_the_rollout_that_changed_the_cluster_which_a_pool_follows(kube: KubeClient) -> None:
+    fleet = await Fleet.of(kube, 1)
+    namespace, cluster = fleet.clusters[0].split("/")
+    current = {"packageVersion": NEW, "from": OLD, "by": "Rollout", "name": "train", "at": AT.format(0), "reason": "stage canary"}
+    await kube.patch_json(cluster_kinds.RELEASE.ref(cluster, namespace), {"spec": {"current": current}})
+    head = {"apiVersion": "kok.dev/v1alpha1", "metadata": {"name": "w", "namespace": namespace}}
+    await kube.create({**head, "kind": "MachinePool", "spec": {"clusterName": cluster, "hosts": [], "packages": {"follow": "Cluster"}}})
+    host = {"name": "a", "packages": ["k-2"], "before": ["k-1"], "at": AT.format(1), "reason": "first batch", "openedAt": AT.format(2)}
+    await kube.create({**head, "kind": "MachinePoolRelease", "spec": {"hosts": [host]}})
+    await pool_pass(fleet, namespace)
+    (entry,) = await of_pool(fleet, namespace)
+    assert (entry["by"], entry["rollout"]) == ("Rollout", "train")
+
+
 async def pool_pass(fleet: Fleet, namespace: str) -> None:
     operator = RolloutOperator(fleet)
     await operator.one_round("nobody")
