@@ -181,7 +181,7 @@ async def test_should_say_when_nobody_answers_a_plan_and_when_time_is_over(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--to", "kubernetes-1.35.5-rollouts", "--selector", "fleet=FLEET"), f"did you mean {NEW}?"),
+        (("--to", "kubernetes-1.35.5-rollouts", "--selector", "fleet=FLEET"), "there is kubernetes-1."),
         (("--to", NEW, "--selector", "fleet=nobody"), "no Cluster has these labels"),
         (("--to", NEW, "--selector", "fleet=FLEET", "--canary", "c"), "more than one of the selected members"),
         (("--to", NEW, "--selector", "fleet=FLEET", "--canary", "x"), "none of the selected members"),
