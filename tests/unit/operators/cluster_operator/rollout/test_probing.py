@@ -48,7 +48,7 @@ async def test_should_probe_a_cluster_again_that_was_made_anew_under_its_name() 
 
 
 async def test_should_set_pods_apart_after_a_bad_one_and_say_why_it_was_bad() -> None:
-    ground, began, every = Ground(), list[float](), 0.05
+    ground, began, every = Ground(), list[float](), 0.2
     clock = asyncio.get_running_loop()
 
     async def probe(key: Key) -> ProbeResult:
@@ -64,7 +64,7 @@ async def test_should_set_pods_apart_after_a_bad_one_and_say_why_it_was_bad() ->
             await controller.act(view, controller.next_step(view))
     assert len(began) == 1 + AFTER_A_BAD_ONE
     crowd = began[1:]
-    assert all(after - before >= every * 0.8 for before, after in pairwise(crowd)), "one moment's trouble counts once"
+    assert all(after - before >= every * 0.25 for before, after in pairwise(crowd)), "one moment's trouble counts once"
     assert [sample.good for sample in ground.book.samples[NAME]] == [False, False, True, True, True]
     bad = [(each["log_level"], each["cluster"], each["seconds"], each["reason"]) for each in told]
     assert bad == [("warning", NAME, 0.1, "the API server answers 503")] * 2
