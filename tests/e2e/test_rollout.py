@@ -226,13 +226,9 @@ def test_should_come_to_the_same_end_when_the_leading_operator_is_killed_again_a
 
 def kill_leader(meta: Kubectl) -> int:
     """End the pod that holds the Cluster-Operator's lease, without a word of warning; how many were ended."""
-    leases = meta.items("leases", "-n", "kok-system")
-    holders = {
-        str(lease["spec"].get("holderIdentity") or "").partition("_")[0]
-        for lease in leases
-        if "cluster-operator" in lease["metadata"]["name"]
-    }
-    leading = [pod["metadata"]["name"] for pod in meta.items("pods", "-n", "kok-system") if pod["metadata"]["name"] in holders]
+    lease = meta.get("lease", "kok-cluster-operator", "-n", "kok-system") or {}
+    holder = str(lease["spec"].get("holderIdentity") or "").partition("#")[0]  # the pod's uid
+    leading = [pod["metadata"]["name"] for pod in meta.items("pods", "-n", "kok-system") if pod["metadata"]["uid"] == holder]
     for pod in leading:
         meta.run("delete", "pod", pod, "-n", "kok-system", "--grace-period=0", "--force", timeout=60)
     return len(leading)
