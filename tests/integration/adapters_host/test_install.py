@@ -30,7 +30,17 @@ OF_A_NODE = {
     "kubelet": "kubelet-1.35.4-r1",
     "sysctl-base": "sysctl-base-1-r1",
 }
-BOOTSTRAP = "apiVersion: v1\nkind: Config\n"
+BOOTSTRAP = yaml.safe_dump(
+    {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "t", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "t", "user": {"token": "abcdef.0123456789abcdef"}}],
+        "contexts": [{"name": "t", "context": {"cluster": "t", "user": "t"}}],
+        "current-context": "t",
+    }
+)
+"""Of an API server that nobody is: a kubelet waits a minute for one before it ends; without any server in it, it ends at once."""
 DRIFT = {
     "containerd": {
         "file /etc/containerd/config.toml is missing": "rm /etc/containerd/config.toml",
