@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -61,7 +62,11 @@ def container_facts(fleet: Fleet) -> tuple[str, int, str]:
 
 
 def counted() -> int:
-    return int(on_host(HOST, "sh", "-c", "cat $(ls -d /proc/*/root/tmp/count 2>/dev/null | tail -1)"))
+    for _ in range(50):
+        if text := on_host(HOST, "sh", "-c", "cat $(ls -d /proc/*/root/tmp/count 2>/dev/null | tail -1)").strip():
+            return int(text)
+        time.sleep(0.05)  # it is being written: emptied, and not filled yet
+    raise AssertionError("the counter's file stays empty")
 
 
 def wear(fleet: Fleet, extra: list[str]) -> None:

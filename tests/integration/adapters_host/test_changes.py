@@ -107,7 +107,11 @@ def with_deb(manifest: dict[str, Any], deb: Path, bench: LabBench) -> dict[str, 
 
 
 async def counted(node: LabBench) -> int:
-    return int(await asyncio.to_thread(node.shell, f"cat {ROOT}/count"))
+    for _ in range(50):
+        if text := (await asyncio.to_thread(node.shell, f"cat {ROOT}/count")).strip():
+            return int(text)
+        await asyncio.sleep(0.05)  # it is being written: emptied, and not filled yet
+    raise AssertionError("the counter's file stays empty")
 
 
 async def test_should_upgrade_downgrade_and_reconfigure_containerd_under_a_running_container(node: LabBench, tmp_path: Path) -> None:
