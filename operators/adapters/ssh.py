@@ -68,7 +68,7 @@ class SshProbe:
         command = "python3 -" if target.user == "root" else "sudo -n python3 -"
         connection = await _connect(target)
         try:
-            done = await connection.run(command, input=probe_text(self._script, wanted), errors="replace")
+            done = await _answer(connection, command, probe_text(self._script, wanted))
         finally:
             connection.abort()  # says nothing and waits for nothing: a host that hangs would not answer a goodbye
         if done.exit_status != 0:
@@ -78,6 +78,14 @@ class SshProbe:
         except (ValueError, KeyError, TypeError) as error:
             message = f"{_where(target)} answered with something that is no report: {_last_line(str(done.stdout))[:200]}"
             raise KokError(ErrorCode.HostRefused, message, "a login script of that user prints to stdout?") from error
+
+
+async def _answer(connection: asyncssh.SSHClientConnection, command: str, text: str) -> asyncssh.SSHCompletedProcess:
+    """What became of a command that reads the text. One that ended before it read anything is asked once more, without: only so it tells why."""
+    try:
+        return await connection.run(command, input=text, errors="replace")
+    except BrokenPipeError:
+        return await connection.run(command, stdin=asyncssh.DEVNULL, errors="replace")
 
 
 def probe_text(script: str, wanted: tuple[DesiredPackage, ...]) -> str:

@@ -27,6 +27,7 @@ from tests.unit.operators.domain.plane.rendered import ROOT
 pytestmark = pytest.mark.integration
 PACKAGE = ROOT / "packages" / "machine" / "api-proxy" / "api-proxy-2.6.12-r1.yaml"
 PATIENCE = 30.0
+ONE_ANSWER = 5.0
 
 
 class MetaAddress:
@@ -121,6 +122,7 @@ def who_answers(proxy: Proxy, tries: int = 8) -> set[str]:
     for _ in range(tries):
         try:
             with proxy.connect() as connection:
+                connection.settimeout(ONE_ANSWER)  # one that a process took which is about to end may never be answered
                 found.add(asked(connection))
         except OSError:
             found.add("")
