@@ -1,11 +1,11 @@
 """Which hosts of a pool are authorised for which packages next: the batches of an update. Pure; called by the pool ladder.
 
-New hosts at once (nothing runs on them). Hosts that change go in batches: only as many as may be out of service at once, counting those that
-are out of service for any other reason; per zone, too; the next batch only when every host of the last was found in service with the new
-packages. That is noted in the release (`openedAt`), so neither a restart of the operator nor a host that dies later changes what is known:
-a first failure stops the update by being no success. Going back takes nothing more out of service where a host was seen to be out
-already: so many as may be out are mended at once, however many are. What is authorised stays so; a change whose effect the pool forbids is not authorised, nor one
-that brings a package which a rollout found bad.
+New hosts at once (nothing runs on them). Hosts that change go in batches: only as many as may be out of service at once, counting those
+that are out of service for any other reason; per zone, too; the next batch only when every host of the last was found in service with the
+new packages. That is noted in the release (`openedAt`), so neither a restart of the operator nor a host that dies later changes what is
+known: a first failure stops the update by being no success. Going back takes nothing more out of service where a host was seen to be out
+already: so many as may be out are mended at once, however many are. What is authorised stays so; a change whose effect the pool forbids
+is not authorised, nor one that brings a package which a rollout found bad.
 """
 
 from __future__ import annotations

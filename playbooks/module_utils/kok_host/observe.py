@@ -176,22 +176,29 @@ def images_in_containerd():
     return set(out.split()) if code == 0 else set()
 
 
+def shown(names, *properties):
+    """Unit -> these properties of it, by one `systemctl show`; nothing of those that it does not answer for."""
+    _, out = run("systemctl", "show", "-p", ",".join(properties), "--", *names)
+    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
+    found = dict(zip(names, blocks))  # noqa: B905 - Python 3.8; in the order asked for: the Id of an alias is another name
+    return {name: found.get(name, {}) for name in names}
+
+
 def units_report(units):
-    """State of each wanted unit, by one `systemctl show`."""
+    """State of each wanted unit."""
     if not units:
         return {}
-    names = [unit["name"] for unit in units]
-    _, out = run("systemctl", "show", "-p", "Id,ActiveState,UnitFileState,ExecMainStartTimestampMonotonic", "--", *names)
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
-    states = dict(zip(names, blocks))  # noqa: B905 - Python 3.8; in the order asked for; Id would be another name for an alias
+    states = shown([unit["name"] for unit in units], "ActiveState", "UnitFileState", "ExecMainStartTimestampMonotonic")
+    return {unit["name"]: unit_report(unit, states[unit["name"]]) for unit in units}
+
+
+def unit_report(unit, state):
+    """State of one wanted unit, from what systemd shows of it."""
     return {
-        unit["name"]: {
-            "active": states.get(unit["name"], {}).get("ActiveState") in RUNNING,
-            "enabled": states.get(unit["name"], {}).get("UnitFileState") in ENABLED,
-            "sha256": sha256_of("{}/{}".format(UNIT_FILES, unit["name"])) if unit["sha256"] else "",
-            "since": began_at(states.get(unit["name"], {}).get("ExecMainStartTimestampMonotonic", "")),
-        }
-        for unit in units
+        "active": state.get("ActiveState") in RUNNING,
+        "enabled": state.get("UnitFileState") in ENABLED,
+        "sha256": sha256_of("{}/{}".format(UNIT_FILES, unit["name"])) if unit["sha256"] else "",
+        "since": began_at(state.get("ExecMainStartTimestampMonotonic", "")),
     }
 
 

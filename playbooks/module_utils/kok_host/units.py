@@ -6,10 +6,12 @@ import time
 
 from . import place
 from .failure import Failure, last_line, must
-from .observe import UNIT_FILES, run, units_report
+from .observe import UNIT_FILES, run, shown, units_report
 
 STEADY_SECONDS = 2.0
 """How long a unit that was just started has to stay up. What its own configuration kills ends sooner, and is active for a moment after every restart."""
+RUN = ("ActiveState", "InvocationID")
+"""What tells one run of a unit from the next."""
 
 
 def write_units(units, folders):
@@ -46,21 +48,14 @@ def stay_up(names):
     """Raises Failure if one of these units ends, or is started anew by systemd, within STEADY_SECONDS; its own last words say why."""
     if not names:
         return
-    before = invocations(names)
+    before = shown(names, *RUN)
     time.sleep(STEADY_SECONDS)
-    after = invocations(names)
+    after = shown(names, *RUN)
     for name in names:
-        if after[name][0] != "active" or after[name] != before[name]:
+        state = after[name].get("ActiveState", "")
+        if state != "active" or after[name] != before[name]:
             _, journal = run("journalctl", "_SYSTEMD_UNIT=" + name, "-n", "5", "-o", "cat", "--no-pager")
-            raise Failure(f"{name} does not stay up: {last_line(journal) or after[name][0]}")
-
-
-def invocations(names):
-    """Unit -> its state, and the id of its present run."""
-    _, out = run("systemctl", "show", "-p", "ActiveState,InvocationID", "--", *names)
-    blocks = [dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in out.strip().split("\n\n")]
-    found = dict(zip(names, blocks))  # noqa: B905 - Python 3.8; in the order asked for
-    return {name: (found.get(name, {}).get("ActiveState", ""), found.get(name, {}).get("InvocationID", "")) for name in names}
+            raise Failure(f"{name} does not stay up: {last_line(journal) or state}")
 
 
 def act(verb, name):
