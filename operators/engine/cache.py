@@ -6,8 +6,11 @@ Treat what comes out as frozen. Compares resourceVersions as numbers (KEP-5504 m
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -19,16 +22,36 @@ Slot = tuple[str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """One object. `told` says whether the watch told of exactly this state; `sweeps` counts those that found that it had not."""
+    """One object. `told` says whether the watch told of exactly this state; `sweeps` counts those that found that it had not.
 
-    manifest: Manifest
+    `head` has what names and selects it, as an object does; `body` is the object, or its JSON where it is kept small (`Watched.packed`).
+    """
+
+    head: Manifest
+    body: Manifest | bytes
     told: bool
     sweeps: int = 0
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, told: bool, packed: bool) -> Entry:
+        """From an object as it came."""
+        whole = slim(manifest)
+        if not packed:
+            return cls(whole, whole, told)
+        return cls({"metadata": head_of(whole["metadata"])}, json.dumps(whole, separators=(",", ":")).encode(), told)
+
+    @property
+    def manifest(self) -> Manifest:
+        """The object; of a packed one a new copy each time."""
+        if isinstance(self.body, bytes):
+            found: Manifest = json.loads(self.body)
+            return found
+        return self.body
 
     @property
     def version(self) -> int:
         """Its resourceVersion."""
-        return version_of(self.manifest)
+        return version_of(self.head)
 
 
 class Store:
@@ -81,10 +104,10 @@ class Store:
         else:
             slots = sorted((place, name) for place, names in self._by_namespace.items() for name in names)
         found = (self._by_namespace[place][name] for place, name in slots)
-        return [entry for entry in found if labels.items() <= labels_of(entry.manifest).items()]
+        return [entry for entry in found if labels.items() <= labels_of(entry.head).items()]
 
     def _value(self, entry: Entry) -> str:
-        return labels_of(entry.manifest).get(self._index, "") if self._index else ""
+        return labels_of(entry.head).get(self._index, "") if self._index else ""
 
 
 class ObjectCache:
@@ -143,7 +166,7 @@ class ObjectCache:
             return old is not None and self._drop(watched, slot)
         keys = keys_of(watched, manifest)
         if keys:
-            store.put(slot, Entry(slim(manifest), told))
+            store.put(slot, Entry.of(manifest, told=told, packed=watched.packed))
             self._wake_all(keys | (keys_of(watched, old.manifest) if old else set()))
             return True
         return old is not None and self._drop(watched, slot)
@@ -154,7 +177,7 @@ class ObjectCache:
         old = self._stores[watched.server, watched.kind].get(slot)
         if old is None:
             self._wake_all(keys_of(watched, manifest))
-        elif old.version <= version_of(manifest) or old.manifest["metadata"].get("uid") == manifest["metadata"].get("uid"):
+        elif old.version <= version_of(manifest) or old.head["metadata"].get("uid") == manifest["metadata"].get("uid"):
             self._drop(watched, slot)
 
     def _drop(self, watched: Watched, slot: Slot) -> bool:
@@ -211,6 +234,15 @@ def is_selected(watched: Watched, manifest: Manifest) -> bool:
         if name not in labels or (equals and labels[name] != value):
             return False
     return True
+
+
+HEAD = ("namespace", "name", "uid", "resourceVersion")
+
+
+def head_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What names and selects an object. Labels are the same texts over and over: each is kept once in the process."""
+    labels = {sys.intern(name): sys.intern(value) for name, value in (metadata.get("labels") or {}).items()}
+    return {**{field: metadata[field] for field in HEAD if field in metadata}, "labels": labels}
 
 
 def slim(manifest: Manifest) -> Manifest:

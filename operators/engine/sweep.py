@@ -81,7 +81,7 @@ class Sweeper:
         return SweepResult(len(listing.items), corrected, deaf)
 
     def _forget_vanished(self, watched: Watched, present: set[tuple[str, str]], listed_at: int) -> int:
-        vanished = [e for e in self._cache.entries(watched) if slot_of(e.manifest) not in present and e.version <= listed_at]
+        vanished = [e for e in self._cache.entries(watched) if slot_of(e.head) not in present and e.version <= listed_at]
         for entry in vanished:
             self._cache.forget(watched, entry.manifest)
         return len(vanished)

@@ -153,7 +153,8 @@ class Watched:
     `keys_of` is pure and cheap: it runs for every event. An object for which it returns nothing is not cached either.
     `selector` is a label selector of equalities (`a=b,c`); `namespace` empty means all namespaces. `server` names the API server
     when a process talks to more than one ("meta", "business"). `index`: a label whose value is looked up often in a kind that has no
-    namespaces. One Watched per server and kind.
+    namespaces. `packed`: objects are kept as JSON, a quarter of their size, for kinds of which there are thousands and a pass reads a few.
+    One Watched per server and kind.
     """
 
     kind: Kind
@@ -162,6 +163,7 @@ class Watched:
     selector: str = ""
     server: str = "meta"
     index: str = ""
+    packed: bool = False
 
 
 class WatchLayer(Protocol):

@@ -56,8 +56,8 @@ Packages = Callable[[str], Iterable[Key]]
 
 def watched_kinds(clusters_of_package: Packages) -> tuple[Watched, ...]:
     """Everything to follow in the meta cluster."""
-    by_label = [Watched(kind, keys_by_label, selector=LABEL_CLUSTER) for kind in (*CHILDREN, POD)]
-    by_label += [Watched(kind, keys_by_label, selector=LABEL_CLUSTER, index=LABEL_NAMESPACE) for kind in OUTSIDE_CHILDREN]
+    by_label = [Watched(kind, keys_by_label, selector=LABEL_CLUSTER, packed=True) for kind in (*CHILDREN, POD)]
+    by_label += [Watched(kind, keys_by_label, selector=LABEL_CLUSTER, index=LABEL_NAMESPACE, packed=True) for kind in OUTSIDE_CHILDREN]
     return (
         Watched(CLUSTER, _own_key),
         Watched(RELEASE, _own_key),

@@ -109,8 +109,10 @@ class Observer:
         outside = {**labels, kinds.LABEL_NAMESPACE: key.namespace}
         found = [each for kind in kinds.CHILDREN for each in self._world.cache.list(kind, namespace=key.namespace, labels=labels)]
         found += [each for kind in kinds.OUTSIDE_CHILDREN for each in self._world.cache.list(kind, labels=outside)]
-        pods = self._world.cache.list(kinds.POD, namespace=key.namespace, labels=labels)
-        return Objects({ObjectId.of(each): each for each in found}, tuple(pods))
+        return Objects({ObjectId.of(each): each for each in found}, self._pods(key))
+
+    def _pods(self, key: Key) -> tuple[Manifest, ...]:
+        return tuple(self._world.cache.list(kinds.POD, namespace=key.namespace, labels={LABEL_CLUSTER: key.name}))
 
     def _older(self, key: Key, manifest: Manifest) -> str:
         """The Cluster of this namespace that was there first, if that is another one."""
@@ -152,13 +154,13 @@ class Observer:
         view = await self._with_keys(key, view, inputs)
         inputs = replace(inputs, secret_digests=_sound_digests(view, key.namespace), etcd_shapes=shapes_of(view.cluster, view.objects))
         plan, digest = await self._release.plan(inputs, view)
-        view = await self._release.prepared(inputs, replace(view, plan=plan), self._cached(key).pods)
+        view = await self._release.prepared(inputs, replace(view, plan=plan), self._pods(key))
         if not isinstance(plan, Plan):
             return view
         business, (ssh_secret, ssh_code), found = await asyncio.gather(
             self._look(key, view, plan, digest),
             look_at_ssh_secret(self._world, view.cluster),
-            look_at_members(self._world, view, self._cached(key).pods),
+            look_at_members(self._world, view, self._pods(key)),
         )
         return replace(view, business=business, ssh_secret=ssh_secret, ssh_code=ssh_code, etcds=found.etcds, stranded=found.stranded)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import structlog
 
@@ -27,8 +29,17 @@ def pod(name: str, version: int, owner: str = "a", uid: str = "") -> Manifest:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "labels": {"owner": owner} if owner else {}}}
 
 
+@pytest.fixture(params=[False, True], ids=["whole", "packed"], autouse=True)
+def packed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However objects are kept, all of this holds."""
+    monkeypatch.setattr(Bench, "packed", request.param)
+
+
 class Bench:
+    packed = False
+
     def __init__(self, watched: Watched = PODS) -> None:
+        watched = replace(watched, packed=self.packed)
         self.woken: list[str] = []
         self.cache = ObjectCache(lambda key: self.woken.append(key.name))
         self.watched = watched
