@@ -128,17 +128,26 @@ class ReleaseLook:
         destination = facts.packages.get(under_way.upper if under_way.direction is Direction.Up else under_way.lower)
         if destination is None:
             return view
-        wanted = await asyncio.to_thread(self._rendered, inputs, under_way, destination)
+        wanted = await asyncio.to_thread(self._rendered, inputs, under_way, destination, await self._meta_nodes())
         live = {each.kind: found for each, found in view.objects.items() if component_of(found) in PREPARING}
         mine = {kind: found for kind, found in live.items() if any(_is(found, each) for each in wanted)}
         return replace(view, upgrade=replace(facts, preparation=wanted, unprepared=unprepared(wanted, mine, pods)))
 
-    def _rendered(self, inputs: PlaneInputs, under_way: Hop, destination: ClusterPackageVersion) -> tuple[Manifest, ...]:
+    async def _meta_nodes(self) -> Sequence[Manifest]:
+        """With the images that they have; none if that cannot be read, for then all are pulled."""
+        try:
+            return (await self._world.meta.list(NODE, deadline=READ_SECONDS)).items
+        except KokError:
+            return ()
+
+    def _rendered(
+        self, inputs: PlaneInputs, under_way: Hop, destination: ClusterPackageVersion, nodes: Sequence[Manifest]
+    ) -> tuple[Manifest, ...]:
         templates = {
             package.spec.plane_revision: self._world.catalogue.plane_templates(package.spec.plane_revision)
             for package in (inputs.package, destination)
         }
-        found = preparation(inputs, templates[inputs.package.spec.plane_revision], under_way, destination)
+        found = preparation(inputs, templates[inputs.package.spec.plane_revision], under_way, destination, nodes)
         return tuple(stamped(each) for each in found)
 
 

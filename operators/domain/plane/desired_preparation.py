@@ -5,7 +5,7 @@ These objects live only while a hop prepares itself; the volume of the snapshots
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from operators.api.base import LABEL_COMPONENT
@@ -26,9 +26,15 @@ def snapshot_name(hop: Hop) -> str:
     return f"snapshot-{at(hop.started_at):%Y%m%d-%H%M%S}"
 
 
-def preparation(inputs: PlaneInputs, templates: Mapping[str, str], hop: Hop, destination: ClusterPackageVersion) -> tuple[Manifest, ...]:
-    """The objects: the destination's images, and the snapshot with the etcd that runs. Raises KokError TemplateInvalid."""
-    objects = Renderer(replace(inputs, package=destination), templates).render(PREPULL)
+def preparation(
+    inputs: PlaneInputs, templates: Mapping[str, str], hop: Hop, destination: ClusterPackageVersion, nodes: Sequence[Manifest] = ()
+) -> tuple[Manifest, ...]:
+    """The objects: the destination's images unless `nodes` (of the meta cluster) all have them, and the snapshot with the etcd that runs.
+
+    Raises KokError TemplateInvalid.
+    """
+    rendered = Renderer(replace(inputs, package=destination), templates).render(PREPULL)
+    objects = tuple(each for each in rendered if each["kind"] != "DaemonSet" or not at_hand(_images_of(each), nodes))
     if not hop.emulated:
         return objects
     try:
@@ -40,13 +46,41 @@ def preparation(inputs: PlaneInputs, templates: Mapping[str, str], hop: Hop, des
 def unprepared(wanted: Sequence[Manifest], live: Mapping[str, Manifest], pods: Sequence[Manifest]) -> str:
     """What the preparation still waits for, in words; empty when images and snapshot are there. `live`: kind -> the object."""
     daemon_set, job = live.get("DaemonSet"), live.get("Job")
-    if daemon_set is None or (words := not_pulled(daemon_set)):
+    is_pulling = any(each["kind"] == "DaemonSet" for each in wanted)
+    words = not_pulled(daemon_set) if daemon_set else ""
+    if is_pulling and (daemon_set is None or words):
         trouble = next(filter(None, (trouble_of(pod) for pod in _of(pods, PREPULL))), "")
         return f"images are pulled first: {trouble or (words if daemon_set else 'not begun')}"
     if any(each["kind"] == "Job" for each in wanted) and (job is None or not int((job.get("status") or {}).get("succeeded") or 0)):
         trouble = next(filter(None, (trouble_of(pod) for pod in _of(pods, SNAPSHOT))), "")
         return f"a snapshot of etcd is taken first{': ' if trouble else ''}{trouble or _failed(job)}"
     return ""
+
+
+def at_hand(images: Collection[str], nodes: Sequence[Manifest]) -> bool:
+    """Whether every meta node that takes pods says that it has all of these. Of no nodes nothing is known; a kubelet names its 50 largest."""
+    takers = [node for node in nodes if not any(taint["effect"] in BARRING for taint in (node.get("spec") or {}).get("taints") or ())]
+    return bool(takers) and all({whole_name(each) for each in images} <= _images_on(node) for node in takers)
+
+
+BARRING = ("NoSchedule", "NoExecute")
+
+
+def whole_name(image: str) -> str:
+    """An image as kubelets list it: what names no registry is Docker's."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    return image if "." in first or ":" in first or first == "localhost" else f"docker.io/{image}"
+
+
+def _images_on(node: Manifest) -> set[str]:
+    return {whole_name(name) for image in (node.get("status") or {}).get("images") or () for name in image.get("names") or ()}
+
+
+def _images_of(daemon_set: Manifest) -> set[str]:
+    pod = daemon_set["spec"]["template"]["spec"]
+    return {container["image"] for container in (*pod["initContainers"], *pod["containers"])}
 
 
 def not_pulled(daemon_set: Manifest) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from operators.domain.plane.desired_preparation import preparation, snapshot_name, unprepared
+from operators.domain.plane.desired_preparation import at_hand, preparation, snapshot_name, unprepared
 from operators.domain.plane.hops import new_hop
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.paths import Package
@@ -87,5 +87,39 @@ STUCK: Manifest = {
     ],
 )
 def test_should_say_what_is_not_ready(live: dict[str, Manifest], pods: list[Manifest], says: str) -> None:
-    words = unprepared([JOB], live, pods)
+    words = unprepared([daemon_set(0), JOB], live, pods)
     assert (says in words) if says else (words == "")
+
+
+def test_should_pull_nothing_where_every_node_has_the_images_already() -> None:
+    (pulling,) = preparation(some_inputs(), templates(), WITHIN, a_package())
+    pod = pulling["spec"]["template"]["spec"]
+    having = node(*(container["image"] for container in (*pod["initContainers"], *pod["containers"])))
+    assert preparation(some_inputs(), templates(), WITHIN, a_package(), [having, having]) == ()
+    assert preparation(some_inputs(), templates(), WITHIN, a_package(), [having, node("registry.example/other:1")]) == (pulling,)
+    assert unprepared([], {}, []) == ""
+
+
+def node(*images: str, taint: str = "") -> Manifest:
+    spec = {"taints": [{"key": "some", "effect": taint}]} if taint else {}
+    return {"metadata": {"name": "n"}, "spec": spec, "status": {"images": [{"names": [image]} for image in images]}}
+
+
+@pytest.mark.parametrize(
+    ("images", "nodes", "is_there"),
+    [
+        (["registry.example/a:1"], [], False),
+        (["registry.example/a:1"], [node("registry.example/a:1")], True),
+        (["registry.example/a:1"], [node("registry.example/a:2")], False),
+        (["registry.example/a:1"], [node("registry.example/a:1"), node()], False),
+        (["registry.example/a:1"], [node("registry.example/a:1"), node(taint="NoSchedule")], True),
+        (["registry.example/a:1"], [node("registry.example/a:1"), node(taint="PreferNoSchedule")], False),
+        (["registry.example/a:1"], [node("registry.example/a:1", taint="NoSchedule")], False),
+        (["etcd:3"], [node("docker.io/library/etcd:3")], True),
+        (["quay/etcd:3"], [node("docker.io/quay/etcd:3")], True),
+        (["localhost/etcd:3"], [node("localhost/etcd:3")], True),
+        (["localhost/etcd:3"], [node("docker.io/localhost/etcd:3")], False),
+    ],
+)
+def test_should_believe_only_nodes_that_name_the_very_image(images: list[str], nodes: list[Manifest], is_there: bool) -> None:
+    assert at_hand(images, nodes) is is_there
