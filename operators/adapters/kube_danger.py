@@ -1,7 +1,8 @@
 """NodeDanger over a business API server: cordon, evict, delete; every verb re-reads its Grant right before it acts.
 
 Decides nothing about when; a grant of another operation, for another machine, expired or settled ends the verb before anything is written.
-The audit log shows each of these calls by the Machine-Operator's own identity. Built by machine_operator.main.
+The audit log of the business cluster shows each of these calls by the Machine-Operator's own identity, and of an eviction the grant.
+Built by machine_operator.main.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from operators.ports.kube import Kind, KubePort, Manifest, NotFound, Preconditio
 NODE = Kind("v1", "Node")
 POD = Kind("v1", "Pod")
 MACHINE = Kind(API_VERSION, "Machine")
+GRANT = "kok.dev/grant"
+"""Annotation of an Eviction: the name of the OperationGrant that allowed it. Stored nowhere but in the audit log."""
 EMPTYING = frozenset({Operation.Drain, Operation.ApplyPackage})
 """Operations whose grant allows to cordon and to evict."""
 CORDONING = EMPTYING | {Operation.Cordon}
@@ -51,16 +54,17 @@ class KubeDanger:
         found = await self._kube.get(NODE.ref(node))
         if found is not None and not node_of(found).unschedulable:
             raise KokError(ErrorCode.Conflict, f"{node} is not cordoned any more: nothing was evicted")
-        blocked = [f"{pod}: {words}" for pod in await self.pods_to_move(node) if not pod.is_leaving and (words := await self._evict(pod))]
+        here = [pod for pod in await self.pods_to_move(node) if not pod.is_leaving]
+        blocked = [f"{pod}: {words}" for pod in here if (words := await self._evict(pod, grant))]
         remaining = await self.pods_to_move(node)
         return DrainProgress(tuple(str(pod) for pod in remaining), tuple(blocked))
 
-    async def _evict(self, pod: PodFacts) -> str:
+    async def _evict(self, pod: PodFacts, grant: Grant) -> str:
         """Ask once; returns the sentence of a disruption budget that refused. The uid keeps a namesake that was made meanwhile."""
         body = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
-            "metadata": {"name": pod.name, "namespace": pod.namespace},
+            "metadata": {"name": pod.name, "namespace": pod.namespace, "annotations": {GRANT: grant.op_id}},
             "deleteOptions": {"preconditions": {"uid": pod.uid}},
         }
         try:

@@ -1,6 +1,7 @@
-"""Was every dangerous act done under a live grant? From lines of an API server's audit log alone: they hold the acts, and each grant as it was written. Pure.
+"""Was every dangerous act done under a live grant? From lines of API servers' audit logs alone. Pure.
 
-Grants and their Clusters may be gone when a run ends; the log is what remains. Called at the end of an end-to-end run.
+The meta cluster's holds acts on planes and each grant as it was written; those of the business clusters hold acts on nodes and pods.
+Grants and their Clusters may be gone when a run ends; the logs are what remains. Called at the end of an end-to-end run.
 """
 
 from __future__ import annotations
@@ -11,13 +12,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-OF_MACHINES = frozenset({"DeleteMachine", "ReinstallOS", "PowerCycle", "Reboot", "Drain", "Cordon", "ApplyPackage"})
 OF_PLANES = frozenset({"UpgradePlane", "DeletePlane"})
 OF_MEMBERS = frozenset({"RestartMaster", "RemoveEtcdMember"})
-OPERATORS = (":kok-cluster-operator", "-machine-operator")
-"""How the names of kok's service accounts end; what provisioners and people do is theirs."""
+EMPTYING = frozenset({"Drain", "ApplyPackage"})
+INSIDE = {
+    "create pods/eviction": EMPTYING,
+    "patch nodes": EMPTYING | {"Cordon"},
+    "update nodes": EMPTYING | {"Cordon"},
+    "delete nodes": frozenset({"DeleteMachine"}),
+    "delete machines": frozenset({"DeleteMachine"}),
+}
+"""What may be done inside a business cluster -> operations whose grants allow it. Nothing else may be."""
+OPERATORS = (":kok-cluster-operator", "-machine-operator", "kok:machine-operator", "kok:cluster-operator")
+"""How the names of kok's service accounts end, and what it is called inside; what provisioners and people do is theirs."""
 WITHOUT_LEAVE = ("-konnectivity", "-machine-operator")
 """Deployments that are no masters."""
+PROBES = "kok-probe"
+"""Namespace of kok's own probe pods."""
+GRANT = "kok.dev/grant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +45,15 @@ class Act:
     name: str
     forced: bool = False
     """Whether nobody was waited for (gracePeriodSeconds 0): the way a pod is taken off a node that is gone."""
+    grant: str = ""
+    """The one that an eviction names."""
+    plane: str = ""
+    """Namespace of the Cluster inside of which it was done; empty: in the meta cluster."""
 
     def __str__(self) -> str:
         where = f"{self.namespace}/{self.name}" if self.namespace else self.name
-        return f"{self.at:%H:%M:%S} {self.verb} {self.resource} {where} by {self.user}"
+        inside = f" inside {self.plane}" if self.plane else ""
+        return f"{self.at:%H:%M:%S} {self.verb} {self.resource} {where} by {self.user}{inside}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +77,22 @@ class Leave:
         return self.ended is None or moment <= self.ended or self.operation == "RemoveEtcdMember"
 
 
-def acts_without_leave(lines: Iterable[str], since: datetime) -> list[str]:
-    """A line for each act from then on that no grant covers; empty if all are covered. Lines that are no JSON are cut ones, and skipped."""
-    events = [event for event in map(_event, lines) if event]
-    leaves = leaves_in(events)
-    acts = [act for act in map(_act, events) if act and act.at >= since]
+def acts_without_leave(meta: Iterable[str], since: datetime, inside: Mapping[str, Iterable[str]] | None = None) -> list[str]:
+    """A line for each act from then on that no grant covers; empty if all are covered. `inside`: namespace of a Cluster -> lines of its own log.
+
+    Lines that are no JSON are cut ones, and skipped.
+    """
+    meta = list(meta)
+    leaves = leaves_in(filter(None, map(_event, meta)))
+    acts = acts_in(meta, since, inside)
     return [str(act) for act in acts if not _needs_none(act) and not any(_covers(leave, act) for leave in leaves)]
 
 
-def acts_in(lines: Iterable[str], since: datetime) -> list[Act]:
+def acts_in(meta: Iterable[str], since: datetime, inside: Mapping[str, Iterable[str]] | None = None) -> list[Act]:
     """Every dangerous act from then on: a run that did none has proven nothing."""
-    return [act for act in map(_act, filter(None, map(_event, lines))) if act and act.at >= since]
+    logs = {"": meta, **(inside or {})}
+    found = [replace(act, plane=plane) for plane, lines in logs.items() for act in map(_act, filter(None, map(_event, lines))) if act]
+    return [act for act in found if act.at >= since]
 
 
 def leaves_in(events: Iterable[Mapping[str, Any]]) -> list[Leave]:
@@ -113,7 +135,8 @@ def _act(event: Mapping[str, Any]) -> Act | None:
     if resource == "nodes" and verb in ("update", "patch") and not (body.get("spec") or {}).get("unschedulable"):
         return None
     forced = verb == "delete" and body.get("gracePeriodSeconds") == 0
-    return Act(_when(event), user, verb, resource, target.get("namespace", ""), target.get("name", ""), forced)
+    grant = ((body.get("metadata") or {}).get("annotations") or {}).get(GRANT, "")
+    return Act(_when(event), user, verb, resource, target.get("namespace", ""), target.get("name", ""), forced, grant)
 
 
 def _body(event: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,23 +148,30 @@ def _body(event: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _needs_none(act: Act) -> bool:
-    """Deployments that are no masters, and pods without data that are taken off a node that is gone."""
+    """Deployments that are no masters, pods without data that are taken off a node that is gone, and kok's own probes."""
+    if act.plane:
+        return act.resource == "pods" and act.namespace == PROBES
     if act.resource == "deployments":
         return act.name.endswith(WITHOUT_LEAVE)
     return act.resource == "pods" and act.forced and "-etcd-" not in act.name
 
 
 def _covers(leave: Leave, act: Act) -> bool:
-    if not leave.is_live(act.at):
+    if not leave.is_live(act.at) or leave.namespace != (act.plane or act.namespace):
         return False
-    if act.resource in ("nodes", "machines"):
-        return leave.operation in OF_MACHINES and leave.target == act.name
-    if leave.namespace != act.namespace:
+    return _covers_inside(leave, act) if act.plane else _covers_outside(leave, act)
+
+
+def _covers_inside(leave: Leave, act: Act) -> bool:
+    """An eviction names its grant, as it does not name the node; all else is done to what the grant is for."""
+    if leave.operation not in INSIDE.get(f"{act.verb} {act.resource}", ()):
         return False
+    return act.grant == leave.name if act.resource == "pods/eviction" else act.name == leave.target
+
+
+def _covers_outside(leave: Leave, act: Act) -> bool:
     if leave.kind == "Cluster":
         return leave.operation == "DeletePlane" or (leave.operation in OF_PLANES and act.resource == "pods")
-    if act.resource == "pods/eviction":
-        return leave.operation in OF_MACHINES
     members = {"pods": act.name, "persistentvolumeclaims": act.name.removeprefix("data-")}
     return leave.operation in OF_MEMBERS and members.get(act.resource) == leave.target
 
