@@ -24,14 +24,13 @@ IDLE_SECONDS = 60
 
 
 def versions(kubectl: Kubectl, kinds: tuple[str, ...], *scope: str) -> dict[str, Any]:
-    """What a write would change, per object. Node heartbeats (status.conditions times) are exempt: spec and metadata are compared."""
+    """What a write would change, per object; one kubectl for all kinds. Node heartbeats (status.conditions times) are exempt: spec and metadata are compared."""
     found: dict[str, Any] = {}
-    for kind in kinds:
-        for item in kubectl.items(kind, *scope):
-            meta = item["metadata"]
-            name = f"{item['kind']} {meta.get('namespace', '')}/{meta['name']}"
-            exempt = item["kind"] == "Node"
-            found[name] = (meta.get("annotations"), meta.get("labels"), item["spec"]) if exempt else meta["resourceVersion"]
+    for item in kubectl.items(",".join(kinds), *scope):
+        meta = item["metadata"]
+        name = f"{item['kind']} {meta.get('namespace', '')}/{meta['name']}"
+        exempt = item["kind"] == "Node"
+        found[name] = (meta.get("annotations"), meta.get("labels"), item["spec"]) if exempt else meta["resourceVersion"]
     return found
 
 
@@ -61,12 +60,12 @@ def test_should_write_nothing_while_idle(fleet: Fleet) -> None:
     assert after == before
 
 
-def wait_for_rest(fleet: Fleet) -> None:
-    """The healing of the last breakage may still be settling when the demo ends: wait until 10 s pass without a change, bounded."""
+def wait_for_rest(fleet: Fleet, quiet: float = 10.0) -> None:
+    """The healing of the last breakage may still be settling when the demo ends: wait until so many seconds pass without a change, bounded."""
     deadline = time.monotonic() + 120
     seen = everything(fleet)
     while time.monotonic() < deadline:
-        time.sleep(10)
+        time.sleep(quiet)
         now = everything(fleet)
         if now == seen:
             return
@@ -88,7 +87,7 @@ def running_version(fleet: Fleet) -> str:
 def test_should_change_no_resource_version_when_everything_is_applied_again(fleet: Fleet) -> None:
     hosts = [wish.LabHost(h["name"], h["address"], tuple(h["hostKeys"])) for h in fleet.lab["hosts"] if h["name"] in wish.HOSTS]
     wishes = (wish.cluster(running_version(fleet), host=fleet.lab["node"], port=31443), wish.pool(hosts))
-    wait_for_rest(fleet)
+    wait_for_rest(fleet, 4.0)  # from what the test above wrote
     before = everything(fleet)
     fleet.meta.apply(*wishes)
     fleet.business.apply(*wish.web())

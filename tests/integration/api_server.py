@@ -181,6 +181,11 @@ class ApiServer:
         self.apiserver = Child("kube-apiserver", [*self._apiserver_argv(), *extra_flags], self.folder)
         self.controller_manager: Child | None = None
 
+    @property
+    def etcd_port(self) -> int:
+        """Where its etcd serves clients, without TLS."""
+        return self._etcd_ports[0]
+
     def _write_keys(self) -> None:
         certificate, key = self.authority.leaf("kube-apiserver", server=True)
         service_accounts = key_pem(ec.generate_private_key(ec.SECP256R1()))

@@ -12,6 +12,7 @@ import pytest
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from tests.integration.api_server import ApiServer
+from tests.integration.remembered_lists import EtcdLook
 
 HERE = Path(__file__).parent
 
@@ -82,6 +83,12 @@ async def kube_as(api_server: ApiServer) -> AsyncIterator[Callable[..., KubeClie
 def kube(kube_as: Callable[..., KubeClient]) -> KubeClient:
     """A KubePort that may do everything on the shared server."""
     return kube_as("test-admin", "system:masters")
+
+
+@pytest.fixture(scope="session")
+def etcd_look(api_server: ApiServer) -> EtcdLook:
+    """What the shared server's etcd says, for `RememberingKube`."""
+    return EtcdLook(api_server.etcd_port)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from operators.ports.kube import AlreadyExists, KubePort
 from tests.integration.api_server import ApiServer
 from tests.integration.cluster_operator.etcd_pods import EtcdPods
 from tests.integration.cluster_operator.world_of_planes import SSH_KEY, SYSTEM, GenerousGrants, OneBusinessServer, Stage, package_manifest
+from tests.integration.remembered_lists import EtcdLook, RememberingKube
 
 
 @pytest.fixture(scope="session")
@@ -27,20 +28,26 @@ def business_server() -> Iterator[ApiServer]:
         server.close()
 
 
+@pytest.fixture(scope="session")
+def business_look(business_server: ApiServer) -> EtcdLook:
+    """What its etcd says."""
+    return EtcdLook(business_server.etcd_port)
+
+
 @pytest.fixture
-async def business(business_server: ApiServer) -> AsyncIterator[KubePort]:
+async def business(business_server: ApiServer, business_look: EtcdLook) -> AsyncIterator[KubePort]:
     """A port to it that may do everything, with the operator's field manager."""
     client = KubeClient(
         kubeconfig_credentials(business_server.kubeconfig("operator", groups=["system:masters"])), field_manager="kok-cluster-operator"
     )
-    yield client
+    yield RememberingKube(client, business_look)
     await client.close()
 
 
 @pytest.fixture
-async def meta(kube_as: Callable[..., KubeClient], api_server_with_controllers: ApiServer, crds: None) -> KubePort:
+async def meta(kube_as: Callable[..., KubeClient], api_server_with_controllers: ApiServer, etcd_look: EtcdLook, crds: None) -> KubePort:
     """A port to the meta cluster, with what every Cluster needs."""
-    kube = kube_as("test-admin", "system:masters", field_manager="kok-cluster-operator")
+    kube = RememberingKube(kube_as("test-admin", "system:masters", field_manager="kok-cluster-operator"), etcd_look)
     for manifest in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}, package_manifest()):
         try:
             await kube.create(manifest)
