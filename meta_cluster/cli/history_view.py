@@ -26,6 +26,7 @@ EVENTS = {
     "Joined": "clusters that came later join the last stage",
     "StageHealthy": "stage {stage} is healthy, its soak begins",
     "StageFailed": "stage {stage} failed",
+    "FailureAccepted": "the failure of stage {stage} is accepted",
     "StagePassed": "stage {stage} passed",
     "GoingBack": "it goes back",
     "Ended": "ended {outcome}",

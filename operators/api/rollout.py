@@ -73,7 +73,7 @@ class OnFail(StrEnum):
     Rollback = "Rollback"
     """What was changed goes back to what it had, by itself."""
     Pause = "Pause"
-    """Nothing more is changed until a person decides."""
+    """Nothing more is changed until a person decides; meanwhile the version is marked bad, and nobody else gets it."""
 
 
 class Order(StrEnum):
@@ -254,7 +254,7 @@ class FleetRolloutSpec(Model):
     approvals: Annotated[tuple[DnsLabel, ...], Field(max_length=20, json_schema_extra=LIST_SET)] = ()
     """Stages that a person said yes to."""
     accepted_failures: Annotated[tuple[DnsLabel, ...], Field(max_length=20, json_schema_extra=LIST_SET)] = ()
-    """Failed stages after which a person said to go on (with onFail: Pause)."""
+    """Failed stages after which a person said to go on (with onFail: Pause): the version was not to blame, and its mark is lifted."""
     said: Said = Said()
     """Who ordered this, and why; goes into the records."""
 

@@ -6,6 +6,7 @@ touched. Called by the controller.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -20,11 +21,11 @@ from operators.cluster_operator.rollout.outlook import MACHINE_PACKAGE
 from operators.cluster_operator.rollout.pools_look import PoolGround
 from operators.domain.plane.release import KEPT, release_manifest
 from operators.domain.risk.identity import stamp
-from operators.domain.rollout.bad import FOUND_BAD, BadMark, with_mark
+from operators.domain.rollout.bad import FOUND_BAD, BadMark, with_mark, without_mark
 from operators.domain.rollout.forecast import Outlook
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.pools import wished_of, with_order
-from operators.domain.rollout.story import Event, Outcome
+from operators.domain.rollout.story import Event, Outcome, Record
 from operators.domain.rollout.view import Authorise, GoBack, Note, Step, Wait
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict
@@ -111,24 +112,40 @@ class Actor:
                 return
 
     async def _note(self, seen: Seen, note: Note) -> None:
-        """A bad version is marked before going back is noted, so that nobody else takes it from then on; killed in between, it goes back for its mark."""
+        """A bad version is marked before it is noted that it failed or goes back, so that nobody else takes it from then on; killed in between, the
+        next process goes by the mark. A mark is lifted before that is noted, too.
+        """
         record = note.record
-        if record.event in (Event.GoingBack, Event.Ended) and record.outcome is Outcome.Bad and seen.view:
-            await self._mark(seen, seen.view.plan.to, record.text)
+        if seen.view and record.outcome is Outcome.Bad and record.event in (Event.GoingBack, Event.StageFailed, Event.Ended):
+            await self._mark(seen, seen.view.plan.to, record)
+        if record.event is Event.FailureAccepted:
+            await self._lift(seen, record.stage)
         await self._journals.append(seen.rollout, seen.records, record)
 
-    async def _mark(self, seen: Seen, version: str, why: str) -> None:
+    async def _mark(self, seen: Seen, version: str, record: Record) -> None:
         """For rollouts and Clusters as a journal; on a machine package, too, for those who do not read journals: nothing waits for that one."""
-        rollout = seen.rollout.metadata
-        mark = BadMark(version, rollout.name, why, seen.rollout.spec.said.by, stamp(seen.now), rollout.uid)
+        rollout, pauses = seen.rollout.metadata, record.event is Event.StageFailed
+        stage = record.stage if pauses else ""
+        mark = BadMark(version, rollout.name, record.text, seen.rollout.spec.said.by, stamp(seen.now), rollout.uid, stage)
         await self._journals.mark_bad(mark, seen.rollout)
-        package = seen.ground.catalogue.machines.get(version) if seen.ground else None
-        if package is None or package.metadata.annotations.get(FOUND_BAD) == (told := with_mark(package.metadata.annotations, mark)):
-            return
         try:
-            await self._world.meta.patch_json(MACHINE_PACKAGE.ref(version), {"metadata": {"annotations": {FOUND_BAD: told}}})
+            await self._tell_on(seen, version, lambda annotations: with_mark(annotations, mark))
         except KokError as error:
             log.warning("a machine package cannot be annotated: only rollouts refuse it", package=version, error=error.message)
+
+    async def _lift(self, seen: Seen, stage: str) -> None:
+        """First where it was repeated: as long as the journal has it, this is done again."""
+        rollout = seen.rollout.metadata
+        for mark in [mark for mark in seen.own_marks if mark.stage == stage]:
+            await self._tell_on(seen, mark.version, lambda annotations: without_mark(annotations, rollout.name))
+            await self._journals.lift_bad(mark, seen.rollout, seen.rollout.spec.said)
+
+    async def _tell_on(self, seen: Seen, version: str, told: Callable[[Mapping[str, str]], str]) -> None:
+        """The machine package's annotation as `told` makes it of those it has; a version of planes has none."""
+        package = seen.ground.catalogue.machines.get(version) if seen.ground else None
+        if package is None or package.metadata.annotations.get(FOUND_BAD, "") == (words := told(package.metadata.annotations)):
+            return
+        await self._world.meta.patch_json(MACHINE_PACKAGE.ref(version), {"metadata": {"annotations": {FOUND_BAD: words or None}}})
 
     async def _give(self, seen: Seen, key: str, to: str, by: AuthorisedBy, reason: str) -> None:
         """To a Cluster by its release, to a pool by an order in its release."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
-from operators.api.rollout import FleetRollout
+from operators.api.rollout import FleetRollout, Said
 from operators.domain.rollout.bad import BadMark
 from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.story import Record, record_of
@@ -22,7 +22,7 @@ from operators.ports.kube import AlreadyExists, Conflict, Kind, KubePort, Manife
 REVISION = Kind("apps/v1", "ControllerRevision")
 LABEL_ROLLOUT = f"{GROUP}/rollout"
 LABEL_PART = f"{GROUP}/journal"
-PLAN, SHARD, RECORD, BAD, REFUSAL = "plan", "plan-shard", "record", "bad-version", "refusal"
+PLAN, SHARD, RECORD, BAD, NOT_BAD, REFUSAL = "plan", "plan-shard", "record", "bad-version", "not-bad-version", "refusal"
 SHARD_MEMBERS = 500
 """Members in one object: some 50 KiB."""
 
@@ -84,23 +84,24 @@ class JournalBook:
 
     async def mark_bad(self, mark: BadMark, rollout: FleetRollout) -> None:
         """Remember that a package version was found bad; outlives the rollout. A mark of this rollout that is there stays as it is."""
-        metadata = {
-            "name": _bad_name(mark.version, rollout),
-            "namespace": self._namespace,
-            "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: BAD},
-        }
-        data = asdict(mark)
-        await self._create_once(
-            {"apiVersion": REVISION.api_version, "kind": REVISION.kind, "metadata": metadata, "revision": 1, "data": data}
-        )
+        await self._remember(BAD, _bad_name(mark.version, rollout, mark.stage), asdict(mark))
+
+    async def lift_bad(self, mark: BadMark, rollout: FleetRollout, said: Said) -> None:
+        """Remember that a person took the mark of a stage back; the mark itself stays, too."""
+        name = _bad_name(mark.version, rollout, mark.stage)
+        await self._remember(NOT_BAD, f"not-{name}", {"mark": name, "by": said.by, "reason": said.reason})
 
     async def bad_marks(self) -> tuple[BadMark, ...]:
-        """Package versions that rollouts found bad."""
-        listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_PART}={BAD}")
-        return tuple(
-            BadMark(str(data["version"]), str(data["rollout"]), *(str(data.get(each) or "") for each in ("why", "by", "at", "uid")))
-            for data in (item["data"] for item in listing.items)
-        )
+        """Package versions that rollouts found bad, without the marks that were taken back."""
+        listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_PART} in ({BAD},{NOT_BAD})")
+        lifted = {item["data"]["mark"] for item in listing.items if item["metadata"]["labels"][LABEL_PART] == NOT_BAD}
+        found = (item for item in listing.items if item["metadata"]["labels"][LABEL_PART] == BAD)
+        return tuple(_mark_of(item["data"]) for item in found if item["metadata"]["name"] not in lifted)
+
+    async def _remember(self, part: str, name: str, data: Mapping[str, Any]) -> None:
+        metadata = {"name": name, "namespace": self._namespace, "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: part}}
+        kind = {"apiVersion": REVISION.api_version, "kind": REVISION.kind}
+        await self._create_once({**kind, "metadata": metadata, "revision": 1, "data": dict(data)})
 
     async def _create(self, rollout: FleetRollout, part: str, suffix: str, number: int, data: Mapping[str, Any]) -> bool:
         """Whether it was created by this call."""
@@ -129,9 +130,16 @@ def label_of(rollout: FleetRollout) -> str:
     return f"{rollout.metadata.name[:40].rstrip('.-')}-{digest}"
 
 
-def _bad_name(version: str, rollout: FleetRollout) -> str:
-    """One per version and rollout: lifting one lifts no other."""
+def _bad_name(version: str, rollout: FleetRollout, stage: str) -> str:
+    """One per version, rollout and, where it pauses, stage: lifting one lifts no other."""
+    if stage:
+        return f"bad.{version[:120].rstrip('.-')}.{label_of(rollout)}.{stage}"
     return f"bad.{version[:190].rstrip('.-')}.{label_of(rollout)}"
+
+
+def _mark_of(data: Mapping[str, Any]) -> BadMark:
+    """Older marks lack what was not known then."""
+    return BadMark(str(data["version"]), str(data["rollout"]), *(str(data.get(each) or "") for each in ("why", "by", "at", "uid", "stage")))
 
 
 def _refusal_of(data: Mapping[str, Any]) -> Refusal:

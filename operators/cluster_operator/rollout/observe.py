@@ -21,7 +21,7 @@ from operators.cluster_operator.rollout.pools_look import PoolGround, pool_groun
 from operators.cluster_operator.rollout.probing import ProbeBook
 from operators.cluster_operator.rollout.staging import Stager
 from operators.domain.rollout import pools, staging, vitals
-from operators.domain.rollout.bad import BadMark, standing
+from operators.domain.rollout.bad import BadMark, is_lifted, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
 from operators.domain.rollout.judging import Measured, at_home, changed_since, spans_after, spans_before, stage_verdict
@@ -56,8 +56,8 @@ class Seen:
     bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
     staged: Manifest | None = None
     """What pulls images ahead, where there are windows."""
-    marked: str = ""
-    """Why this very rollout found its version bad."""
+    own_marks: tuple[BadMark, ...] = ()
+    """Those that this very rollout made, and nobody lifted."""
     records: int = 0
     view: RolloutView | None = None
     refusal: Refusal | None = None
@@ -125,8 +125,8 @@ class Observer:
         try:
             seen = await self._with_pools(seen)
             marks, annotations = await self._journals.bad_marks(), self._annotations(seen)
-            own = standing([mark for mark in marks if mark.uid == rollout.metadata.uid], annotations).get(rollout.spec.change.to)
-            seen = replace(seen, bad_versions=standing(marks, annotations), marked=own.why if own else "")
+            own = tuple(mark for mark in marks if mark.uid == rollout.metadata.uid and not is_lifted(mark, annotations))
+            seen = replace(seen, bad_versions=standing(marks, annotations), own_marks=own)
             journal = await self._journals.read(rollout)
             if journal.plan is None:
                 catalogue = seen.ground.catalogue if seen.ground else await catalogue_of(self._world)
@@ -199,7 +199,8 @@ class Observer:
             late=await self._late(seen, plan, story),
             bad_versions=frozenset(seen.bad_versions),
             leave=leave if isinstance(leave, Leave) else None,
-            marked=seen.marked,
+            marked=next((mark.why for mark in seen.own_marks if not mark.stage), ""),
+            marked_stages={mark.stage: mark.why for mark in seen.own_marks if mark.stage},
         )
 
     async def _facts(self, seen: Seen, members: Sequence[str]) -> dict[str, MemberFacts]:

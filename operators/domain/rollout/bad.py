@@ -2,7 +2,8 @@
 
 A mark is a journal and stays. A person lifts it with an annotation on the package version that names the rollout and gives a reason,
 `kok.dev/not-bad: "train-7: the registry was down"`, one line per rollout; a later rollout that finds the version bad again makes a mark of its
-own, which that annotation does not lift. Asked by rollouts, by edited wishes of planes, and by pools before they change a host.
+own, which that annotation does not lift. Of a rollout that pauses on failure each failed stage makes a mark; who accepts the failure says that the
+version was not to blame, which lifts it (a journal, too). Asked by rollouts, by edited wishes of planes, and by pools before they change a host.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ WHY = 300
 
 @dataclass(frozen=True, slots=True)
 class BadMark:
-    """A rollout found a version bad. `by`: who signed the rollout; `at`: when; `uid`: which rollout of that name; older marks lack these."""
+    """A rollout found a version bad. `by`: who signed the rollout; `at`: when; `uid`: which rollout of that name; older marks lack these.
+    `stage`: the one that failed, of a rollout that then pauses.
+    """
 
     version: str
     rollout: str
@@ -30,6 +33,7 @@ class BadMark:
     by: str = ""
     at: str = ""
     uid: str = ""
+    stage: str = ""
 
     def refusal(self) -> str:
         """The sentence for who wants to have it again, with both ways on."""
@@ -57,11 +61,12 @@ def lifted_by(annotations: Mapping[str, str]) -> frozenset[str]:
 
 def standing(marks: Iterable[BadMark], annotations: Mapping[str, Mapping[str, str]]) -> Mapping[str, BadMark]:
     """Version -> a mark that still stands. `annotations`: of every package version that there is, by name."""
-    found = {}
-    for mark in marks:
-        if mark.rollout not in lifted_by(annotations.get(mark.version, {})):
-            found[mark.version] = mark
-    return found
+    return {mark.version: mark for mark in marks if not is_lifted(mark, annotations)}
+
+
+def is_lifted(mark: BadMark, annotations: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a person said on the package version that it was not to blame."""
+    return mark.rollout in lifted_by(annotations.get(mark.version, {}))
 
 
 def with_mark(annotations: Mapping[str, str], mark: BadMark) -> str:
@@ -70,6 +75,11 @@ def with_mark(annotations: Mapping[str, str], mark: BadMark) -> str:
     if any(line.partition(":")[0] == mark.rollout for line in lines):
         return "\n".join(lines)
     return "\n".join((*lines, mark.line()))
+
+
+def without_mark(annotations: Mapping[str, str], rollout: str) -> str:
+    """The value of FOUND_BAD without what that rollout said."""
+    return "\n".join(line for line in annotations.get(FOUND_BAD, "").splitlines() if line.partition(":")[0] != rollout)
 
 
 def told_on(version: str, annotations: Mapping[str, str]) -> BadMark | None:

@@ -17,7 +17,8 @@ Soaking. All members are healthy; they are watched for `soakSeconds`. A FAIL at 
 
 Holding. The soak is over and the verdict is HOLD or INCONCLUSIVE: no advance, no rollback; after `holdDeadlineSeconds` a person is called.
 
-Failed, waiting for a person. With `onFail: Pause`: nothing starts until a person accepts the failure, aborts or undoes.
+Failed, waiting for a person. With `onFail: Pause`: the version is marked bad, so that nobody else takes it while a person thinks, and nothing starts until
+one accepts the failure, which lifts the mark, aborts or undoes, which leaves it.
 
 Paused. A person ordered it: what is in hand comes to its end, nothing new starts, forward or back.
 
@@ -97,6 +98,9 @@ class StageWork:
         """The first that applies, in the order of the states."""
         if self.name not in self.story.started:
             return self._start()
+        if self.accepted and self.name in self.view.marked_stages:
+            words = f"{self.view.spec.said.ordered('to go on')} in spite of the failure of stage {self.name}: {self.view.plan.to} is not marked bad for it"
+            return _note(self.view, Event.FailureAccepted, words, stage=self.name)
         if bad := self._bad():
             return self._fail(bad)
         if self.view.spec.order == Order.Pause:
@@ -122,8 +126,8 @@ class StageWork:
         """Why the stage has failed; empty when it has not, or a person accepted it."""
         if self.accepted:
             return ""
-        if self.name in self.story.failed:
-            return self.story.failed[self.name]
+        if why := self.story.failed.get(self.name) or self.view.marked_stages.get(self.name):
+            return why  # a mark without its note: a process before this one was killed in between
         failed = [key for key, phase in self.phases.items() if phase in (MemberPhase.Failed, MemberPhase.GoingBack, MemberPhase.Back)]
         if len(failed) > self.wish.failures_allowed:
             facts = self.view.members.get(failed[0])
@@ -137,7 +141,7 @@ class StageWork:
         if self.view.spec.on_fail == OnFail.Rollback:
             return _go_back(self.view, Outcome.Bad, f"stage {self.name} failed: {why}")
         if self.name not in self.story.failed:
-            return _note(self.view, Event.StageFailed, why, stage=self.name)
+            return _note(self.view, Event.StageFailed, why, stage=self.name, outcome=Outcome.Bad)
         return Wait(State.Failed, f"stage {self.name} failed: {why}; a person decides: resume --accept, abort or undo", page=True)
 
     def _change(self) -> Step:

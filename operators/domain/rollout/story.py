@@ -28,6 +28,8 @@ class Event(StrEnum):
     """Every member is changed and healthy, or failed within what is allowed: the soak begins."""
     StageFailed = "StageFailed"
     """With onFail Pause: a person decides."""
+    FailureAccepted = "FailureAccepted"
+    """A person said that the version was not to blame: its mark is lifted."""
     StagePassed = "StagePassed"
     GoingBack = "GoingBack"
     """Decided for good: what was changed is taken back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -106,7 +106,9 @@ class RolloutView:
     """Selected healthy Clusters that came after the plan was frozen."""
     bad_versions: frozenset[str] = frozenset()
     marked: str = ""
-    """Why this rollout itself found its version bad, by a mark that stands; empty if it did not."""
+    """Why this rollout itself found its version bad and goes back, by a mark that stands; empty if it did not."""
+    marked_stages: Mapping[str, str] = field(default_factory=dict)
+    """With onFail Pause: stage -> why it failed, by a mark that stands."""
     staged: str = ""
     """How far the images are that are pulled before a window opens; empty when none are."""
     leave: Leave | None = None

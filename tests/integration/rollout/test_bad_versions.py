@@ -8,7 +8,8 @@ from uuid import uuid4
 import pytest
 
 from operators.adapters.kube import KubeClient
-from operators.cluster_operator.rollout.journal import BAD, LABEL_PART, REVISION
+from operators.cluster_operator.rollout import kinds
+from operators.cluster_operator.rollout.journal import BAD, LABEL_PART, NOT_BAD, REVISION, JournalBook
 from operators.ports.kube import Ref
 from tests.integration.kube_proxies import Killed, RecordingKube
 from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
@@ -73,3 +74,28 @@ async def test_should_go_back_for_its_mark_when_killed_right_after_it_was_made(k
     await RolloutOperator(fleet).until(name, "Bad")
     assert set((await fleet.versions()).values()) == {OLD}
     assert len(await marks(fleet)) == 1
+
+
+async def test_should_refuse_the_version_while_a_person_thinks_and_take_it_again_once_one_accepts(kube: KubeClient) -> None:
+    """With onFail: Pause nothing is taken back; until somebody says that the version was not to blame nobody else gets it."""
+    fleet, name = await Fleet.of(kube, 2), fresh()
+    await fleet.planes_follow()
+    await kube.create(fleet.manifest(name, {"name": "all", "rest": True, "soakSeconds": 600, "maxParallel": 2}, onFail="Pause"))
+    operator = RolloutOperator(fleet)
+    await operator.until(name, "Soaking")
+    fleet.no_pods.add(NEW)
+    await operator.until(name, "Failed")
+    assert set((await fleet.versions()).values()) == {NEW}, "nothing is taken back"
+    (mark,) = await marks(fleet)
+    assert (mark["version"], mark["rollout"], mark["stage"]) == (NEW, name, "all")
+    second = fresh()
+    await kube.create(fleet.manifest(second))
+    refused = await operator.until(second, "Refused")
+    assert f"{NEW} was found bad by rollout {name}" in refused["message"]
+    said = {"by": "jane", "reason": "the registry was down"}
+    await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"acceptedFailures": ["all"], "said": said}})
+    await operator.until(name, "Soaking")
+    assert await marks(fleet) == [mark], "the mark itself stays"
+    (lifted,) = (await fleet.kube.list(REVISION, namespace=fleet.system, selector=f"{LABEL_PART}={NOT_BAD}")).items
+    assert (lifted["data"]["by"], lifted["data"]["reason"]) == ("jane", "the registry was down")
+    assert await JournalBook(kube, fleet.system).bad_marks() == (), "and counts no more"

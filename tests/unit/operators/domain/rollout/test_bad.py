@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operators.domain.rollout.bad import FOUND_BAD, NOT_BAD, BadMark, told_on, with_mark
+from operators.domain.rollout.bad import FOUND_BAD, NOT_BAD, BadMark, told_on, with_mark, without_mark
 
 MARK = BadMark("kubelet-2", "train-7", "stage canary failed: h1 has no\nnode.", "jane", "2026-03-01T11:00:00Z")
 TOLD = (
@@ -37,3 +37,12 @@ def test_should_tell_the_last_mark_that_nobody_lifted() -> None:
     assert with_mark(both, again) == both[FOUND_BAD]
     assert told_on("kubelet-2", {}) is None
     assert told_on("kubelet-2", {FOUND_BAD: "garbage"}) == BadMark("kubelet-2", "garbage", "")
+
+
+def test_should_take_back_what_one_rollout_told_and_nothing_else() -> None:
+    again = BadMark("kubelet-2", "train-8", "no node", "joe", "2026-03-02T11:00:00Z")
+    both = {FOUND_BAD: with_mark({FOUND_BAD: with_mark({}, MARK)}, again)}
+    left = {FOUND_BAD: without_mark(both, "train-7")}
+    assert told_on("kubelet-2", left) == again
+    assert without_mark(left, "train-8") == ""
+    assert without_mark(both, "train") == both[FOUND_BAD]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,17 +20,27 @@ from tests.unit.operators.domain.rollout.builders import FAIL, HOLD, OLD, PASS, 
 from tests.unit.operators.domain.rollout.world import OPEN, World
 
 
+class Dies(StrEnum):
+    """When the process of a pass does."""
+
+    Never = "never"
+    Before = "before it acts"
+    BesideTheNote = "between a mark and its note"
+
+
 class RolloutMachine(RuleBasedStateMachine):
     """Any interleaving of passes, crashes, clock steps, edits, sick members and outsiders."""
 
+    on_fail = "Rollback"
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World.of(rollout(perDomain={"label": "zone", "maxParallel": 2}), 8)
+        self.world = World.of(rollout(perDomain={"label": "zone", "maxParallel": 2}, onFail=self.on_fail), 8)
         self.world.heals = False
         self.authorised: list[str] = []
 
-    @rule(crash=st.booleans())
-    def one_pass(self, crash: bool) -> None:
+    @rule(dies=st.sampled_from(Dies))
+    def one_pass(self, dies: Dies = Dies.Never) -> None:
         world = self.world
         view = world.view()
         step = next_step(view)
@@ -42,7 +53,9 @@ class RolloutMachine(RuleBasedStateMachine):
         if isinstance(step, Note) and step.record.event == Event.Ended:
             coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
             assert not coming, "an end is told when everybody has arrived"
-        if not crash:
+        if dies is Dies.BesideTheNote and isinstance(step, Note):
+            world.mark(step.record)
+        if dies is Dies.Never:
             world.do(step)
             if isinstance(step, Authorise):
                 self.authorised.append(step.key)
@@ -52,10 +65,13 @@ class RolloutMachine(RuleBasedStateMachine):
         assert not view.breaker
         assert view.window.is_open
         assert view.spec.order == Order.Go
-        assert view.verdict not in (FAIL, HOLD) or not self.in_stage(step.key)[1], "nothing new after a bad sample, nor without numbers"
+        stage = self.in_stage(step.key)[0]
+        bad = view.verdict in (FAIL, HOLD) and stage not in view.spec.accepted_failures
+        assert not bad or not self.in_stage(step.key)[1], "nothing new after a bad sample, nor without numbers"
+        assert not view.marked_stages, "nothing new while the version is marked bad"
         assert not any(record.event in (Event.GoingBack, Event.Ended) for record in view.records)
         assert step.key not in self.authorised, "nobody is touched twice"
-        stage, touched = self.in_stage(step.key)
+        touched = self.in_stage(step.key)[1]
         passed = {record.stage for record in view.records if record.event == Event.StagePassed}
         assert all(name in passed for name in ["canary", "half", "rest"][: ["canary", "half", "rest"].index(stage)])
         limit = {"canary": 1, "half": 2, "rest": 2}[stage]
@@ -74,7 +90,7 @@ class RolloutMachine(RuleBasedStateMachine):
             return
         world.order, world.verdict, world.breaker, world.window = Order.Go, PASS, "", OPEN
         for _ in range(40):
-            self.one_pass(crash=False)
+            self.one_pass()
             if world.records[-1].event in (Event.StagePassed, Event.GoingBack, Event.Ended):
                 return
             for key, facts in world.members.items():
@@ -105,6 +121,7 @@ class RolloutMachine(RuleBasedStateMachine):
         """From here, in a copy: an order to undo takes everything back when members can come up."""
         world = self.world
         copy = World(world.made, world.plan, dict(world.members), list(world.records), world.now, FAIL, WindowState(False), "open")
+        copy.marked = dict(world.marked)
         copy.members = {key: replace(facts, healthy=True) for key, facts in copy.members.items()}
         copy.order = Order.Undo
         copy.run_to_end()
@@ -117,5 +134,23 @@ class RolloutMachine(RuleBasedStateMachine):
             assert not self.world.changed()
 
 
+class PausingMachine(RolloutMachine):
+    """The same with onFail: Pause, and a person who accepts failures before they are there, when they are, or never."""
+
+    on_fail = "Pause"
+
+    @rule(stage=st.sampled_from(["canary", "half", "rest"]))
+    def accept(self, stage: str) -> None:
+        self.world.edits["accepted_failures"] = (*self.world.edits.get("accepted_failures", ()), stage)
+
+    @invariant()
+    def a_failure_leaves_a_mark_until_it_is_accepted(self) -> None:
+        accepted = self.world.edits.get("accepted_failures", ())
+        for each in self.world.records:
+            assert each.event != Event.StageFailed or each.stage in self.world.marked or each.stage in accepted
+
+
+TestPausingMachine = PausingMachine.TestCase
+TestPausingMachine.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=40, deadline=None)
 TestRolloutMachine = RolloutMachine.TestCase
 TestRolloutMachine.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=40, deadline=None)

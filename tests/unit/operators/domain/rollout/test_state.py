@@ -151,9 +151,49 @@ def test_should_leave_it_to_a_person_with_on_fail_pause() -> None:
     assert (step.state, step.page) == (State.Failed, True)
     world.verdict = PASS
     assert world.run().state == State.Failed, "a better number later is no person's yes"
+    assert list(world.marked) == ["canary"], "nobody else takes it while a person thinks"
     world.edits["accepted_failures"] = ("canary",)
+    world.run()
+    assert world.marked == {}
     world.run_to_end()
     assert world.outcome == Outcome.Good
+    events = [each.event for each in world.records]
+    assert events.count(Event.FailureAccepted) == 1
+    assert events.index(Event.FailureAccepted) == events.index(Event.StageFailed) + 1
+
+
+def test_should_leave_the_mark_when_a_person_takes_a_failure_back() -> None:
+    world = World.of(rollout(onFail="Pause"))
+    world.run()
+    world.verdict = FAIL
+    world.run()
+    world.order = Order.Abort
+    world.run_to_end()
+    assert (world.outcome, list(world.marked)) == (Outcome.Aborted, ["canary"])
+
+
+@pytest.mark.parametrize("accepted", [(), ("canary",)])
+def test_should_fail_for_its_mark_or_lift_it_when_killed_before_the_note(accepted: tuple[str, ...]) -> None:
+    """Nothing is wrong any more when the next process looks: only the mark says that it was."""
+    world = World.of(rollout(onFail="Pause"))
+    world.run()
+    world.verdict = FAIL
+    step = next_step(world.view())
+    assert isinstance(step, Note)
+    world.mark(step.record)
+    world.verdict, world.edits["accepted_failures"] = PASS, accepted
+    step = world.run()
+    assert (step.state, list(world.marked)) == ((State.Soaking, []) if accepted else (State.Failed, ["canary"]))
+
+
+def test_should_mark_anew_when_a_later_stage_fails() -> None:
+    world = World.of(rollout(onFail="Pause"))
+    world.run()
+    world.verdict = FAIL
+    world.run()
+    world.edits["accepted_failures"] = ("canary",)
+    world.run_to_end(600)
+    assert list(world.marked) == ["half"]
 
 
 def test_should_take_back_alone_a_failure_that_is_allowed() -> None:

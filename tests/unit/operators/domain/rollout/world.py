@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,6 +36,8 @@ class World:
     late: tuple[PlannedMember, ...] = ()
     order: Order = Order.Go
     edits: dict[str, Any] = field(default_factory=dict)
+    marked: dict[str, str] = field(default_factory=dict)
+    """Marks of failed stages, as the actor makes and lifts them beside their notes."""
     heals: bool = True
     """Whether a changed member becomes healthy at once."""
 
@@ -46,13 +48,22 @@ class World:
 
     def view(self) -> RolloutView:
         spec = self.made.spec.model_copy(update={"order": self.order, **self.edits})
-        return RolloutView(
+        view = RolloutView(
             spec, self.plan, tuple(self.records), dict(self.members), self.verdict, self.window, self.now, BASELINE, self.breaker, self.late
         )
+        return replace(view, marked_stages=dict(self.marked), bad_versions=frozenset({self.plan.to} if self.marked else ()))
+
+    def mark(self, record: Record) -> None:
+        """What stands beside a note, and before it."""
+        if record.event == Event.StageFailed:
+            self.marked[record.stage] = record.text
+        elif record.event == Event.FailureAccepted:
+            del self.marked[record.stage]
 
     def do(self, step: Step) -> None:
         match step:
             case Note(record=record):
+                self.mark(record)
                 self.records.append(record_of(record.document()))
                 self.late = () if record.event == Event.Joined else self.late
                 self.members |= {member.key: untouched() for member in record.members}
