@@ -29,6 +29,20 @@ DEMO = f"{wish.NAMESPACE}/{wish.CLUSTER}"
 TRAIN = (*(f"{name}/{name}" for name in SMALL), DEMO)
 MINUTES = 420.0
 KILLS = 20
+BUDGET = "train-story"
+BUDGET_OF_NONE: Manifest = {
+    "apiVersion": "kok.dev/v1alpha1",
+    "kind": "OperationBudget",
+    "metadata": {"name": BUDGET},
+    "spec": {
+        "operations": ["UpgradePlane"],
+        "scope": {"per": "Fleet", "clusters": {"matchLabels": {"train": "yes"}}},
+        "rate": {"count": 0, "windowSeconds": 3600},
+        "onExceed": "TripBreaker",
+        "breaker": {"coolDownSeconds": 3600},
+        "reserve": {"rollback": {"rate": 1000}},
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +219,34 @@ def test_should_hold_while_prometheus_is_gone_and_go_on_when_it_is_back(train: F
         back_at(train, before)
 
 
+def test_should_take_orders_while_the_breaker_is_open_and_change_nobody_else(train: Fleet) -> None:
+    """An attempt to exceed a budget opens its breaker: who is on the way is paused, resumed, aborted; who wants to begin waits, and is undone."""
+    before, good = versions(train.meta), variant(train, "breaker", v="1")
+    access = f"--kubeconfig={train.lab['kubeconfig']}"
+    name = rollout(train, good, TRAIN[0])
+    reaches(train, name, "Soaking")
+    train.meta.apply(BUDGET_OF_NONE)
+    try:
+        exceed(train, TRAIN[1])
+        wait_until("the breaker is open", lambda: phase_of_breaker(train) == "Open", timeout=60)
+        kok("rollout", "pause", name, "--reason", "incident 42", access)
+        reaches(train, name, "Paused")
+        kok("rollout", "resume", name, "--reason", "it is known", access)
+        says(train, name, "says no by its breaker")
+        assert versions(train.meta) == before | {TRAIN[0]: good}, "nobody else is changed"
+        kok("rollout", "abort", name, "--reason", "enough", access)
+        reaches(train, name, "Aborted")
+        back_at(train, before)
+        assert phase_of_breaker(train) == "Open", "and that it went back was no matter of the breaker"
+        second = rollout(train, good, TRAIN[1])
+        says(train, second, "says no by its breaker")
+        kok("rollout", "undo", second, "--reason", "not today", access)
+        reaches(train, second, "Undone")
+        assert versions(train.meta) == before
+    finally:
+        train.meta.run("delete", "operationbudget", BUDGET, "--ignore-not-found", timeout=60)
+
+
 def test_should_come_to_the_same_end_when_the_leading_operator_is_killed_again_and_again(train: Fleet) -> None:
     """Twenty kills at moments drawn by chance: each member is changed once, and every one of them is."""
     before, good = versions(train.meta), variant(train, "killed", v="1")
@@ -222,6 +264,40 @@ def test_should_come_to_the_same_end_when_the_leading_operator_is_killed_again_a
     assert histories(train) == {key: count + 1 for key, count in known.items()}, "each member was authorised once"
     kok("rollout", "undo", name, "--reason", "the story goes back", f"--kubeconfig={train.lab['kubeconfig']}")
     back_at(train, before)
+
+
+def exceed(fleet: Fleet, key: str) -> None:
+    """Ask to upgrade that plane, as a person in need would by hand; the answer is no, and nothing is done."""
+    namespace, name = key.split("/")
+    spec = {
+        "operation": "UpgradePlane",
+        "target": {"kind": "Cluster", "name": name, "cluster": name},
+        "requester": "person/jane",
+        "reason": "a story",
+    }
+    metadata = {"name": f"exceeds-{uuid4().hex[:6]}", "namespace": namespace}
+    grant = {"apiVersion": "kok.dev/v1alpha1", "kind": "OperationGrant", "metadata": metadata, "spec": spec}
+    fleet.meta.run("create", "-f", "-", "--as=jane", "--as-group=system:masters", "--as-group=kok:break-glass", stdin=json.dumps(grant))
+    wait_until("it is denied", lambda: decision(fleet, metadata["name"], namespace) == "Denied", timeout=60)
+
+
+def decision(fleet: Fleet, name: str, namespace: str) -> str:
+    return str(((fleet.meta.get("operationgrants.kok.dev", name, "-n", namespace) or {}).get("status") or {}).get("decision"))
+
+
+def phase_of_breaker(fleet: Fleet) -> str:
+    """By the Ledger."""
+    ledger = fleet.meta.get("ledgers.kok.dev", "ledger", "-n", "kok-system") or {}
+    return next((str(each["phase"]) for each in ledger["spec"].get("breakers") or () if each["budget"] == BUDGET), "Closed")
+
+
+def says(fleet: Fleet, name: str, words: str) -> None:
+    wait_until(
+        f"rollout {name} says {words!r}",
+        lambda: words in status(fleet, name).get("message", ""),
+        timeout=MINUTES,
+        tell=lambda: json.dumps(status(fleet, name)),
+    )
 
 
 def kill_leader(meta: Kubectl) -> int:

@@ -72,7 +72,7 @@ class Fleet:
             "scope": "the fleet",
             "phase": phase,
             "since": _now(),
-            "coolDownSeconds": 600,
+            "coolDownSeconds": 7200,
             "reason": "5 of 6 failed",
         }
         await self.kube.patch_json(Ref("kok.dev/v1alpha1", "Ledger", self.system, "ledger"), {"spec": {"breakers": [breaker]}})
