@@ -28,6 +28,7 @@ pytestmark = pytest.mark.integration
 PACKAGE = ROOT / "packages" / "machine" / "api-proxy" / "api-proxy-2.6.12-r1.yaml"
 PATIENCE = 30.0
 ONE_ANSWER = 5.0
+CLOSE_WAIT = "08"
 
 
 class MetaAddress:
@@ -75,8 +76,10 @@ class Proxy:
             subprocess.run(["dpkg-deb", "-x", asset(name), self.root], check=True, timeout=60)
         self.config = folder / "haproxy.cfg"
 
-    def configure(self, hosts: tuple[str, ...]) -> None:
+    def configure(self, hosts: tuple[str, ...], *, fin: str = "1m") -> None:
         text = configuration(hosts).replace("bind 127.0.0.1", f"bind {self.at}")
+        assert text.count("-fin 1m") == 2
+        text = text.replace("-fin 1m", f"-fin {fin}")
         self.config.write_text(
             "".join(line for line in text.splitlines(keepends=True) if line.strip() not in ("user haproxy", "group haproxy"))
         )
@@ -90,9 +93,27 @@ class Proxy:
         return child
 
     def reload(self, child: Child) -> None:
-        """As `systemctl reload haproxy` does."""
-        assert child.process is not None
-        child.process.send_signal(signal.SIGUSR2)
+        """As `systemctl reload haproxy` does, which waits until the first process has said that it is ready; one that is not takes no signal."""
+        until(lambda: self._heard(child, "Loading success"), "haproxy is ready")
+        before = self._heard(child, "New worker")
+        began, sent = time.monotonic(), 0.0
+        while self._heard(child, "New worker") == before:
+            now = time.monotonic()
+            assert now - began < PATIENCE, "haproxy does not reload"
+            if now - sent > 5:  # it is ready a moment after it has said so
+                child.signal(signal.SIGUSR2)
+                sent = now
+            time.sleep(0.02)
+
+    def _heard(self, child: Child, words: str) -> int:
+        child.check()
+        return child.log.read_text().count(words)
+
+    def half_closed(self) -> int:
+        """Connections whose clients have closed them, and haproxy has not."""
+        numbers = "".join(f"{int(number):02X}" for number in reversed(self.at.split(".")))
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+        return sum(line[1:4:2] == [f"{numbers}:{self.port:04X}", CLOSE_WAIT] for line in lines)
 
     def connect(self) -> socket.socket:
         return socket.create_connection((self.at, self.port), timeout=PATIENCE)
@@ -182,3 +203,19 @@ def test_should_take_another_list_of_addresses_without_cutting_connections(groun
 
     until(lambda: who_answers(proxy) == {second, third}, "the new list is used")
     assert asked(connection) == served, "what was connected is served to its end"
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+def test_should_forget_what_only_the_client_has_closed(ground: tuple[Proxy, dict[str, MetaAddress], Child], forgets: bool) -> None:
+    """A server that hangs closes nothing. The control: without the two timeouts such connections stay."""
+    proxy, addresses, child = ground
+    proxy.configure(tuple(addresses)[:2], fin="1s" if forgets else "24h")
+    proxy.reload(child)
+    of_old = proxy.half_closed()
+    assert len(who_answers(proxy, tries=20)) == 2
+    until(lambda: proxy.half_closed() >= of_old + 20, "they are half closed")
+    if forgets:
+        until(lambda: proxy.half_closed() <= of_old, "they are forgotten")
+    else:
+        time.sleep(3)
+        assert proxy.half_closed() >= of_old + 20
