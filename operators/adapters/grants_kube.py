@@ -20,6 +20,8 @@ from operators.ports.kube import AlreadyExists, Conflict, Kind, KubePort, Manife
 GRANTS = Kind(API_VERSION, "OperationGrant")
 ERROR_RETRY = 10.0
 """Seconds until a request that could not be made is made again."""
+KNOWN_ACTS = 1000
+"""Acts whose newest attempt is remembered."""
 
 
 def utc_now() -> datetime:
@@ -32,6 +34,7 @@ class KubeGrants:
 
     def __init__(self, kube: KubePort, *, now: Callable[[], datetime] = utc_now) -> None:
         self._kube, self._now = kube, now
+        self._newest: dict[tuple[str, str], str] = {}
 
     async def ask(self, request: GrantRequest) -> Grant | Waiting:
         """See GrantsPort."""
@@ -43,9 +46,9 @@ class KubeGrants:
 
     async def _ask(self, request: GrantRequest) -> Grant | Waiting:
         """At most one object is made per call: a new attempt is answered at the next one."""
-        following = next_ask(await self._attempts(request), request.attempt, self._now())
+        following = next_ask(self._remembered(request, await self._attempts(request)), request.attempt, self._now())
         if isinstance(following, Create):
-            grant = await self._create(request, following.attempt)
+            (grant,) = self._remembered(request, [await self._create(request, following.attempt)])
             following = next_ask([grant], request.attempt, self._now())
             if isinstance(following, Create):
                 return Waiting(f"attempt {grant.spec.attempt} to {_words(request)} is over already", POLL, False, following.attempt)
@@ -54,8 +57,24 @@ class KubeGrants:
         return Waiting(following.message, following.seconds, following.denied, following.attempt)
 
     async def _attempts(self, request: GrantRequest) -> list[OperationGrant]:
+        """All that are stored; of an act that was asked for before the newest is enough, by name: a list waits until the API server's cache is level,
+        a tenth of a second. Whoever asked in our place meanwhile made the next attempt only after that one was over: then ours finds it made.
+        """
+        name = self._newest.get(_act_key(request))
+        found = await self._kube.get(GRANTS.ref(name, request.namespace)) if name else None
+        if found is not None:
+            return [OperationGrant.parse(found)]
         listing = await self._kube.list(GRANTS, namespace=request.namespace, selector=f"{LABEL_ACT}={_act(request)}")
         return [OperationGrant.parse(item) for item in listing.items]
+
+    def _remembered(self, request: GrantRequest, grants: list[OperationGrant]) -> list[OperationGrant]:
+        """The same grants; the oldest memory goes when there is no room."""
+        self._newest.pop(_act_key(request), None)
+        if grants:
+            self._newest[_act_key(request)] = max(grants, key=lambda grant: grant.spec.attempt).metadata.name
+        if len(self._newest) > KNOWN_ACTS:
+            del self._newest[next(iter(self._newest))]
+        return grants
 
     async def _create(self, request: GrantRequest, attempt: int) -> OperationGrant:
         manifest = manifest_of(request, attempt)
@@ -140,6 +159,10 @@ def grant_of(found: OperationGrant, request: GrantRequest) -> Grant | Waiting:
         )
         return Waiting(words, ERROR_RETRY, True, spec.attempt + 1)
     return Grant(OpId(found.metadata.name), found.metadata.namespace or "", found.metadata.uid, spec.operation, spec.target)
+
+
+def _act_key(request: GrantRequest) -> tuple[str, str]:
+    return request.namespace, _act(request)
 
 
 def _act(request: GrantRequest) -> str:

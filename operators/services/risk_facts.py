@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_COMPONENT
@@ -45,18 +45,29 @@ class RiskFacts:
         return tuple(OperationBudget.parse(each) for each in (await self._kube.list(BUDGET, deadline=DEADLINE)).items)
 
     async def read(self, ask: Ask) -> Facts:
-        """See FactsPort."""
+        """See FactsPort. All that is likely to be needed at once: each list waits until the API server's cache is level, a tenth of a second."""
         own = ask.place.cluster
-        budgets, cluster = await asyncio.gather(self.budgets(), self._kube.get(CLUSTER.ref(own.name, own.namespace), deadline=DEADLINE))
+        budgets, cluster, members = await asyncio.gather(
+            self.budgets(), self._kube.get(CLUSTER.ref(own.name, own.namespace), deadline=DEADLINE), self._members_or_why(own, ask.target)
+        )
         if cluster is None:
             raise KokError(ErrorCode.NotFound, f"Cluster {own} does not exist: nothing of it may be acted on")
         labels = cluster["metadata"].get("labels") or {}
         about = budgets_about(budgets, ask.place, labels)
-        counted = [each for each in about if each.spec.concurrency]
-        members = await self._members(own, ask.target) if counted else ()
+        if not any(each.spec.concurrency for each in about):
+            members = ()
+        if isinstance(members, KokError):
+            raise members
         of_fleet = [each for each in about if each.spec.scope.per is Per.Fleet and _needs_fleet(each, ask)]
         fleet = await self._fleet(ask.target.kind) if of_fleet else {}
         return Facts(budgets, labels, tuple(members), fleet)
+
+    async def _members_or_why(self, own: ClusterId, target: Target) -> Iterable[Member] | KokError:
+        """An error is one only for budgets that count them."""
+        try:
+            return await self._members(own, target)
+        except KokError as error:
+            return error
 
     async def _members(self, own: ClusterId, target: Target) -> Iterable[Member]:
         match target.kind:
@@ -68,10 +79,12 @@ class RiskFacts:
 
     async def _machines(self, own: ClusterId) -> list[Member]:
         """Hosts that a pool lists or a claim holds, by the facts of their Nodes. A host without a Node was never in service, or is in a grant's hands."""
-        business = await self._business(own)
-        listing, targets = await asyncio.gather(business.list(NODE, deadline=DEADLINE), self.hosts(own))
-        nodes = {each["metadata"]["name"]: each for each in listing.items}
+        nodes, targets = await asyncio.gather(self._nodes(own), self.hosts(own))
         return [Member(own, target, node_trouble(nodes[name]) if name in nodes else "") for name, target in sorted(targets.items())]
+
+    async def _nodes(self, own: ClusterId) -> Mapping[str, Manifest]:
+        business = await self._business(own)
+        return {each["metadata"]["name"]: each for each in (await business.list(NODE, deadline=DEADLINE)).items}
 
     async def hosts(self, own: ClusterId) -> dict[str, Target]:
         """By name. A claim outlives the pool's wish, so it decides where a host counts."""
@@ -107,30 +120,37 @@ class RiskFacts:
         """
         component = component_of(own.name, target)
         selector = f"{LABEL_CLUSTER}={own.name},{LABEL_COMPONENT}={component}"
-        sets = (await self._kube.list(STATEFUL_SET, namespace=own.namespace, selector=selector, deadline=DEADLINE)).items
-        if target.kind != "Pod" or not sets:
+        if target.kind != "Pod":
             return [Member(own, target)]
-        pods = (await self._kube.list(POD, namespace=own.namespace, selector=selector, deadline=DEADLINE)).items
+        found = [self._kube.list(kind, namespace=own.namespace, selector=selector, deadline=DEADLINE) for kind in (STATEFUL_SET, POD)]
+        sets, pods = (listing.items for listing in await asyncio.gather(*found))
+        if not sets:
+            return [Member(own, target)]
         by_name = {each["metadata"]["name"]: each for each in pods}
         wanted = {f"{each['metadata']['name']}-{ordinal}" for each in sets for ordinal in range(int(each["spec"].get("replicas", 1)))}
         names = sorted(wanted | set(by_name))
         return [Member(own, target.model_copy(update={"name": name}), pod_trouble(by_name.get(name))) for name in names]
 
     async def _fleet(self, kind: str) -> dict[ClusterId, FleetCluster]:
-        clusters = (await self._kube.list(CLUSTER)).items
-        machines: Counter[ClusterId] = Counter()
-        sick: dict[ClusterId, str] = {}
-        if kind == MACHINE:
-            for pool in (MachinePool.parse(each) for each in (await self._kube.list(POOL)).items):
-                machines[ClusterId(pool.metadata.namespace or "", pool.spec.cluster_name)] += len(pool.spec.hosts)
-        if kind == "Cluster":
-            listing = await self._kube.list(DEPLOYMENT, selector=f"{LABEL_COMPONENT}=apiserver,{LABEL_CLUSTER}")
-            sick = {_owner(each): trouble for each in listing.items if (trouble := plane_trouble(each))}
+        clusters, machines, sick = await asyncio.gather(self._kube.list(CLUSTER), self._machine_counts(kind), self._sick_planes(kind))
         found = {}
-        for each in clusters:
+        for each in clusters.items:
             name = ClusterId(each["metadata"]["namespace"], each["metadata"]["name"])
             found[name] = FleetCluster(name, each["metadata"].get("labels") or {}, machines[name], sick.get(name, ""))
         return found
+
+    async def _machine_counts(self, kind: str) -> Counter[ClusterId]:
+        machines: Counter[ClusterId] = Counter()
+        if kind == MACHINE:
+            for pool in (MachinePool.parse(each) for each in (await self._kube.list(POOL)).items):
+                machines[ClusterId(pool.metadata.namespace or "", pool.spec.cluster_name)] += len(pool.spec.hosts)
+        return machines
+
+    async def _sick_planes(self, kind: str) -> Mapping[ClusterId, str]:
+        if kind != "Cluster":
+            return {}
+        listing = await self._kube.list(DEPLOYMENT, selector=f"{LABEL_COMPONENT}=apiserver,{LABEL_CLUSTER}")
+        return {_owner(each): trouble for each in listing.items if (trouble := plane_trouble(each))}
 
 
 def _needs_fleet(budget: OperationBudget, ask: Ask) -> bool:
