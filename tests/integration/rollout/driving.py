@@ -17,7 +17,7 @@ from operators.engine.reconcile import LoopTools, ReconcileLoop
 from operators.engine.recorder import EventRecorder
 from operators.ports.kube import Key, KubePort
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer
-from tests.integration.rollout.fleet import Fleet, RolloutOperator
+from tests.integration.rollout.fleet import PAUSE, Fleet, RolloutOperator
 
 SYSTEM = "kok-system"
 
@@ -69,6 +69,7 @@ async def driven(fleet: Fleet) -> AsyncIterator[RolloutOperator]:
             for name in rollouts_of(operator):
                 await operator.one_round(name)
             await recorder.one_round()
+            await asyncio.sleep(PAUSE)
 
     task = asyncio.create_task(work())
     try:

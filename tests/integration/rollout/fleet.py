@@ -9,7 +9,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from operators.adapters.catalogue_files import FileCatalogue
@@ -32,6 +32,8 @@ from operators.services.probe import ProbeResult
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer, cluster_manifest, package_manifest
 
 OLD, NEW = "kubernetes-1.34.4-rollouts", "kubernetes-1.35.4-rollouts"
+PAUSE = 0.3
+"""Seconds between two rounds: soaking is mostly waiting, and not to be done at full speed."""
 
 
 @dataclass
@@ -48,12 +50,15 @@ class Fleet:
     all_fail: bool = False
     """Whether no cluster at all makes pods, of whatever version."""
     clusters: list[str] = field(default_factory=list)
+    made: ClassVar[list[Fleet]] = []
+    """Those of the running test."""
 
     @classmethod
     async def of(cls, kube: KubePort, count: int, *, system: str = "") -> Fleet:
         """`count` healthy Clusters at OLD, each in a namespace of its own; the Ledger is in `system`, by default the fleet's own."""
         name = f"f{uuid4().hex[:8]}"
         fleet = cls(kube, name, system or f"{name}-system")
+        cls.made.append(fleet)
         with suppress(AlreadyExists):
             await kube.create(_namespace(fleet.system))
         for package, version in ((OLD, "1.34.4"), (NEW, "1.35.4")):
@@ -227,6 +232,7 @@ class RolloutOperator:
             assert asyncio.get_running_loop().time() < ends, f"not {phase} after {seconds:.0f} s: {shown} {self.failed} {self.steps[-3:]}"
             await self.fleet.planes_follow()
             await self.one_round(rollout)
-            found = await self.fleet.kube.get(kinds.ROLLOUT.ref(rollout))
+            before, found = shown, await self.fleet.kube.get(kinds.ROLLOUT.ref(rollout))
             shown = (found or {}).get("status") or {}
+            await asyncio.sleep(PAUSE if shown == before else 0)
         return shown

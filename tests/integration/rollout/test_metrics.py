@@ -15,7 +15,7 @@ from operators.adapters.kube import KubeClient
 from operators.adapters.prometheus import Prometheus
 from operators.cluster_operator.rollout import kinds
 from operators.ports.kube import Manifest
-from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
+from tests.integration.rollout.fleet import NEW, OLD, PAUSE, Fleet, RolloutOperator
 from tests.integration.rollout.prometheus import PrometheusServer, Shop
 
 pytestmark = pytest.mark.usefixtures("crds")
@@ -55,6 +55,7 @@ class Business:
             await self.operator.one_round(self.name)
             self.changed |= {key for key, version in (await self.fleet.versions()).items() if version == NEW}
             shown = (await self.fleet.kube.get(kinds.ROLLOUT.ref(self.name)) or {}).get("status") or {}
+            await asyncio.sleep(PAUSE)
         return shown
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout import kinds
 from operators.cluster_operator.rollout.act import Refuse
 from operators.ports.kube import Invalid, Ref
-from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
+from tests.integration.rollout.fleet import NEW, OLD, PAUSE, Fleet, RolloutOperator
 
 pytestmark = pytest.mark.usefixtures("crds")
 
@@ -30,12 +31,13 @@ async def begun(kube: KubeClient, count: int = 3, **spec: object) -> tuple[Fleet
 
 async def said(operator: RolloutOperator, name: str, words: str) -> dict[str, Any]:
     """The status once its message has these words."""
-    for _ in range(60):
+    for _ in range(100):
         await operator.fleet.planes_follow()
         await operator.one_round(name)
         shown: dict[str, Any] = (await operator.fleet.kube.get(kinds.ROLLOUT.ref(name)) or {}).get("status") or {}
         if words in shown.get("message", ""):
             return shown
+        await asyncio.sleep(PAUSE)
     raise AssertionError(f"{words!r} was never said: {shown} {operator.failed}")
 
 
@@ -65,7 +67,7 @@ async def test_should_stop_at_a_canary_that_does_not_come_up_take_it_back_and_re
     await kube.delete(kinds.ROLLOUT.ref(name))
     name = fresh()
     await kube.create(fleet.manifest(name, short, {"name": "rest", "rest": True}))
-    await operator.until(name, "Changing")
+    await said(operator, name, "in hand")
     operator = RolloutOperator(fleet)
     operator.ahead(40)
     shown = await operator.until(name, "Bad")
@@ -82,8 +84,8 @@ async def test_should_stop_at_a_canary_that_does_not_come_up_take_it_back_and_re
     for process in (operator, RolloutOperator(fleet)):
         await process.one_round(second)
         assert isinstance(process.steps[-1], Refuse), "who was told no went away: it does not start by itself later"
-    said = {"by": "jane", "reason": "the disk is free again"}
-    await kube.patch_json(kinds.ROLLOUT.ref(second), {"spec": {"order": "Go", "said": said}})
+    who = {"by": "jane", "reason": "the disk is free again"}
+    await kube.patch_json(kinds.ROLLOUT.ref(second), {"spec": {"order": "Go", "said": who}})
     await operator.until(second, "Changing")
 
 

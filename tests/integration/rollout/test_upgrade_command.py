@@ -152,7 +152,7 @@ async def test_should_take_orders_in_every_state_with_who_and_why(kube: KubeClie
 async def test_should_leave_it_running_when_its_follower_leaves(kube: KubeClient, kok: Kok, api_server: ApiServer) -> None:
     fleet = await fleet_in_kok_system(kube, 1)
     name = f"left-{uuid4().hex[:6]}"
-    words = [*upgrade_words(fleet, "--stages", "rest", "--name", name, "--follow", "--soak", "15s")]
+    words = [*upgrade_words(fleet, "--stages", "rest", "--name", name, "--follow", "--soak", "6s")]
     command = [sys.executable, "-m", "meta_cluster.cli.main", *words]
     environment = {**os.environ, "KUBECONFIG": str(api_server.admin_kubeconfig)}
     child = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
