@@ -6,7 +6,6 @@ Times are scaled: the lease lasts 6 s instead of 15. Plays are processes that ou
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,10 +16,10 @@ import pytest
 from operators.engine.clock import boot_seconds
 from operators.machine_operator import kinds
 from operators.machine_operator.tokens import token_ref
-from operators.ports.kube import Kind, KubePort, Listing, Ref, TooManyRequests
 from tests.integration.kube_proxies import RecordingKube
 from tests.integration.machine_operator.replicas import LEASE_SECONDS, Replica, Replicas, two_replicas
 from tests.integration.machine_operator.rig import Rig
+from tests.integration.troubled_kube import BusyKube, SlowKube, StaleKube
 
 pytestmark = pytest.mark.integration
 PATIENCE = 150.0
@@ -183,56 +182,13 @@ async def _is_holder(replicas: Replicas, replica: Replica) -> bool:
     return await replicas.holder() == replica.name
 
 
-class BusyKube(RecordingKube):
-    """A fifth of the calls is answered by 429, the same ones in every run."""
+class StaleHosts(StaleKube):
+    """Of what a Machine-Operator lists."""
 
-    def __init__(self, kube: KubePort) -> None:
-        super().__init__(kube)
-        self.refused, self._dice = 0, random.Random(7)
-
-    def _before(self, verb: str, ref: Ref) -> None:
-        if self._dice.random() < 1 / 5:
-            self.refused += 1
-            raise TooManyRequests("the server is busy", retry_after=0.1)
+    stale_kinds = (kinds.NODE, kinds.MACHINE_KIND, kinds.MACHINE_POOL, kinds.HOST_CLAIM)
 
 
-class SlowKube(RecordingKube):
-    """Every call takes its time."""
-
-    seconds = 0.2
-
-    async def _written(self, verb: str, ref: Ref, call: Any) -> Any:
-        await asyncio.sleep(self.seconds)
-        return await super()._written(verb, ref, call)
-
-    async def get(self, ref: Ref, *, deadline: float = 10.0) -> Any:
-        await asyncio.sleep(self.seconds)
-        return await super().get(ref, deadline=deadline)
-
-    async def list(self, kind: Kind, *, namespace: str = "", selector: str = "", deadline: float = 10.0) -> Listing:
-        await asyncio.sleep(self.seconds)
-        return await super().list(kind, namespace=namespace, selector=selector, deadline=deadline)
-
-
-class StaleKube(RecordingKube):
-    """Lists of Nodes, Machines, pools and claims are for ever those of the first time."""
-
-    def __init__(self, kube: KubePort) -> None:
-        super().__init__(kube)
-        self._first: dict[Kind, Listing] = {}
-        self.stale = 0
-
-    async def list(self, kind: Kind, *, namespace: str = "", selector: str = "", deadline: float = 10.0) -> Listing:
-        if kind not in (kinds.NODE, kinds.MACHINE_KIND, kinds.MACHINE_POOL, kinds.HOST_CLAIM):
-            return await super().list(kind, namespace=namespace, selector=selector, deadline=deadline)
-        if kind in self._first:
-            self.stale += 1
-        else:
-            self._first[kind] = await super().list(kind, namespace=namespace, selector=selector, deadline=deadline)
-        return self._first[kind]
-
-
-@pytest.mark.parametrize("trouble", [BusyKube, SlowKube, StaleKube])
+@pytest.mark.parametrize("trouble", [BusyKube, SlowKube, StaleHosts])
 async def test_should_end_the_same_over_an_api_that_is_in_trouble(rig: Rig, trouble: type[RecordingKube]) -> None:
     one, two = rig.host("m1", 1), rig.host("m2", 2)
     meta, business = trouble(rig.meta_record.kube), trouble(rig.business_record.kube)
@@ -240,14 +196,14 @@ async def test_should_end_the_same_over_an_api_that_is_in_trouble(rig: Rig, trou
     assembly = await rig.start(meta=meta, business=business)
     await rig.until(lambda: rig.is_open(one), seconds=90)
     await rig.pool([one, two])
-    await assembly.process.sweeper.sweep(settling=True) if trouble is StaleKube else None
+    await assembly.process.sweeper.sweep(settling=True) if trouble is StaleHosts else None
     await rig.until(lambda: rig.is_open(one, two), seconds=90)
-    await assembly.process.sweeper.sweep(settling=True) if trouble is StaleKube else None
+    await assembly.process.sweeper.sweep(settling=True) if trouble is StaleHosts else None
     await asyncio.sleep(1.5)
     assert await rig.is_open(one, two), "what is there is not taken for gone"
     assert (rig.sim(one).jobs, rig.sim(two).jobs) == (1, 1), "nothing twice"
     if isinstance(business, BusyKube) and isinstance(meta, BusyKube):
         assert meta.refused > 3
         assert business.refused > 3
-    if isinstance(business, StaleKube):
+    if isinstance(business, StaleHosts):
         assert business.stale >= 2
