@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from operators.cluster_operator.cluster import kinds
 from operators.ports.kube import AlreadyExists, Kind, KubePort, Manifest, Subresource
 from tests.integration.api_server import ApiServer, free_port
@@ -101,12 +103,20 @@ def child(name: str, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]
     with tempfile.TemporaryDirectory(prefix="kok-bench-") as folder:
         said = Path(folder) / f"{name}.log"
         with said.open("wb") as log:
-            process = subprocess.Popen(command, stderr=log, stdout=log, preexec_fn=die_with_parent)
+            process = subprocess.Popen(command, stderr=log, stdout=log, env={**os.environ, **heap_as_shipped()}, preexec_fn=die_with_parent)
         try:
             yield process
             assert process.poll() is None, f"{name} ended with {process.returncode}: {said.read_text()[-3000:]}"
         finally:
             _end(process)
+
+
+def heap_as_shipped() -> dict[str, str]:
+    """What the operator's manifest tells the allocator."""
+    manifests = yaml.safe_load_all((CRDS.parent / "operators" / "base" / "cluster-operator.yaml").read_text())
+    (deployment,) = [each for each in manifests if each["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"] if each["name"].startswith("MALLOC_")}
 
 
 def _end(process: subprocess.Popen[bytes], patience: float = 20.0) -> None:

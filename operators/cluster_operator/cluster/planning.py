@@ -35,7 +35,7 @@ JUDGED_SECONDS = 3600.0
 class Planner:
     """Renders planes and judges keys."""
 
-    def __init__(self, catalogue: CataloguePort, *, plans: int = 16, packed: int = 5_000) -> None:
+    def __init__(self, catalogue: CataloguePort, *, plans: int = 8, packed: int = 5_000) -> None:
         """As many plans are kept whole, and `packed` of them, the last of each plane and package, as 17 KiB: a fleet is polled every minute."""
         self._catalogue = catalogue
         self._plans: Remembered[Plan | KokError] = Remembered(plans)
