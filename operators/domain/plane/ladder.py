@@ -1,6 +1,7 @@
 """What a plane needs next: one rung at a time, first match wins, from what was observed. No I/O; called by cluster_operator.cluster.
 
-A plane that never lived gets all its masters in one step: their pods wait for each other, and nothing is lost by starting them together.
+A plane that never lived gets etcd and API servers in one step: their pods wait for each other, and nothing is lost by starting them together.
+What can only ask an API server is made when one answers: before that it takes CPU from it, and asks ever more slowly (measured: six seconds).
 A plane that lives is changed in order: etcd, API server, controllers, each only while the one below it is well.
 """
 
@@ -41,6 +42,7 @@ from operators.domain.plane.steps import (
 from operators.domain.plane.surplus import of_plane
 from operators.domain.plane.upgrading import going_down, hop, prepared_no_more, turn
 from operators.domain.plane.view import Plan, PlaneView, Unknown
+from operators.domain.plane.workloads import component_of
 from operators.errors import ErrorCode, KokError
 
 FINALIZER = "kok.dev/cluster"
@@ -48,6 +50,7 @@ MACHINE_OPERATOR = "machine-operator"
 NOT_MASTERS = (MACHINE_OPERATOR, KONNECTIVITY)
 """What the API server and the controllers do without."""
 WORKLOADS = ("StatefulSet", "Deployment")
+CLIENTS = ("controller-manager", "scheduler", KONNECTIVITY)
 
 
 def next_step(view: PlaneView) -> Step:
@@ -160,7 +163,15 @@ def missing_objects(view: PlaneView) -> Step | None:
     """What is not there is created at once, all components together; small objects that differ are put back with it."""
     objects = _components(view, *(each for each in _plan(view).components if each != MACHINE_OPERATOR))
     wanted = [each for each in objects if _id(each) not in view.objects or each["kind"] not in WORKLOADS]
-    return _apply_differing(view, "masters", wanted)
+    return _apply_differing(view, "masters", [each for each in wanted if not _is_early(view, each)])
+
+
+def _is_early(view: PlaneView, manifest: Manifest) -> bool:
+    """Whether it is a workload that does not exist yet and would have no API server to ask."""
+    if manifest["kind"] not in WORKLOADS or component_of(manifest) not in CLIENTS or _id(manifest) in view.objects:
+        return False
+    apiserver = view.workloads.get("apiserver")
+    return apiserver is None or not apiserver.ready
 
 
 def etcd(view: PlaneView) -> Step | None:
@@ -189,11 +200,11 @@ def controllers(view: PlaneView) -> Step | None:
 
 def konnectivity(view: PlaneView) -> Step | None:
     """Its own Deployment; whether agents are connected is shown, but nothing waits for it."""
-    return _apply_differing(view, KONNECTIVITY, _components(view, KONNECTIVITY))
+    return _apply_differing(view, KONNECTIVITY, [each for each in _components(view, KONNECTIVITY) if not _is_early(view, each)])
 
 
 def _change_in_order(view: PlaneView, name: str, *, below: tuple[str, ...]) -> Step | None:
-    step = _apply_differing(view, name, _components(view, name))
+    step = _apply_differing(view, name, [each for each in _components(view, name) if not _is_early(view, each)])
     if step is None:
         return None
     own = view.workloads.get(name)

@@ -211,16 +211,18 @@ def test_should_choose_the_first_rung_with_something_to_do(view: PlaneView, step
     assert words in chosen.reason
 
 
-def test_should_apply_all_masters_of_a_new_plane_in_one_step() -> None:
-    view = right(objects={}, workloads={}, unrecorded=("etcd",), business=Unknown("not there"))
-    chosen = next_step(view)
+def made_by(chosen: steps.Step) -> set[str]:
     assert isinstance(chosen, steps.ApplyObjects)
-    assert {each["metadata"]["name"] for each in chosen.objects if each["kind"] in ("StatefulSet", "Deployment")} == {
-        "demo-etcd",
-        "demo-apiserver",
-        "demo-controller-manager",
-        "demo-scheduler",
-    }
+    return {each["metadata"]["name"] for each in chosen.objects if each["kind"] in ("StatefulSet", "Deployment")}
+
+
+def test_should_make_what_asks_an_api_server_when_one_answers() -> None:
+    born = right(objects={}, workloads={}, unrecorded=("etcd",), business=Unknown("not there"))
+    assert made_by(next_step(born)) == {"demo-etcd", "demo-apiserver"}
+    controllers = ("Deployment", "demo-controller-manager"), ("Deployment", "demo-scheduler")
+    coming = right(objects=planes.without(*controllers), workloads=workload("apiserver", ready=0), business=Unknown("not there"))
+    assert isinstance(next_step(coming), steps.Wait)
+    assert made_by(next_step(right(objects=planes.without(*controllers)))) == {"demo-controller-manager", "demo-scheduler"}
 
 
 def test_should_not_make_root_keys_when_a_volume_shows_that_the_plane_lived() -> None:
