@@ -12,7 +12,7 @@ import yaml
 
 from operators.ports.kube import Invalid, KubePort, Manifest, Ref
 from tests.integration.api.refusals import ABSENT, REFUSALS, Refusal
-from tests.integration.api_server import ApiServer
+from tests.integration.api_server import CRDS, ApiServer
 from tests.sample_manifests import sample_manifests
 
 SAMPLES = {(m["kind"], m["metadata"]["name"]): m for m in sample_manifests()}
@@ -84,6 +84,27 @@ WHOLE_OBJECT = re.compile(r"Invalid value: (?!true|false|null)[a-z]")
 """A rule over a whole object: the API server shows the rule's words where a value would stand."""
 
 
+WHAT_WOULD_DO = (
+    "should match '", "greater than or equal to", "less than or equal to", "supported values", "Required value", "must have at most", "at least",
+    "may not be more than", "Duplicate value", "must be of type", "at most",
+)  # fmt: skip
+"""How the API server itself says what would be taken."""
+
+
+def rules(node: Any) -> Iterator[str]:
+    """The words of every rule of ours in a CRD; each ends with what to do, which a person has read."""
+    if isinstance(node, dict):
+        yield from (rule["message"] for rule in node.get("x-kubernetes-validations") or ())
+        for inner in node.values():
+            yield from rules(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from rules(inner)
+
+
+RULES = tuple({words for path in CRDS.glob("*.yaml") for words in rules(yaml.safe_load(path.read_text()))})
+
+
 @pytest.mark.parametrize("row", REFUSALS, ids=TITLES)
 async def test_should_refuse_bad_input_and_say_why(kube: KubePort, crds: None, place: str, row: Refusal) -> None:
     with pytest.raises(Invalid) as refusal:
@@ -95,6 +116,7 @@ async def test_should_refuse_bad_input_and_say_why(kube: KubePort, crds: None, p
     if not any(word in told for word in SHOWS_NO_VALUE) and not WHOLE_OBJECT.search(told):
         shown = {part for leaf in leaves(row.bad) for part in (leaf, leaf.encode("unicode_escape").decode())}
         assert any(part in told for part in shown), "it does not name the value"
+    assert any(words in told for words in (*RULES, *WHAT_WOULD_DO)), "it does not say what would be right"
 
 
 @pytest.mark.parametrize("row", [row for row in REFUSALS if not row.stored], ids=lambda row: f"{row.kind}: {row.title}")
