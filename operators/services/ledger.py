@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget
-from operators.api.risk import Ledger, LedgerSpec, Outcome
+from operators.api.risk import InFlight, Ledger, LedgerSpec, Outcome
 from operators.domain.risk.bookkeeping import without
 from operators.domain.risk.breaker_sweep import swept
 from operators.domain.risk.decide import Ask, Granted, Verdict, decide, denied
@@ -29,6 +29,8 @@ LEDGER_NAME = "ledger"
 TRIES = 5
 """Read-decide-write rounds before a request is denied: more would only make the storm longer that makes them fail."""
 DEADLINE = 5.0
+FREED_ROOM = 256
+"""Releases of our own that are remembered, for rounds that began before them."""
 REBUILD_HINT = "look at its events and audit log; `kok meta install` makes the first one, a lost one is made anew from the stored OperationGrants by rebuilding it"
 NO_OUTCOMES: Mapping[EntryKey, Outcome] = {}
 LISTS: Mapping[str, tuple[str, ...]] = {
@@ -73,12 +75,17 @@ class LedgerService:
         self, kube: KubePort, facts: FactsPort, *, epoch: Callable[[], int], now: Callable[[], datetime], namespace: str = SYSTEM_NAMESPACE
     ) -> None:
         self._kube, self._facts, self._epoch, self._now = kube, facts, epoch, now
+        self._freed: dict[int, InFlight] = {}  # by the number of the release; those of another risk centre are not in it
         self._turn = asyncio.Lock()  # our own workers wait for each other; the compare-and-swap is for everybody else
         self.ref = ledger_ref(namespace)
 
     async def read(self) -> StoredLedger:
         """A quorum read. Raises KokError LedgerUnreadable for whatever is not a whole Ledger."""
-        return await read_ledger(self._kube, self.ref)
+        freed = max(self._freed, default=0)
+        stored = await read_ledger(self._kube, self.ref)
+        if stored.spec.releases < freed:
+            self._freed.clear()  # the Ledger was made anew since: its numbers begin again
+        return stored
 
     async def look(self) -> LedgerSpec | KokError:
         """What it says, or why it cannot be read: for who decides on a view of it."""
@@ -124,7 +131,7 @@ class LedgerService:
         self._refuse_if_overtaken(stored)
         now = self._now()
         if stored.spec.releases != seen.spec.releases:
-            cautious = _as_if_held(seen.spec, stored.spec)
+            cautious = _as_if_held(seen.spec, stored.spec, self._freed)
             if cautious is None or not isinstance(decide(ask, cautious, facts, now), Granted):
                 return None
         verdict = decide(ask, stored.spec, facts, now)
@@ -144,6 +151,7 @@ class LedgerService:
                     await self._write(stored, without(stored.spec, keys, outcomes))
                 except Conflict:
                     continue
+                self._remember_freed(stored.spec, keys)
                 return True
         raise KokError(
             ErrorCode.Conflict, f"slots could not be freed in {TRIES} tries: others write to the Ledger", "it is tried again by itself"
@@ -160,6 +168,12 @@ class LedgerService:
                 await self._write(stored, after)
             return stored.spec, after
 
+    def _remember_freed(self, before: LedgerSpec, keys: Collection[EntryKey]) -> None:
+        freed = [entry for entry in before.in_flight if key_of(entry) in keys]
+        self._freed |= dict(enumerate(freed, start=before.releases + 1))
+        for number in sorted(self._freed)[:-FREED_ROOM]:
+            del self._freed[number]
+
     def _refuse_if_overtaken(self, stored: StoredLedger) -> None:
         if stored.spec.epoch > self._epoch():
             raise KokError(
@@ -175,12 +189,15 @@ class LedgerService:
         await self._kube.patch_json(self.ref, {"spec": spec}, resource_version=stored.version, deadline=DEADLINE)
 
 
-def _as_if_held(seen: LedgerSpec, stored: LedgerSpec) -> LedgerSpec | None:
+def _as_if_held(seen: LedgerSpec, stored: LedgerSpec, own: Mapping[int, InFlight]) -> LedgerSpec | None:
     """The Ledger with the slots that were freed since `seen` still taken: what is allowed beside them is allowed whatever their targets are like
-    now, which nobody has looked at. None if a slot was freed that was not seen: its target is not known.
+    now, which nobody has looked at. None if a slot was freed that was neither seen nor freed by us: its target is not known.
 
-    An entry whose target is held still was not freed but replaced, which no counter tells.
+    `own`: what we freed, by the number of the release. An entry whose target is held still was not freed but replaced, which no counter tells.
     """
+    numbers = range(seen.releases + 1, stored.releases + 1)
+    if numbers and all(number in own for number in numbers):
+        return stored.model_copy(update={"in_flight": (*stored.in_flight, *(own[number] for number in numbers))})
     held = {target_key_of(entry.namespace, entry.target) for entry in stored.in_flight}
     freed = tuple(entry for entry in seen.in_flight if target_key_of(entry.namespace, entry.target) not in held)
     if stored.releases - seen.releases != len(freed):
