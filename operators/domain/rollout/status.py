@@ -11,6 +11,7 @@ from operators.api.rollout import FleetRollout, FleetRolloutStatus, MemberPhase,
 from operators.domain.risk.identity import stamp
 from operators.domain.rollout.calm import calm
 from operators.domain.rollout.forecast import Forecast, Outlook
+from operators.domain.rollout.metrics import JUDGED
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.state import StageWork
 from operators.domain.rollout.story import Event, Outcome, Story, stages_of
@@ -170,7 +171,7 @@ def _stages(view: RolloutView) -> Iterable[tuple[StageStatus, list[MemberStatus]
             verdict=verdict,
             message=words[:TEXT],
         )
-        yield (line.model_copy(update=_measured(view)) if in_hand else line), members
+        yield (line.model_copy(update=_measured(view, len(members))) if in_hand else line), members
 
 
 def _is_begun(story: Story, stage: str) -> bool:
@@ -190,11 +191,12 @@ def _told(view: RolloutView, stage: str) -> tuple[str, str]:
     return view.verdict.judgement.value, told[-1] if told else view.verdict.sentence
 
 
-def _measured(view: RolloutView) -> dict[str, Any]:
+def _measured(view: RolloutView, members: int) -> dict[str, Any]:
     """Window, test and each metric's own verdict, of the stage that is judged."""
     parts = [(name, part) for name, part in view.verdict.parts if name != "health"]
+    test = f"{TEST}; all are probed, metrics and vital signs are of the first {JUDGED} of {members}" if members > JUDGED else TEST
     metrics = tuple(MetricStatus(name=name, verdict=part.judgement.value, message=part.sentence[:TEXT]) for name, part in parts)
-    return {"window_seconds": view.spec.analysis.window_seconds, "test": TEST, "metrics": metrics} if metrics else {}
+    return {"window_seconds": view.spec.analysis.window_seconds, "test": test, "metrics": metrics} if metrics else {}
 
 
 def _trouble(view: RolloutView, key: str) -> str:

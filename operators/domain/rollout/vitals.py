@@ -1,4 +1,4 @@
-"""What a plane says of itself, without anybody's Prometheus: API server answers, scheduler bindings, nodes that are ready. Pure.
+"""What a plane says of itself, without anybody's Prometheus: API server answers, what its scheduler does, nodes that are ready. Pure.
 
 Counters are read from the API server's own metrics by cluster_operator.rollout.gauging; here they become counts of a window. Several API servers
 behind one address are told apart by when they started; a counter that began anew is another server. What was not there before a stage does not
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from operators.domain.rollout.metrics import MetricBaseline
 from operators.domain.rollout.verdict import NOTHING, Counts, Limits, NoData, Reading
@@ -25,9 +26,12 @@ LIMITS: Mapping[str, Limits] = {
 """No floor: a cluster may have had its troubles before; only what got worse is told."""
 SOURCES: Mapping[str, tuple[str, str]] = {
     ANSWERS: ("apiserver_request_total of resources, code not 5xx", "apiserver_request_total of resources"),
-    BINDINGS: ("apiserver_request_total of pods/binding, code 2xx", "apiserver_request_total of pods/binding"),
+    BINDINGS: ("apiserver_request_total of pods/binding, code 2xx", "apiserver_request_total of pods/binding, and pods that are stuck now"),
     NODES: ("Nodes with condition Ready True", "Nodes"),
 }
+SCHEDULER = "default-scheduler"
+UNSEEN = timedelta(seconds=60)
+"""A pod that the scheduler has not looked at for so long."""
 UNREAD = "its API server's metrics are being read"
 READINGS = 2
 """Of each cluster before a stage: counts are differences."""
@@ -46,6 +50,8 @@ class Vitals:
     answers: Counts = NOTHING
     bindings: Counts = NOTHING
     nodes: Counts = NOTHING
+    stuck: int = 0
+    """Pods at which the scheduler ended with an error of its own, or did not look at all: what comes of them is no binding."""
     problem: str = ""
     is_denied: bool = False
 
@@ -63,11 +69,27 @@ class Span:
         return self.now - timedelta(seconds=self.seconds)
 
 
+Manifest = Mapping[str, Any]
 Book = Mapping[str, Sequence[Vitals]]
 """Cluster (namespace/name) -> its readings, oldest first."""
 
 
-def vitals_of(text: str, nodes: Counts, at: datetime) -> Vitals:
+def stuck_of(pods: Iterable[Manifest], now: datetime) -> int:
+    """Of pods without a node those that its scheduler failed. One that fits nowhere, or is held back by a gate, is no fault of it."""
+    return sum(_is_stuck(each, now) for each in pods)
+
+
+def _is_stuck(pod: Manifest, now: datetime) -> bool:
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    if spec.get("schedulerName", SCHEDULER) != SCHEDULER or spec.get("nodeName") or metadata.get("deletionTimestamp"):
+        return False
+    said = next((each for each in status.get("conditions") or () if each.get("type") == "PodScheduled"), None)
+    if said is None:
+        return now - datetime.fromisoformat(metadata["creationTimestamp"]) > UNSEEN
+    return bool(said.get("reason") == "SchedulerError")
+
+
+def vitals_of(text: str, nodes: Counts, at: datetime, *, stuck: int = 0) -> Vitals:
     """The reading in an API server's metrics; one without the counter, or with numbers that are none, has a problem. Health checks are no requests."""
     started = STARTED.search(text)
     answers = bindings = NOTHING
@@ -82,7 +104,7 @@ def vitals_of(text: str, nodes: Counts, at: datetime) -> Vitals:
             bindings += Counts(count if found[1].startswith("2") else 0, count)
     if started is None or not answers.total:
         return Vitals(at, problem="its metrics have no apiserver_request_total or no process_start_time_seconds")
-    return Vitals(at, started[1], answers, bindings, nodes)
+    return Vitals(at, started[1], answers, bindings, nodes, stuck)
 
 
 def _number(text: str) -> int | None:
@@ -104,6 +126,8 @@ def readings_of(found: Sequence[Vitals], after: datetime, now: datetime) -> Mapp
         own = [each for each in since if each.server == server]
         answers += _since(own[0].answers, own[-1].answers)
         bindings += _since(own[0].bindings, own[-1].bindings)
+    if since:
+        bindings += Counts(0, since[-1].stuck)
     return {ANSWERS: answers, BINDINGS: bindings, NODES: since[-1].nodes if since else NOTHING}
 
 

@@ -16,9 +16,10 @@ from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout.gauging import vitals_from
 from operators.domain.rollout.verdict import Counts
 from operators.domain.rollout.vitals import Vitals
-from operators.ports.kube import Key
+from operators.ports.kube import Key, Preconditions, Ref, Subresource
 from tests.integration.rollout.fleet import NEW, OLD, Fleet, RolloutOperator
 
+SCHEDULER_FAILED = {"status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulerError"}]}}
 pytestmark = pytest.mark.usefixtures("crds")
 
 
@@ -36,7 +37,13 @@ async def test_should_read_a_real_api_server(kube: KubeClient) -> None:
     assert (before.problem, before.is_denied) == ("", False)
     for _ in range(20):
         await kube.read_path("/api/v1/namespaces/default/pods")
+    pod = {"metadata": {"name": node, "namespace": "default"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    made = await kube.create({"apiVersion": "v1", "kind": "Pod", **pod})
+    await kube.patch_json(Ref.of(made), SCHEDULER_FAILED, subresource=Subresource.Status)
     after = await vitals_from(kube, world)
+    assert after.stuck == before.stuck + 1
+    await kube.delete(Ref.of(made), preconditions=Preconditions(grace_seconds=0))
+    assert (await vitals_from(kube, world)).stuck == before.stuck
     assert after.server == before.server
     assert after.answers.total >= before.answers.total + 20
     assert 0 < after.answers.good <= after.answers.total

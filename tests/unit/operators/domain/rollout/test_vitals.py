@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,18 @@ from operators.domain.rollout.plan import PlannedMember, PlannedStage
 from operators.domain.rollout.story import Story
 from operators.domain.rollout.verdict import Counts, Judgement, NoData, Verdict
 from operators.domain.rollout.view import Hold, MemberFacts
-from operators.domain.rollout.vitals import ANSWERS, BINDINGS, NODES, Span, Vitals, readings_of, vitals_after, vitals_before, vitals_of
+from operators.domain.rollout.vitals import (
+    ANSWERS,
+    BINDINGS,
+    NODES,
+    Span,
+    Vitals,
+    readings_of,
+    stuck_of,
+    vitals_after,
+    vitals_before,
+    vitals_of,
+)
 from tests.unit.operators.domain.rollout.builders import NEW, OLD, START, rollout
 
 TEXT = """# HELP apiserver_request_total x
@@ -145,3 +157,38 @@ def test_should_hold_when_they_vanish_and_leave_out_what_is_too_little_to_judge(
 
 def test_should_not_judge_by_what_an_older_process_did_not_take_before() -> None:
     assert vitals_after({}, {"prod/c0": at(100)}, [], Span(300, at(200)), {}) == {}
+
+
+def pod(age: int = 0, *, reason: str = "", **spec: Any) -> dict[str, Any]:
+    made = (START - timedelta(seconds=age)).isoformat()
+    conditions = [{"type": "PodScheduled", "status": "False", "reason": reason}] if reason else []
+    return {"metadata": {"creationTimestamp": made}, "spec": spec, "status": {"conditions": conditions}}
+
+
+@pytest.mark.parametrize(
+    ("found", "stuck"),
+    [
+        (pod(3600, reason="SchedulerError"), 1),
+        (pod(61), 1),
+        (pod(59), 0),
+        (pod(3600, reason="Unschedulable"), 0),
+        (pod(3600, reason="SchedulingGated"), 0),
+        (pod(3600, schedulerName="their-own"), 0),
+        (pod(3600, schedulerName="default-scheduler"), 1),
+        (pod(3600, nodeName="n1"), 0),
+        (pod(3600) | {"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-02T00:00:00Z"}}, 0),
+    ],
+)
+def test_should_count_pods_that_the_scheduler_failed_and_no_others(found: dict[str, Any], stuck: int) -> None:
+    assert stuck_of([found, pod()], START) == stuck
+
+
+def test_should_count_attempts_that_end_before_a_binding_beside_those_that_do_not() -> None:
+    """Twenty pods are bound and five are stuck: of twenty-five attempts twenty were good. What was stuck and is not any more counts no more."""
+    found = [reading(0, 1000, 1000), replace(reading(30, 1200, 1200), stuck=5)]
+    counts = readings_of(found, START - timedelta(seconds=1), at(31))
+    assert not isinstance(counts, NoData)
+    assert counts[BINDINGS] == Counts(20, 25)
+    counts = readings_of([*found, reading(40, 1200, 1200)], START - timedelta(seconds=1), at(41))
+    assert not isinstance(counts, NoData)
+    assert counts[BINDINGS] == Counts(20, 20)
