@@ -113,22 +113,39 @@ async def test_should_end_an_installation_that_was_killed(rig: Rig, server: str,
     await _install(rig, host)
 
 
-@pytest.mark.parametrize(("server", "number"), [(META, 2), (META, 4), (BUSINESS, 2), (BUSINESS, 4)])
-async def test_should_end_a_decommissioning_that_was_killed(rig: Rig, server: str, number: int) -> None:
-    host = rig.host("h1", 1)
-    await rig.pool([host])
+async def _leave_killed_at(rig: Rig, server: str, number: int, host: dict[str, Any], pool: str) -> bool:
+    """Installed, taken out of its pool by an operator that dies after that write, ended by another; whether it died."""
+    await rig.pool([host], name=pool)
     await rig.start()
     await _install(rig, host)
     await rig.stop()
-    await rig.pool([])
+    await rig.pool([], name=pool)
     ports = _dying(rig, server, number)
     await rig.start(**ports)
-    assert await _until_dead(rig, ports)
+    dead = await _until_dead(rig, ports)
     await rig.stop()
     await rig.start()
     await _leave(rig, host)
+    await rig.stop()
     assert rig.sim(host).owner is None
     assert len(set(rig.centre.granted)) == len(rig.centre.granted), "nothing was asked for twice"
+    return dead
+
+
+@pytest.mark.parametrize(("server", "number"), [(META, 2), (META, 4), (BUSINESS, 2), (BUSINESS, 4)])
+async def test_should_end_a_decommissioning_that_was_killed(rig: Rig, server: str, number: int) -> None:
+    assert await _leave_killed_at(rig, server, number, rig.host("h1", 1), "workers")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", [META, BUSINESS])
+async def test_should_end_every_decommissioning_that_was_killed_at_its_nth_write(rig: Rig, server: str) -> None:
+    for number in range(1, 40):
+        if not await _leave_killed_at(rig, server, number, rig.host(f"h{number}", number), f"p{number}"):
+            break
+        await _forget_pool(rig, f"p{number}")
+    print(f"a decommissioning takes {number - 1} writes to {server}")
+    assert 5 < number < 39
 
 
 async def test_should_notice_an_operator_that_forgets_its_token(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
