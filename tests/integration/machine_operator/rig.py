@@ -57,7 +57,7 @@ class Centre:
 
     async def serve(self) -> None:
         while True:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             if not self.says_yes:
                 continue
             for grant in (await self._kube.list(kinds.GRANT, namespace=self._namespace)).items:
@@ -196,12 +196,14 @@ class Rig:
 
     async def until(self, check: Callable[[], Awaitable[Any]], *, seconds: float = 90.0) -> Any:
         """What `check` returns as soon as it is true; else AssertionError with the state of everything."""
+        pause = 0.05
         try:
             async with asyncio.timeout(seconds):
                 while True:
                     if result := await check():
                         return result
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(pause)
+                    pause = min(0.2, pause * 1.3)  # each look is requests, which take the operator's time
         except TimeoutError as error:
             raise AssertionError(await self.picture()) from error
 
