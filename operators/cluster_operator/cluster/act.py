@@ -16,7 +16,15 @@ from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.births import create_before_apply, takes_any_node_port, wants_node_port
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.etcd_act import EtcdActor
-from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, leave_to_delete_plane, leave_to_roll, settle_named
+from operators.cluster_operator.cluster.grants import (
+    Act,
+    acquire,
+    end_pod,
+    leave_to_delete_plane,
+    leave_to_roll,
+    purpose_of_change,
+    settle_named,
+)
 from operators.cluster_operator.cluster.release_act import write_release
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
@@ -227,9 +235,8 @@ class Actor:
         if seen is None:
             return None
         uid = str(seen["metadata"]["uid"])
-        grant = await acquire(
-            self._world, view.cluster, Act(Operation.RestartMaster, "Pod", pod, uid, workflow="roll", step="member", reason=reason)
-        )
+        act = Act(Operation.RestartMaster, "Pod", pod, uid, "roll", "member", reason, purpose_of_change(view))
+        grant = await acquire(self._world, view.cluster, act)
         if isinstance(grant, Waits):
             return grant
         await end_pod(self._world, ref, uid, grant)

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 from operators.api.base import LABEL_COMPONENT
 from operators.api.cluster import Cluster
+from operators.api.cluster_release import ClusterRelease
 from operators.api.risk import Decision, Operation, OperationGrant, Outcome, Purpose, Target
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane.drift import difference
+from operators.domain.plane.hops import purpose_of
 from operators.domain.plane.view import HeldGrant, PlaneView
 from operators.domain.risk.identity import LABEL_ACT, act_id, at
 from operators.engine.reconcile import Waits
@@ -155,12 +157,17 @@ async def leave_to_roll(world: World, view: PlaneView, objects: Iterable[Manifes
         if live is None or not _exchanges_pods(view, manifest, live) or await _is_covered_by_hop(world, view):
             continue
         name = str(manifest["metadata"]["name"])
-        act = Act(Operation.RestartMaster, "Deployment", name, _uid_of(live), workflow="roll", step="component", reason=reason)
+        act = Act(Operation.RestartMaster, "Deployment", name, _uid_of(live), "roll", "component", reason, purpose_of_change(view))
         grant = await acquire(world, view.cluster, act)
         if isinstance(grant, Waits):
             return grant
         await verify(world, grant, name)
     return None
+
+
+def purpose_of_change(view: PlaneView) -> Purpose:
+    """What a master is rolled for: the way back of a release, or anything else."""
+    return purpose_of(view.release.spec) if isinstance(view.release, ClusterRelease) else Purpose.Forward
 
 
 async def leave_to_delete_plane(world: World, view: PlaneView) -> Waits | None:

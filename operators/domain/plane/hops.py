@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from operators.api.cluster_release import ClusterReleaseSpec, Direction, Hop, HopStage
+from operators.api.cluster_release import AuthorisedBy, ClusterReleaseSpec, Direction, Hop, HopStage
+from operators.api.risk import Purpose
 from operators.domain.plane.paths import Package
 
 S = HopStage
@@ -148,3 +149,13 @@ def wanted_direction(hop: Hop, lower: Package, upper: Package, target: Package) 
 def emulates(hop: Hop) -> bool:
     """Whether the API servers emulate the lower minor at this stage, or are of it."""
     return bool(hop.emulated) and ACROSS_MINORS.index(hop.stage) < ACROSS_MINORS.index(HopStage.LiftApiserver)
+
+
+def purpose_of(release: ClusterReleaseSpec) -> Purpose:
+    """What leave is asked for: a way back is not held up by an open breaker, and has a reserve of its own.
+
+    Back is what goes down, and what a rollout takes back or a person undoes, also between packages of one version, where no way is down.
+    """
+    if release.hop is None:
+        return Purpose.Forward
+    return Purpose.Rollback if release.hop.direction is Direction.Down or release.current.by is AuthorisedBy.Undo else Purpose.Forward

@@ -5,6 +5,8 @@ from __future__ import annotations
 from operators.api.base import ConditionStatus
 from operators.api.cluster import ChangePolicy
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease, Direction, Hop
+from operators.api.risk import Purpose
+from operators.domain.plane.hops import purpose_of
 from operators.domain.plane.steps import Stall, Step, Wait
 from operators.domain.plane.view import PlaneView
 
@@ -18,10 +20,9 @@ def hop_of(view: PlaneView) -> Hop | None:
 
 def hop_phase(view: PlaneView) -> str:
     """Upgrading or RollingBack; empty without a hop."""
-    hop = hop_of(view)
-    if hop is None:
+    if not isinstance(view.release, ClusterRelease) or view.release.spec.hop is None:
         return ""
-    return "Upgrading" if hop.direction is Direction.Up else "RollingBack"
+    return "RollingBack" if purpose_of(view.release.spec) is Purpose.Rollback else "Upgrading"
 
 
 def release_verdict(view: PlaneView, step: Step) -> Verdict:

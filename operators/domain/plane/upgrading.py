@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from operators.api.base import LABEL_COMPONENT
 from operators.api.cluster_release import ClusterRelease, ClusterReleaseSpec, Direction, Hop, HopStage
-from operators.api.risk import Purpose
 from operators.domain.plane import hops
 from operators.domain.plane.desired_preparation import PREPARING
 from operators.domain.plane.drift import ObjectId, difference
@@ -153,8 +152,8 @@ def _differs(view: PlaneView, manifest: Manifest) -> bool:
 
 def _move(view: PlaneView, release: ClusterReleaseSpec, under_way: Hop, stage: HopStage) -> MoveHop:
     moved = hops.entered(under_way, stage, now=stamp(view.now))
-    down = under_way.direction is Direction.Down
-    return MoveHop(_with(release, moved), f"{_words(moved)}", purpose=Purpose.Rollback if down else Purpose.Forward)
+    spec = _with(release, moved)
+    return MoveHop(spec, f"{_words(moved)}", purpose=hops.purpose_of(spec))
 
 
 def _end(release: ClusterReleaseSpec, under_way: Hop, reached: str) -> EndHop:

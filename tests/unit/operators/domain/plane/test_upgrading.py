@@ -13,6 +13,7 @@ from operators.api.packages import ClusterPackageVersion
 from operators.api.risk import Purpose
 from operators.domain.plane import steps
 from operators.domain.plane.drift import ObjectId, stamped
+from operators.domain.plane.hops import purpose_of
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.ladder import next_step
 from operators.domain.plane.paths import Kubelet
@@ -339,3 +340,15 @@ def test_should_soak_nowhere_but_in_the_soak() -> None:
 
 def key(found: Manifest) -> ObjectId:
     return ObjectId.of(found)
+
+
+def test_should_ask_as_for_a_way_back_also_where_no_way_is_down() -> None:
+    """Between two packages of one version every hop goes up; what a rollout takes back is no forward change."""
+    at = going(UP, S.Prepare).release
+    assert isinstance(at, ClusterRelease)
+    undone = at.spec.model_copy(update={"current": at.spec.current.model_copy(update={"by": AuthorisedBy.Undo})})
+    assert (purpose_of(at.spec), purpose_of(undone)) == (Purpose.Forward, Purpose.Rollback)
+    assert purpose_of(undone.model_copy(update={"hop": None})) is Purpose.Forward, "what is rolled when it is over is something else"
+    step = next_step(replace(going(UP, S.Prepare), release=at.model_copy(update={"spec": undone})))
+    assert isinstance(step, MoveHop)
+    assert step.purpose is Purpose.Rollback
