@@ -39,7 +39,7 @@ from operators.adapters.kube_credentials import kubeconfig_credentials
 ETCD, APISERVER, CONTROLLER_MANAGER, KUBECTL = "etcd-3.6.8", "kube-apiserver-1.35.4", "kube-controller-manager-1.35.4", "kubectl-1.35.4"
 START_SECONDS = 90.0
 CRDS = Path(__file__).parents[2] / "manifests" / "crds"
-LAZY = {"GOGC": os.environ.get("GOGC", "200")}
+LAZY = {"GOGC": os.environ.get("GOGC", "400")}
 """Servers of tests may hold garbage: collecting it is much of their work."""
 TEST_PORTS = (10_000, 30_000)
 PORT_CLAIMS = Path(tempfile.gettempdir()) / "kok-test-ports"
