@@ -78,7 +78,7 @@ async def ground(kube: KubeClient, api_server: ApiServer, monkeypatch: pytest.Mo
 async def changing(ground: Ground) -> None:
     """The canary is in hand and does not come up."""
     ground.fleet.broken.add(NEW)
-    await ground.made()
+    await ground.made(soak=1)
     await ground.says("in hand")
 
 
