@@ -30,6 +30,7 @@ from operators.ports.kube import Key, Manifest, Watched
 from operators.services.probe import ProbeResult
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer
 from tests.integration.machine_operator.rig import Rig, condition
+from tests.integration.remembered_lists import EtcdLook, RememberingKube
 
 pytestmark = pytest.mark.integration
 OLD, NEW = "kubelet-1-r1", "kubelet-1-r2"
@@ -56,11 +57,12 @@ class Rollouts:
         cache = ObjectCache(lambda key: None)
         for kind in (cluster_kinds.CLUSTER, cluster_kinds.RELEASE, cluster_kinds.PACKAGE, cluster_kinds.POOL, rollout_kinds.ROLLOUT):
             cache.follow(Watched(kind, lambda manifest: [rollout_kinds.key_of(manifest["metadata"]["name"])]))
-        self._sweeper = Sweeper(cache, {"meta": rig.meta}, metrics)
+        kube = RememberingKube(rig.meta, EtcdLook(rig.meta_server.etcd_port))
+        self._sweeper = Sweeper(cache, {"meta": kube}, metrics)
         self._ahead = timedelta()
         self.dumb, self.asked = set[str](), list[str]()
         """Packages with which nodes start no pods; nodes that were asked for one."""
-        world = World(rig.meta, cache, OneBusinessServer(rig.business), FileCatalogue(), own_namespace=rig.namespace, now=self.now)
+        world = World(kube, cache, OneBusinessServer(rig.business), FileCatalogue(), own_namespace=rig.namespace, now=self.now)
         rollouts, probes = rollout_controllers(world, self._probed.add, prober=self._probe, node_prober=self._probe_node, probe_every=0.0)
         tools = LoopTools(rig.meta, EventRecorder(rig.meta, "kok-cluster-operator", "test"), metrics, keep=cache.put)
         self._loop, self._probes = ReconcileLoop(rollouts, WorkQueue("rollout"), tools), ReconcileLoop(probes, WorkQueue("probe"), tools)
@@ -109,7 +111,7 @@ class Rollouts:
             except KokError as error:
                 self.failed = error.message
             shown = (await self.rig.meta.get(rollout_kinds.ROLLOUT.ref(self.name)) or {}).get("status") or {}
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.3)
         return shown
 
 
