@@ -6,20 +6,21 @@ import getpass
 import re
 from datetime import timedelta
 
-from meta_cluster.cli.access import open_meta
+from meta_cluster.cli.access import Meta, open_meta
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
 from operators.api.risk import Outcome
 from operators.domain.risk.identity import stamp
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import Kind, NotFound
+from operators.ports.kube import Conflict, Kind, NotFound
 from operators.services.risk_facts import BUDGET
 
 GRANT = Kind(API_VERSION, "OperationGrant")
 SPAN = re.compile(r"^([1-9][0-9]{0,5})([smhd])$")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = timedelta(days=30)
+TRIES = 5
 
 
 def span_named(word: str) -> timedelta:
@@ -65,11 +66,20 @@ async def settled(access: Access, name: str, outcome: str) -> str:
     if outcome not in set(Outcome):
         raise KokError(ErrorCode.Usage, f"--outcome {outcome}: no such outcome", f"one of {', '.join(Outcome)}")
     async with open_meta(access) as meta:
-        ref = GRANT.ref(name, meta.namespace)
-        found = await meta.kube.get(ref)
-        if found is None:
-            raise KokError(ErrorCode.NotFound, f"there is no OperationGrant {meta.namespace}/{name}", f"kok get grants -n {meta.namespace}")
-        if reported := found["spec"].get("outcome"):
-            raise KokError(ErrorCode.Usage, f"OperationGrant {name} was reported as {reported} already", "there is nothing to settle")
-        await meta.kube.patch_json(ref, {"spec": {"outcome": outcome}}, resource_version=found["metadata"]["resourceVersion"])
-    return f"OperationGrant {name} is reported as {outcome}; the risk centre frees its slot"
+        for _ in range(TRIES):
+            try:
+                await _settle_once(meta, name, outcome)
+            except Conflict:  # the risk centre wrote to it at that moment
+                continue
+            return f"OperationGrant {name} is reported as {outcome}; the risk centre frees its slot"
+    raise KokError(ErrorCode.Conflict, f"OperationGrant {name} is written all the time; nothing was reported", "try it again")
+
+
+async def _settle_once(meta: Meta, name: str, outcome: str) -> None:
+    ref = GRANT.ref(name, meta.namespace)
+    found = await meta.kube.get(ref)
+    if found is None:
+        raise KokError(ErrorCode.NotFound, f"there is no OperationGrant {meta.namespace}/{name}", f"kok get grants -n {meta.namespace}")
+    if reported := found["spec"].get("outcome"):
+        raise KokError(ErrorCode.Usage, f"OperationGrant {name} was reported as {reported} already", "there is nothing to settle")
+    await meta.kube.patch_json(ref, {"spec": {"outcome": outcome}}, resource_version=found["metadata"]["resourceVersion"])
