@@ -223,6 +223,27 @@ async def test_should_not_let_an_edited_pool_take_what_a_rollout_found_bad_until
     await rig.until(taken, seconds=60)
 
 
+async def test_should_pause_at_a_host_that_fails_and_take_the_others_once_a_person_accepts(rig: Rig) -> None:
+    """With onFail: Pause the package is marked for everybody, pools too, while a person thinks; whoever accepts the failure lifts that."""
+    hosts, rollouts = await live(rig, 2)
+    rig.sim(hosts[0]).fault = HostFault.FailsOnApply
+    await rollouts.start(onFail="Pause")
+    await rollouts.until("Failed")
+    assert (await annotations(rig))[FOUND_BAD].startswith(f"{rollouts.name}: ")
+    assert installed(rig, hosts)[1] == OLD
+    rig.sim(hosts[0]).fault = HostFault.Nothing
+    said = {"by": "jane", "reason": "the disk was full"}
+    await rig.meta.patch_json(rollout_kinds.ROLLOUT.ref(rollouts.name), {"spec": {"acceptedFailures": ["all"], "said": said}})
+    await rollouts.until("Good")
+    assert installed(rig, hosts) == [NEW] * 2
+    assert FOUND_BAD not in await annotations(rig)
+
+
+async def annotations(rig: Rig) -> dict[str, str]:
+    package = await rig.meta.get(MACHINE_PACKAGE.ref(NEW))
+    return dict(((package or {})["metadata"].get("annotations")) or {})
+
+
 async def test_should_refuse_before_anything_starts_what_the_pool_forbids(rig: Rig) -> None:
     hosts, rollouts = await live(rig, 1)
     await rig.pool(hosts, **{**WISH, "update": {"maxEffect": "Restart"}})
