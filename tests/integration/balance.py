@@ -12,7 +12,7 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-SECONDS = {"cluster_operator": 8.0, "machine_operator": 8.0, "rollout": 8.0, "plane": 4.0, "lab host": 30.0, "api": 0.1, "assets": 0.1}
+SECONDS = {"cluster_operator": 5.0, "machine_operator": 5.0, "rollout": 2.0, "plane": 2.0, "lab host": 30.0, "api": 0.1, "assets": 0.1}
 """What a test of that folder takes, roughly; a second elsewhere. Only the order follows from it: what cannot be shared begins first."""
 
 
