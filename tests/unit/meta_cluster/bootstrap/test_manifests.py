@@ -105,6 +105,13 @@ def test_should_meet_the_restricted_profile_in_every_overlay(overlay: Overlay) -
             assert context["capabilities"] == {"drop": ["ALL"]}
 
 
+@pytest.mark.parametrize("overlay", Overlay)
+def test_should_let_no_plane_push_the_operators_out(overlay: Overlay) -> None:
+    """A pod ends others of lower priority when a node is full; masters have this one."""
+    pods = deployments(installed(overlay)).values()
+    assert {pod.get("priorityClassName") for pod in pods} == {"system-cluster-critical"}
+
+
 def test_should_grant_no_wildcard_no_escalation_and_no_exec() -> None:
     role = find(installed(), "ClusterRole", "kok-cluster-operator")
     for rule in role["rules"]:
