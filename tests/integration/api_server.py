@@ -176,6 +176,7 @@ class ApiServer:
         self.authority = TestAuthority()
         self.port, self._etcd_ports = free_port(), (free_port(), free_port())
         self.url = f"https://127.0.0.1:{self.port}"
+        self._kubeconfigs = dict[tuple[str, tuple[str, ...]], str]()
         self._write_keys()
         self.etcd = Child("etcd", self._etcd_argv(), self.folder)
         self.apiserver = Child("kube-apiserver", [*self._apiserver_argv(), *extra_flags], self.folder)
@@ -217,7 +218,13 @@ class ApiServer:
         ]  # fmt: skip
 
     def kubeconfig(self, user: str, *, groups: Sequence[str] = ()) -> str:
-        """A kubeconfig for that identity; what it may do is up to RBAC (`system:masters` may do all)."""
+        """A kubeconfig for that identity; what it may do is up to RBAC (`system:masters` may do all). The same one whenever it is asked for."""
+        identity = user, tuple(groups)
+        if identity not in self._kubeconfigs:
+            self._kubeconfigs[identity] = self._new_kubeconfig(user, groups)
+        return self._kubeconfigs[identity]
+
+    def _new_kubeconfig(self, user: str, groups: Sequence[str]) -> str:
         certificate, key = self.authority.leaf(user, groups=groups)
         cluster = {"server": self.url, "certificate-authority-data": _base64(self.authority.pem)}
         identity = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}

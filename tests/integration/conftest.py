@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,13 +65,16 @@ def own_api_server() -> Iterator[ApiServer]:
         server.close()
 
 
+_credentials_of = functools.cache(kubeconfig_credentials)
+
+
 @pytest.fixture
 async def kube_as(api_server: ApiServer) -> AsyncIterator[Callable[..., KubeClient]]:
     """Makes KubePorts for identities: `kube_as("jane", "developers")`; the first word is the user, the others are groups."""
     clients: list[KubeClient] = []
 
     def make(user: str, *groups: str, field_manager: str = "test") -> KubeClient:
-        credentials = kubeconfig_credentials(api_server.kubeconfig(user, groups=groups))
+        credentials = _credentials_of(api_server.kubeconfig(user, groups=groups))
         clients.append(KubeClient(credentials, field_manager=field_manager))
         return clients[-1]
 

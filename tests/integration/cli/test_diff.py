@@ -56,10 +56,10 @@ def committed(folder: Path, *manifests: dict[str, object]) -> str:
     return str(folder)
 
 
-def stored(world: ApiServer) -> str:
-    return world.kubectl(
-        "get", "clusters.kok.dev,machinepools.kok.dev,clusterpackageversions.kok.dev", "-A", "-o", "jsonpath={..resourceVersion}"
-    )
+def stored(world: ApiServer) -> list[str]:
+    """The versions of everything; kubectl prints what `..` finds in no order."""
+    kinds = "clusters.kok.dev,machinepools.kok.dev,clusterpackageversions.kok.dev"
+    return sorted(world.kubectl("get", kinds, "-A", "-o", "jsonpath={..resourceVersion}").split())
 
 
 def test_should_exit_with_0_and_say_nothing_when_nothing_would_change(kok: Kok, tmp_path: Path) -> None:
