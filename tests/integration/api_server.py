@@ -280,6 +280,12 @@ class ApiServer:
         self.controller_manager = Child("kube-controller-manager", argv, self.folder)
         self.controller_manager.start()
 
+    def stop_controller_manager(self) -> None:
+        """End it, if it runs; it can be started again."""
+        if self.controller_manager:
+            self.controller_manager.kill()
+            self.controller_manager = None
+
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """Run the assets' kubectl as admin; its output. A failure is an AssertionError with what it said."""
         done = subprocess.run(

@@ -47,11 +47,20 @@ def api_server() -> Iterator[ApiServer]:
         server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def api_server_with_controllers(api_server: ApiServer) -> ApiServer:
-    """The shared one, with kube-controller-manager from now on (also for tests that did not ask): garbage collection, endpoints, namespaces' ends."""
+    """The shared one, with kube-controller-manager from now on: garbage collection, endpoints, pods of workloads, namespaces' ends.
+
+    Also for tests that did not ask, unless they play its part themselves and ask for `no_controllers`.
+    """
     api_server.start_controller_manager()
     return api_server
+
+
+@pytest.fixture
+def no_controllers(api_server: ApiServer) -> None:
+    """Nobody but the test says what of a workload is ready; whoever asks for controllers later has them again."""
+    api_server.stop_controller_manager()
 
 
 @pytest.fixture

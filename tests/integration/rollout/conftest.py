@@ -16,7 +16,7 @@ from tests.integration.rollout.fleet import Fleet
 
 
 @pytest.fixture
-async def kube(kube_as: Callable[..., KubeClient], etcd_look: EtcdLook) -> AsyncIterator[KubePort]:
+async def kube(kube_as: Callable[..., KubeClient], etcd_look: EtcdLook, no_controllers: None) -> AsyncIterator[KubePort]:
     """A KubePort that may do everything on the shared server."""
     port = RememberingKube(kube_as("test-admin", "system:masters"), etcd_look)
     yield port

@@ -149,13 +149,18 @@ async def test_should_take_orders_in_every_state_with_who_and_why(kube: KubeClie
     assert "breaks billing" in (await current_of(kube, fleet.clusters[0]))["reason"]
 
 
+def _hears_interrupts() -> None:
+    """A shell starts what it leaves in the background deaf to Ctrl-C, and that is inherited: by this run of the tests, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_should_leave_it_running_when_its_follower_leaves(kube: KubeClient, kok: Kok, api_server: ApiServer) -> None:
     fleet = await fleet_in_kok_system(kube, 1)
     name = f"left-{uuid4().hex[:6]}"
     words = [*upgrade_words(fleet, "--stages", "rest", "--name", name, "--follow", "--soak", "6s")]
     command = [sys.executable, "-m", "meta_cluster.cli.main", *words]
     environment = {**os.environ, "KUBECONFIG": str(api_server.admin_kubeconfig)}
-    child = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE)
+    child = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=PIPE, preexec_fn=_hears_interrupts)
     async with driven(fleet):
         await until(kube, name, "Soaking")
         child.send_signal(signal.SIGINT)
