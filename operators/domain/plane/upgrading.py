@@ -130,7 +130,10 @@ def _begin(view: PlaneView, release: ClusterReleaseSpec, facts: UpgradeFacts, *,
     if only not in (None, begun.direction):
         return None
     more = f", then {' and '.join(path.packages[1:])}" if len(path.packages) > 1 else ""
-    return BeginHop(_with(release, begun), f"{before.name} to {after.name}{more}: first its images are pulled{_snapshot_words(begun)}")
+    return BeginHop(
+        _with(release, begun),
+        f"{before.name} to {after.name}{more}: first its images are pulled where they are missing{_snapshot_words(begun)}",
+    )
 
 
 def _snapshot_words(begun: Hop) -> str:
