@@ -42,9 +42,10 @@ class EtcdLook:
         self._connection: http.client.HTTPConnection | None = None
         self.lists: dict[tuple[Kind, str, str], tuple[State, Listing]] = {}
 
-    def states(self, kinds: Sequence[Kind]) -> dict[Kind, State]:
-        """All of them at one revision. Takes a few milliseconds, and blocks."""
-        wanted = [{"requestRange": _youngest(place_of(kind))} for kind in kinds]
+    def states(self, kinds: Sequence[Kind], revision: str = "") -> dict[Kind, State]:
+        """All of them at one revision: that one, or now. Takes a few milliseconds, and blocks."""
+        at = {"revision": revision} if revision else {}
+        wanted = [{"requestRange": _youngest(place_of(kind)) | at} for kind in kinds]
         answer = self._post("/v3/kv/txn", {"success": wanted})
         return {kind: _state(each["response_range"]) for kind, each in zip(kinds, answer["responses"], strict=True)}
 
@@ -103,7 +104,8 @@ class RememberingKube(RecordingKube):
         if known and known[0] == state:
             return known[1]
         listing = await super().list(kind, namespace=namespace, selector=selector, deadline=deadline)
-        lists[key] = state, listing  # of that state or a later one: then the next look finds another, and reads it again
+        # It may be of a later state than the one seen before it, and that one can come again: what was made is deleted.
+        lists[key] = self._look.states([kind], listing.resource_version)[kind], listing
         return listing
 
     async def _state(self, kind: Kind) -> State:
