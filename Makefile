@@ -28,8 +28,7 @@ demo-down: setup ## remove exactly what the demo made
 test: setup ## unit, integration and end-to-end tests; stops what it started
 	@$(PY) -m meta_cluster.assets.ensure test
 	$(PYTEST) tests/unit -q -n 2
-	$(INTEGRATION) || { [ $$? = 1 ] && $(ALONE); }
-	$(PYTEST) tests/e2e -q -m "not slow"
+	$(PY) -m tests.side_by_side
 
 test-unit: setup ## the pure parts, under 30 seconds
 	$(PYTEST) tests/unit -q -n 2

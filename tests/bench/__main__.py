@@ -18,7 +18,8 @@ from tests.bench import grants, host, machines, plane, planes, pools, rollouts, 
 from tests.bench.plane import Ground
 from tests.bench.report import Row, plot, table
 
-ON_THE_LAB = ("plane", "host", "ha", "many", "roll")
+ON_THE_LAB = ("plane", "host", "ha", "roll", "many")
+"""`many` is the last: it adds meta nodes, which stay."""
 BENCHES = (*ON_THE_LAB, "machines", "pools", "grants", "rollouts", "sweep", "scale")
 
 
@@ -44,7 +45,7 @@ def measured(bench: str, runs: int) -> list[Row]:
         "plane": lambda: [_plane(runs)],
         "host": lambda: [host.measure(runs)],
         "ha": lambda: [planes.available(ground(), runs)],
-        "many": lambda: planes.many(ground()),
+        "many": _many,
         "roll": lambda: [planes.roll(ground(), runs)],
         "machines": machines.measure,
         "pools": pools.measure,
@@ -54,6 +55,12 @@ def measured(bench: str, runs: int) -> list[Row]:
         "scale": scale.measure,
     }
     return benches[bench]()
+
+
+def _many() -> list[Row]:
+    """What twenty planes request does not fit a node of two cores; the kubelet of each meta node counts the machine's own anew."""
+    subprocess.run([str(stories.KOK), "lab", "up", "--meta-nodes", str(planes.META_NODES)], check=True, stdout=subprocess.DEVNULL)
+    return planes.many(ground())
 
 
 def ground() -> Ground:

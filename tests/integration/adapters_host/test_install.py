@@ -86,6 +86,7 @@ def node_packages(bench: LabBench, *, endpoint: str = "https://10.89.0.2:31443")
     return tuple(sorted(wanted, key=lambda package: package.order))
 
 
+@pytest.mark.slow  # test_contract.py sees one drift of each sort; the demo installs two nodes
 async def test_should_install_a_node_find_every_drift_and_leave_nothing(node: LabBench) -> None:
     before = node.changed_files()
     packages = node_packages(node)

@@ -188,7 +188,7 @@ class StaleHosts(StaleKube):
     stale_kinds = (kinds.NODE, kinds.MACHINE_KIND, kinds.MACHINE_POOL, kinds.HOST_CLAIM)
 
 
-@pytest.mark.parametrize("trouble", [BusyKube, SlowKube, StaleHosts])
+@pytest.mark.parametrize("trouble", [pytest.param(BusyKube, marks=pytest.mark.slow), SlowKube, StaleHosts])
 async def test_should_end_the_same_over_an_api_that_is_in_trouble(rig: Rig, trouble: type[RecordingKube]) -> None:
     one, two = rig.host("m1", 1), rig.host("m2", 2)
     meta, business = trouble(rig.meta_record.kube), trouble(rig.business_record.kube)

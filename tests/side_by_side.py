@@ -1,0 +1,106 @@
+"""What `make test` runs after the unit tests: tests that need the lab, and beside them tests that need only loopback.
+
+Each of the two waits much of the time for somebody else, so together they take little longer than the longer one. What needs the lab goes
+first where both want the CPU. Some tests are about time: what failed beside others has to pass alone afterwards, and is told of either
+way. On a machine without the memory for both they go one after the other. Run by the Makefile; decides nothing about what a test is.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PYTEST = (sys.executable, "-m", "pytest", "-q")
+ROOT = Path(__file__).parents[1]
+BOTH_NEED_MIB = 12 * 1024
+FAILED = 1
+"""pytest's exit code when tests failed; any other is a reason to stop."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One run of pytest: what it is called in the output, what it collects, and how."""
+
+    name: str
+    collects: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    """Only when it runs beside others: on several workers."""
+    niceness: int = 0
+
+    def command(self, *more: str) -> list[str]:
+        """A cache of its own each: it is where the names of failed tests are kept."""
+        cache = f"cache_dir={ROOT / '.pytest_cache' / self.name.replace(' ', '-')}"
+        return ["nice", "-n", str(self.niceness), *PYTEST, "-o", cache, *self.collects, *more]
+
+
+LOOPBACK = Suite(
+    "integration", ("tests/integration", "-m", "not slow and not lab"), beside=("-n", "3", "--dist", "loadgroup"), niceness=10
+)  # fmt: skip
+ON_HOSTS = Suite("hosts", ("tests/integration/adapters_host", "-m", "not slow"))
+STORIES = Suite("stories", ("tests/e2e", "-m", "not slow"))
+STREAMS: tuple[tuple[Suite, ...], ...] = ((LOOPBACK,), (ON_HOSTS, STORIES))
+
+
+@dataclass
+class Run:
+    """What came of the suites so far."""
+
+    codes: dict[Suite, int] = field(default_factory=dict)
+    printing: threading.Lock = field(default_factory=threading.Lock)
+
+    def stream(self, suites: Sequence[Suite]) -> None:
+        """One after the other. Nothing follows what could not be run."""
+        for suite in suites:
+            self.codes[suite] = self.pytest(suite, *suite.beside)
+            if self.codes[suite] not in (0, FAILED):
+                return
+
+    def pytest(self, suite: Suite, *more: str) -> int:
+        """Run it, each line of it with the suite's name in front."""
+        began = time.monotonic()
+        with subprocess.Popen(
+            suite.command(*more), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as running:  # fmt: skip
+            assert running.stdout
+            for line in running.stdout:
+                self.say(suite, line.rstrip("\n"))
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
+        self.say(suite, f"exit code {running.returncode} after {minutes}:{seconds:02d}")
+        return running.returncode
+
+    def say(self, suite: Suite, line: str) -> None:
+        with self.printing:
+            print(f"{suite.name:>11} | {line}", flush=True)
+
+
+def main() -> int:
+    """0 when everything passed, at the latest alone; else what the first suite that did not said."""
+    run = Run()
+    together = _available_mib() >= BOTH_NEED_MIB
+    print(
+        "beside each other: " + "; ".join(" then ".join(each.name for each in stream) for stream in STREAMS)
+        if together
+        else "one after the other"
+    )
+    with ThreadPoolExecutor(len(STREAMS) if together else 1) as pool:
+        list(pool.map(run.stream, STREAMS))
+    for suite in [each for each, code in run.codes.items() if code == FAILED]:
+        print(f"{suite.name}: what failed is run again, alone", flush=True)
+        run.codes[suite] = run.pytest(suite, "--last-failed", "--last-failed-no-failures", "none")
+    return next((code for code in run.codes.values() if code), 0)
+
+
+def _available_mib() -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) // 1024
+
+
+if __name__ == "__main__":
+    sys.exit(os.EX_USAGE if sys.argv[1:] else main())
