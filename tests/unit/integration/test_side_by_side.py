@@ -1,0 +1,63 @@
+"""Which suite runs after which, and when `make test` is green."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import side_by_side
+from tests.side_by_side import LOOPBACK, ON_HOSTS, STORIES, Run, Suite
+
+ASKED = list[tuple[str, bool]]
+"""Names of suites in the order in which they were run, and whether only what had failed."""
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> tuple[dict[str, list[int]], ASKED]:
+    """Exit codes that each suite will end with, one after the other, 0 from then on; and what was run."""
+    codes: dict[str, list[int]] = {}
+    asked: ASKED = []
+
+    def pytest_(self: Run, suite: Suite, *more: str) -> int:
+        asked.append((suite.name, "--last-failed" in more))
+        left = codes.get(suite.name, [])
+        return left.pop(0) if left else 0
+
+    monkeypatch.setattr(Run, "pytest", pytest_)
+    monkeypatch.setattr(side_by_side, "_available_mib", lambda: 0)
+    return codes, asked
+
+
+def test_should_run_every_suite_once_when_all_is_well(answers: tuple[dict[str, list[int]], ASKED]) -> None:
+    _, asked = answers
+    assert side_by_side.main() == 0
+    assert asked == [(LOOPBACK.name, False), (ON_HOSTS.name, False), (STORIES.name, False)]
+
+
+def test_should_be_green_when_what_failed_passes_alone_after_all_others(answers: tuple[dict[str, list[int]], ASKED]) -> None:
+    codes, asked = answers
+    codes[LOOPBACK.name] = [1]
+    assert side_by_side.main() == 0
+    assert asked[-2:] == [(STORIES.name, False), (LOOPBACK.name, True)]
+
+
+def test_should_be_red_when_it_fails_again(answers: tuple[dict[str, list[int]], ASKED]) -> None:
+    codes, _ = answers
+    codes[STORIES.name] = [1, 1]
+    assert side_by_side.main() == 1
+
+
+def test_should_not_go_on_on_a_lab_whose_suite_could_not_be_run(answers: tuple[dict[str, list[int]], ASKED]) -> None:
+    codes, asked = answers
+    codes[ON_HOSTS.name] = [2]
+    assert side_by_side.main() == 2
+    assert asked == [(LOOPBACK.name, False), (ON_HOSTS.name, False)], "nothing follows it, and it is not run again"
+
+
+def test_should_print_each_line_with_its_suite_and_keep_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Suite, "command", lambda suite, *more: ["sh", "-c", "echo one; echo two >&2; exit 3"])
+    assert Run().pytest(STORIES) == 3
+    out = capfd.readouterr().out.splitlines()
+    assert [line.split(" | ")[1] for line in out[:2]] == ["one", "two"]
+    assert all(line.startswith("    stories | ") for line in out)
