@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import structlog
 
@@ -18,6 +18,7 @@ from operators.ports.kube import Key, Kind, Manifest, Ref, Watched, WatchEvent, 
 
 log = structlog.get_logger(__name__)
 Slot = tuple[str, str]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -31,6 +32,7 @@ class Entry:
     body: Manifest | bytes
     told: bool
     sweeps: int = 0
+    readings: dict[Callable[[Manifest], Any], Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Manifest, *, told: bool, packed: bool) -> Entry:
@@ -47,6 +49,17 @@ class Entry:
             found: Manifest = json.loads(self.body)
             return found
         return self.body
+
+    def read(self, read: Callable[[Manifest], T]) -> T:
+        """What that function makes of the object: asked once per state, since a pass over one of a thousand reads all of them. Of what is kept
+        small nothing more is kept; an error is not kept.
+        """
+        if isinstance(self.body, bytes):
+            return read(self.manifest)
+        if read not in self.readings:
+            self.readings[read] = read(self.body)
+        known: T = self.readings[read]
+        return known
 
     @property
     def version(self) -> int:
@@ -139,6 +152,23 @@ class ObjectCache:
     def list(self, kind: Kind, *, namespace: str = "", server: str = "meta", labels: Mapping[str, str] | None = None) -> list[Manifest]:
         """Objects of a kind, by namespace and labels, in the order of their names."""
         return [entry.manifest for entry in self._stores[server, kind].chosen(namespace, labels or {})]
+
+    def read(self, ref: Ref, read: Callable[[Manifest], T], *, server: str = "meta") -> T | None:
+        """What a function makes of an object, or None if there is none. It is asked once per state of the object: it must depend on nothing else."""
+        entry = self._stores[server, ref.type].get((ref.namespace, ref.name))
+        return entry.read(read) if entry else None
+
+    def read_all(
+        self,
+        kind: Kind,
+        read: Callable[[Manifest], T],
+        *,
+        namespace: str = "",
+        server: str = "meta",
+        labels: Mapping[str, str] | None = None,
+    ) -> tuple[T, ...]:
+        """The same of objects of a kind, in the order of their names."""
+        return tuple(entry.read(read) for entry in self._stores[server, kind].chosen(namespace, labels or {}))
 
     def note(self, watched: Watched, event: WatchEvent) -> None:
         """Take in what the watch tells."""

@@ -20,6 +20,7 @@ from operators.domain.machine.view import ClusterState, HeldGrant
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.world import World
+from operators.ports.kube import Manifest
 
 NODE_PROXY = "https://127.0.0.1:6443"
 """Where nodes find the API server when the Cluster's endpoint has additionalHosts: the machine package api-proxy listens there."""
@@ -42,8 +43,7 @@ class Meta:
 
     def cluster(self) -> Cluster | None:
         """Our Cluster. Raises KokError InvalidObject."""
-        found = self._cache.get(kinds.CLUSTER.ref(self._identity.cluster, self._identity.namespace))
-        return Cluster.parse(found) if found else None
+        return self._cache.read(kinds.CLUSTER.ref(self._identity.cluster, self._identity.namespace), Cluster.parse)
 
     def cluster_state(self) -> ClusterState:
         """What of it matters to machines."""
@@ -59,19 +59,16 @@ class Meta:
     def pools(self) -> Pools:
         """Every pool of the cluster."""
         items, problems = [], []
-        for manifest in self._cache.list(kinds.MACHINE_POOL, namespace=self._identity.namespace):
-            try:
-                pool = MachinePool.parse(manifest)
-            except KokError as error:
-                problems.append(error.message)
-                continue
-            if pool.spec.cluster_name == self._identity.cluster:
+        for pool in self._cache.read_all(kinds.MACHINE_POOL, _pool_or_problem, namespace=self._identity.namespace):
+            if isinstance(pool, str):
+                problems.append(pool)
+            elif pool.spec.cluster_name == self._identity.cluster:
                 items.append(pool)
         return Pools(tuple(items), problems[0] if problems else "")
 
-    def claims(self) -> list[HostClaim]:
+    def claims(self) -> tuple[HostClaim, ...]:
         """Every claim that is known: all of this namespace, and those of others on addresses that our pools list."""
-        return [HostClaim.parse(manifest) for manifest in self._cache.list(kinds.HOST_CLAIM)]
+        return self._cache.read_all(kinds.HOST_CLAIM, HostClaim.parse)
 
     def released(self, pool: MachinePool) -> tuple[HostRelease, ...]:
         """What is authorised for a pool; a release of an earlier pool of the same name does not count. Raises KokError InvalidObject."""
@@ -84,10 +81,9 @@ class Meta:
         return release.spec.orders if release else ()
 
     def _release_of(self, pool: MachinePool) -> MachinePoolRelease | None:
-        found = self._cache.get(kinds.POOL_RELEASE.ref(pool.metadata.name, self._identity.namespace))
-        if found is None:
+        release = self._cache.read(kinds.POOL_RELEASE.ref(pool.metadata.name, self._identity.namespace), MachinePoolRelease.parse)
+        if release is None:
             return None
-        release = MachinePoolRelease.parse(found)
         return release if pool.metadata.uid in {owner.uid for owner in release.metadata.owner_references} else None
 
     def plane_revision(self) -> str:
@@ -184,3 +180,11 @@ def _held(grant: OperationGrant) -> HeldGrant:
     spec, status = grant.spec, grant.status
     granted = parse_time(status.decided_at or "") if status and status.decision in (Decision.Granted, Decision.Unknown) else None
     return HeldGrant(grant.metadata.name, spec.operation, spec.workflow, spec.step, spec.attempt, granted)
+
+
+def _pool_or_problem(manifest: Manifest) -> MachinePool | str:
+    """The pool, or what is wrong with it."""
+    try:
+        return MachinePool.parse(manifest)
+    except KokError as error:
+        return error.message

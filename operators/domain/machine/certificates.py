@@ -12,6 +12,7 @@ import ipaddress
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cryptography import x509
@@ -29,7 +30,7 @@ _USAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertificateRequest:
     """One CertificateSigningRequest. `decided`: approved, denied or failed already."""
 
@@ -42,9 +43,9 @@ class CertificateRequest:
     pem: bytes = field(repr=False)
     resource_version: str = ""
 
-    @property
+    @cached_property
     def machines(self) -> frozenset[str]:
-        """Names of machines it speaks of: by who asks, by what for. Never a proof."""
+        """Names of machines it speaks of: by who asks, by what for. Never a proof. Read once: it means parsing what is asked for."""
         named = {group.removeprefix(TOKEN_GROUP) for group in self.groups if group.startswith(TOKEN_GROUP)}
         named |= {name.removeprefix(_NODE) for name in (self.username, *_common_names(self.pem)) if name.startswith(_NODE)}
         return frozenset(named)

@@ -121,16 +121,15 @@ class Observer:
         mine = [claim for claim in claims if (claim.spec.namespace, claim.spec.host) == (namespace, name)]
         place = (host.address, host.port) if host else None
         mine.sort(key=lambda claim: ((claim.spec.address, claim.spec.port) == place, claim.metadata.name))
-        others = [claim for claim in claims if claim not in mine and (claim.spec.address, claim.spec.port) == place]
+        others = [claim for claim in claims if (claim.spec.address, claim.spec.port) == place and claim not in mine]
         return Ownership(mine[0] if mine else None, others[0] if others else None)
 
     def _business(self, name: str) -> Business:
         cache = self._world.cache
-        machine = cache.get(kinds.MACHINE_KIND.ref(name), server=kinds.BUSINESS)
         node = cache.get(kinds.NODE.ref(name), server=kinds.BUSINESS)
-        requests = [request_of(manifest) for manifest in cache.list(kinds.CSR, server=kinds.BUSINESS)]
+        requests = cache.read_all(kinds.CSR, request_of, server=kinds.BUSINESS)
         return Business(
-            Machine.parse(machine) if machine else None,
+            cache.read(kinds.MACHINE_KIND.ref(name), Machine.parse, server=kinds.BUSINESS),
             node_of(node) if node else None,
             requests=tuple(request for request in requests if name in request.machines),
             reports=self._gatekeeper.reports(name),

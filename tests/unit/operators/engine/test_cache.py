@@ -82,6 +82,39 @@ def test_should_not_go_back_in_time():
     assert bench.cache.get(Ref("v1", "Pod", "ns", "p"))["metadata"]["resourceVersion"] == "9"
 
 
+def test_should_read_each_state_once_and_never_an_old_one():
+    bench, asked = Bench(), []
+
+    def version(manifest: Manifest) -> str:
+        asked.append(manifest["metadata"]["name"])
+        return manifest["metadata"]["resourceVersion"]
+
+    bench.tell(WatchEventType.Added, pod("p", 5))
+    bench.tell(WatchEventType.Added, pod("q", 6))
+    assert [bench.cache.read_all(POD, version) for _ in range(3)] == [("5", "6")] * 3
+    assert Bench.packed or asked == ["p", "q"], "what is kept small is read anew"
+    bench.tell(WatchEventType.Added, pod("p", 7))
+    assert bench.cache.read(Ref("v1", "Pod", "ns", "p"), version) == "7"
+    bench.tell(WatchEventType.Deleted, pod("p", 7))
+    assert bench.cache.read_all(POD, version) == ("6",)
+    assert bench.cache.read(Ref("v1", "Pod", "ns", "p"), version) is None
+
+
+def test_should_read_again_what_could_not_be_read():
+    bench, answers = Bench(), [ValueError("no"), 3]
+
+    def read(_: Manifest) -> int:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    bench.tell(WatchEventType.Added, pod("p", 5))
+    with pytest.raises(ValueError, match="no"):
+        bench.cache.read_all(POD, read)
+    assert bench.cache.read_all(POD, read) == (3,)
+
+
 def test_should_not_take_the_deletion_of_an_object_for_that_of_its_successor():
     bench = Bench()
     bench.tell(WatchEventType.Added, pod("p", 9, uid="new"))
