@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from operators.api.packages import MachinePackageVersion, ManagedFile, Unit
@@ -102,9 +103,15 @@ def _desired_unit(unit: Unit, names: Mapping[str, Any], *, package: str) -> Unit
     return unit.model_copy(update={"content": _filled(unit.content, names, where=f"{package}: unit {unit.name}")})
 
 
+@lru_cache(maxsize=512)
+def _template(text: str) -> Template:
+    """Every host's packages are made of the same few texts. Raises TemplateError."""
+    return ENVIRONMENT.from_string(text)
+
+
 def _filled(text: str, names: Mapping[str, Any], *, where: str) -> str:
     try:
-        return ENVIRONMENT.from_string(text).render(names)
+        return _template(text).render(names)
     except TemplateError as error:
         raise KokError(
             ErrorCode.TemplateInvalid,
