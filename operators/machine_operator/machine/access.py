@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+from datetime import datetime, timedelta
 
 from operators.api.cluster import Cluster
 from operators.api.hosts import Host
@@ -13,11 +15,34 @@ from operators.machine_operator.world import World
 from operators.ports.ssh import SshTarget
 
 KEY = "ssh-privatekey"
+RECENT = timedelta(seconds=5)
 
 
 async def ssh_target(world: World, cluster: Cluster, host: Host) -> SshTarget:
     """The target of a host. Raises KokError SecretMissing or SecretInvalid, naming Secret and key."""
-    private_key = await _private_key(world, cluster)
+    return _target(host, await _private_key(world, cluster))
+
+
+class RecentKeys:
+    """For looks: the private key as it was a few seconds ago, read once for all hosts of a pool that ask meanwhile. Who acts reads it live."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._known: dict[str, tuple[datetime, str]] = {}
+        self._turn = asyncio.Lock()
+
+    async def target(self, cluster: Cluster, host: Host) -> SshTarget:
+        """As `ssh_target`. What could not be read is asked for again by whoever comes next."""
+        name = cluster.spec.machine_access.ssh_key_secret_name if cluster.spec.machine_access else ""
+        async with self._turn:
+            known = self._known.pop(name, None)
+            if known is None or abs(self._world.now() - known[0]) >= RECENT:
+                known = (self._world.now(), await _private_key(self._world, cluster))
+            self._known = {name: known}
+        return _target(host, known[1])
+
+
+def _target(host: Host, private_key: str) -> SshTarget:
     return SshTarget(host.name, host.address, host.port, host.user, host.host_keys, private_key)
 
 

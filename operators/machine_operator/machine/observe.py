@@ -35,7 +35,7 @@ from operators.domain.machine.wish import wished_packages
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.gatekeeping import Gatekeeper
-from operators.machine_operator.machine.access import ssh_target
+from operators.machine_operator.machine.access import RecentKeys
 from operators.machine_operator.meta import Meta
 from operators.machine_operator.pool.observe import PoolObserver
 from operators.machine_operator.probes import Question
@@ -52,7 +52,7 @@ class Observer:
 
     def __init__(self, world: World, meta: Meta, gatekeeper: Gatekeeper) -> None:
         self._world, self._meta, self._gatekeeper, self._pools = world, meta, gatekeeper, PoolObserver(world, meta)
-        self._tokenless: set[str] = set()
+        self._keys, self._tokenless = RecentKeys(world), set[str]()
 
     async def observe(self, key: Key) -> MachineView | None:
         """The view of a host; None when nothing anywhere speaks of it."""
@@ -217,7 +217,7 @@ class Observer:
         cluster = self._meta.cluster()
         if cluster is None:
             raise KokError(ErrorCode.NotFound, "the Cluster is not there")
-        target = await ssh_target(self._world, cluster, host)
+        target = await self._keys.target(cluster, host)
         node, job = view.node, view.job
         stamp = (
             claim.metadata.uid,
