@@ -76,6 +76,7 @@ class Store:
         self._index = index
         self._by_namespace: dict[str, dict[str, Entry]] = {}
         self._by_label: dict[str, set[Slot]] = {}
+        self._order: list[Slot] | None = None
 
     def get(self, slot: Slot) -> Entry | None:
         """The entry, or None."""
@@ -83,13 +84,16 @@ class Store:
 
     def put(self, slot: Slot, entry: Entry) -> None:
         """Take it in, in place of the one before."""
-        self.pop(slot)
+        order = self._order
+        if self.pop(slot):
+            self._order = order  # the same names as before
         self._by_namespace.setdefault(slot[0], {})[slot[1]] = entry
         if value := self._value(entry):
             self._by_label.setdefault(value, set()).add(slot)
 
     def pop(self, slot: Slot) -> Entry | None:
         """Take it out; what it was."""
+        self._order = None
         names = self._by_namespace.get(slot[0], {})
         entry = names.pop(slot[1], None)
         if entry is None:
@@ -115,9 +119,15 @@ class Store:
         elif namespace:
             slots = [(namespace, name) for name in sorted(self._by_namespace.get(namespace, ()))]
         else:
-            slots = sorted((place, name) for place, names in self._by_namespace.items() for name in names)
-        found = (self._by_namespace[place][name] for place, name in slots)
-        return [entry for entry in found if labels.items() <= labels_of(entry.head).items()]
+            slots = self._all_in_order()
+        found = [self._by_namespace[place][name] for place, name in slots]
+        return [entry for entry in found if labels.items() <= labels_of(entry.head).items()] if labels else found
+
+    def _all_in_order(self) -> list[Slot]:
+        """Sorted once for as long as no name comes or goes."""
+        if self._order is None:
+            self._order = sorted((place, name) for place, names in self._by_namespace.items() for name in names)
+        return self._order
 
     def _value(self, entry: Entry) -> str:
         return labels_of(entry.head).get(self._index, "") if self._index else ""

@@ -122,7 +122,7 @@ def batch_of(view: PoolView) -> Batch:
 
 def _wants_machine(view: PoolView, entry: HostRelease) -> bool:
     """Whether the Machine of a host that stays is missing or shows something else. One that is leaving is not made anew."""
-    host = next((host for host in view.pool.spec.hosts if host.name == entry.name), None)
+    host = view.hosts.get(entry.name)
     claim, machine = view.own_claims.get(entry.name), view.machines.get(entry.name)
     if host is None:
         return False

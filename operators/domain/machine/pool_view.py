@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
-from operators.api.hosts import HostClaim
+from operators.api.hosts import Host, HostClaim
 from operators.api.machines import Machine
 from operators.api.pools import HostRelease, MachinePool, PoolOrder
 from operators.domain.machine.release import Verdict
@@ -17,7 +18,7 @@ from operators.errors import KokError
 MACHINES_FINALIZER = "kok.dev/machines"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PoolView:
     """One pool, observed."""
 
@@ -39,7 +40,12 @@ class PoolView:
     orders: tuple[PoolOrder, ...] = ()
     """What rollouts ordered."""
 
-    @property
+    @cached_property
+    def hosts(self) -> dict[str, Host]:
+        """Hosts that the pool lists, by name."""
+        return {host.name: host for host in reversed(self.pool.spec.hosts)}
+
+    @cached_property
     def own_claims(self) -> dict[str, HostClaim]:
         """Claims of this pool's hosts by host name."""
         name, namespace = self.pool.metadata.name, self.pool.metadata.namespace or ""

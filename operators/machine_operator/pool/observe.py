@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from operators.api.machines import Machine
 from operators.api.pools import HostRelease, MachinePool
 from operators.domain.machine.pool_view import PoolView
@@ -11,7 +9,7 @@ from operators.errors import KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.meta import Meta
 from operators.machine_operator.world import World
-from operators.ports.kube import Key
+from operators.ports.kube import Key, Manifest
 
 
 class PoolObserver:
@@ -40,7 +38,7 @@ class PoolObserver:
             self._meta.catalogue(),
             released,
             problem,
-            tuple(self._meta.claims()),
+            self._meta.claims(),
             self._machines(),
             self._world.board.verdicts,
             () if problem else self._meta.orders(pool),
@@ -60,8 +58,12 @@ class PoolObserver:
 
     def _machines(self) -> dict[str, Machine]:
         """By name; one that cannot be parsed counts as not there, and is put right by the patch that would make it."""
-        readable: dict[str, Machine] = {}
-        for manifest in self._world.cache.list(kinds.MACHINE_KIND, server=kinds.BUSINESS):
-            with contextlib.suppress(KokError):
-                readable[manifest["metadata"]["name"]] = Machine.parse(manifest)
-        return readable
+        machines = self._world.cache.read_all(kinds.MACHINE_KIND, _machine, server=kinds.BUSINESS)
+        return {machine.metadata.name: machine for machine in machines if machine}
+
+
+def _machine(manifest: Manifest) -> Machine | None:
+    try:
+        return Machine.parse(manifest)
+    except KokError:
+        return None

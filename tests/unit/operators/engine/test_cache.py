@@ -82,6 +82,18 @@ def test_should_not_go_back_in_time():
     assert bench.cache.get(Ref("v1", "Pod", "ns", "p"))["metadata"]["resourceVersion"] == "9"
 
 
+def test_should_list_in_the_order_of_names_whatever_comes_and_goes():
+    bench = Bench()
+    for name, version in (("m", 1), ("z", 2), ("a", 3)):
+        bench.tell(WatchEventType.Added, pod(name, version))
+    assert bench.names() == ["a", "m", "z"]
+    bench.tell(WatchEventType.Modified, pod("m", 4))
+    bench.tell(WatchEventType.Deleted, pod("a", 5))
+    assert bench.names() == ["m", "z"]
+    bench.tell(WatchEventType.Added, pod("b", 6))
+    assert bench.names() == ["b", "m", "z"]
+
+
 def test_should_read_each_state_once_and_never_an_old_one():
     bench, asked = Bench(), []
 
