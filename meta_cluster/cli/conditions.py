@@ -10,7 +10,7 @@ from operators.ports.kube import Manifest
 ConditionView = Mapping[str, Any]
 ABNORMAL_TRUE = frozenset({"Reconciling", "Stalled", "CertificatesRefused"})
 """Conditions that are a sign of something when they are True."""
-NO_SIGN = frozenset({"Drained"})
+NO_SIGN = frozenset({"Drained", "Staged"})
 """Conditions that are neither good nor bad."""
 SUMMARY = ("Ready", "Reconciling", "Stalled")
 CAUSES_FIRST = (

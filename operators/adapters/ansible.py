@@ -14,15 +14,20 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import structlog
 
 from operators.adapters.ansible_folder import environment, write_folder
 from operators.adapters.ansible_processes import descendants, end_descendants
 from operators.api.packages import DeliveryMethod
 from operators.errors import ErrorCode, KokError
-from operators.ports.ansible import AnsibleJob, HostOutcome
+from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork
 from operators.ports.artifacts import ArtifactsPort
+
+log = structlog.get_logger(__name__)
 
 TMPFS = Path("/dev/shm")  # noqa: S108 - memory only; a folder of mode 0700 is made in it
 NO_HOST_KEY = "no host key is pinned for this host (`kok host scan` prints what to commit)"
@@ -98,9 +103,16 @@ class AnsibleRunner:
 
     async def _fetch(self, job: AnsibleJob) -> dict[str, Path]:
         """Every artifact that may have to be sent."""
-        packages = {package.name: package for work in job.hosts for package in work.packages}
-        wanted = {a.sha256 for p in packages.values() for a in p.artifacts if a.method is DeliveryMethod.Push}
-        return {digest: await self._artifacts.fetch(digest, deadline=self._limits.artifact_deadline) for digest in sorted(wanted)}
+        lacking = {work.target.name: _pushed(work) - work.stored for work in job.hosts}
+        files = {}
+        for digest in sorted(set().union(*map(_pushed, job.hosts))):
+            try:
+                files[digest] = await self._artifacts.fetch(digest, deadline=self._limits.artifact_deadline)
+            except KokError as error:
+                if any(digest in each for each in lacking.values()):
+                    raise
+                log.warning("an artifact cannot be fetched, but every host of the run has it", digest=digest[:12], error=error.message)
+        return files
 
     async def _play(self, job: AnsibleJob, folder: Path) -> dict[str, HostOutcome]:
         progress, late = _Progress(), False
@@ -141,6 +153,12 @@ class AnsibleRunner:
         finally:
             await asyncio.shield(_end(child))
             self._children.discard(child)
+
+
+def _pushed(work: HostWork) -> set[str]:
+    """Digests of what may have to be sent to a host."""
+    artifacts = chain((artifact for package in work.packages for artifact in package.artifacts), work.artifacts)
+    return {artifact.sha256 for artifact in artifacts if artifact.method is DeliveryMethod.Push}
 
 
 async def _listen(child: asyncio.subprocess.Process, progress: _Progress) -> None:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import operators
-from operators.adapters.host_wire import Detail, owner_wire, package_wire
+from operators.adapters.host_wire import Detail, artifact_wire, owner_wire, package_wire
 from operators.ports.ansible import AnsibleJob, HostWork, JobAction
 from operators.ports.ssh import SshTarget
 
-PLAYBOOKS = {JobAction.Apply: "apply.yml", JobAction.Clean: "clean.yml"}
+PLAYBOOKS = {JobAction.Apply: "apply.yml", JobAction.Clean: "clean.yml", JobAction.Stage: "stage.yml"}
 SSH_OPTIONS = (
     "-F /dev/null -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"
     " -o UserKnownHostsFile={folder}/known_hosts -o UpdateHostKeys=no -o PreferredAuthentications=publickey"
@@ -90,6 +90,8 @@ def _data(work: HostWork, artifacts: Mapping[str, Path], *, action: JobAction) -
     owner = owner_wire(work.owner)
     if action is JobAction.Clean:
         return {"kok_take": _encoded({"owner": owner})}
+    if action is JobAction.Stage:
+        return _staging(work, artifacts)
     digests = {artifact.sha256 for package in work.packages for artifact in package.artifacts if artifact.sha256 in artifacts}
     take = {
         "owner": owner,
@@ -107,6 +109,17 @@ def _data(work: HostWork, artifacts: Mapping[str, Path], *, action: JobAction) -
         "kok_sources": {digest: str(artifacts[digest]) for digest in digests},
         "kok_steps": removals + applies,
     }
+
+
+def _staging(work: HostWork, artifacts: Mapping[str, Path]) -> dict[str, Any]:
+    digests = {artifact.sha256 for artifact in work.artifacts if artifact.sha256 in artifacts}
+    take = {
+        "owner": owner_wire(work.owner),
+        "artifacts": [artifact_wire(artifact) for artifact in work.artifacts],
+        "keep": sorted(work.keep),
+        "sizes": {digest: artifacts[digest].stat().st_size for digest in digests},
+    }
+    return {"kok_take": _encoded(take), "kok_sources": {digest: str(artifacts[digest]) for digest in digests}}
 
 
 def _encoded(data: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ def package_wire(package: DesiredPackage, detail: Detail) -> dict[str, Any]:
         "version": package.version,
         "order": package.order,
         "effect": package.effect.model_dump(mode="json"),
-        "artifacts": [_artifact(artifact) for artifact in package.artifacts],
+        "artifacts": [artifact_wire(artifact) for artifact in package.artifacts],
         "files": [_file(file, detail) for file in package.files],
         "units": [_unit(unit, detail) for unit in package.units],
         "sysctls": {key: " ".join(value.split()) for key, value in package.sysctls.items()},
@@ -41,7 +41,8 @@ def package_wire(package: DesiredPackage, detail: Detail) -> dict[str, Any]:
     }
 
 
-def _artifact(artifact: Artifact) -> dict[str, Any]:
+def artifact_wire(artifact: Artifact) -> dict[str, Any]:
+    """One artifact for the host's Python."""
     kept = {"name", "sha256", "method", "url", "path", "mode", "image", "package", "package_version"}
     return artifact.model_dump(mode="json", include=kept) | {"as": artifact.install_as.value}
 
@@ -75,6 +76,8 @@ def host_report_of(wire: Mapping[str, Any]) -> HostReport:
         packages={str(component): _package_of(report) for component, report in wire["packages"].items()},
         kubelet_credentials=bool(wire["kubelet_credentials"]),
         uptime_seconds=float(wire["uptime_seconds"]) if wire.get("uptime_seconds") is not None else None,
+        stored=frozenset(str(digest) for digest in wire.get("stored") or ()),
+        staged=frozenset(str(digest) for digest in wire.get("staged") or ()),
     )
 
 

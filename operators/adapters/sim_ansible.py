@@ -10,6 +10,8 @@ from operators.errors import ErrorCode, KokError
 from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork, JobAction
 
 TAKE = "take the host and send what it lacks"
+STAGE = "stage artifacts"
+TASKS = {JobAction.Apply: TAKE, JobAction.Clean: "remove everything", JobAction.Stage: STAGE}
 
 
 class SimAnsible:
@@ -35,10 +37,12 @@ class SimAnsible:
         try:
             host = await self._fleet.reach(work.target, deadline=min(job.timeout, 15.0))
         except KokError as error:
-            return HostOutcome(0, failed=True, task=TAKE, message=error.message)
+            return HostOutcome(0, failed=True, task=TASKS[job.action], message=error.message)
         host.jobs += 1
         if refusal := refusal_of(host.owner, work.owner):
-            return HostOutcome(0, failed=True, task=TAKE if job.action is JobAction.Apply else "remove everything", message=refusal)
+            return HostOutcome(0, failed=True, task=TASKS[job.action], message=refusal)
+        if job.action is JobAction.Stage:
+            return stage(host, work)
         return clean(host) if job.action is JobAction.Clean else apply(host, work)
 
 
@@ -80,10 +84,28 @@ def _apply_package(host: SimHost, package: DesiredPackage) -> int:
     return 1
 
 
+def stage(host: SimHost, work: HostWork) -> HostOutcome:
+    """Into the store, and out of it what was staged for nobody."""
+    if host.owner is None:
+        return HostOutcome(0, failed=True, task=STAGE, message="this host was given back, or is not taken yet: nothing is staged on it")
+    used = {artifact.sha256 for package in host.desired.values() for artifact in package.artifacts}
+    gone = host.staged - used - set(work.keep)
+    host.store -= gone
+    host.staged = host.staged & set(work.keep) - used
+    new = {artifact.sha256 for artifact in work.artifacts} - host.store
+    if new and host.fault is HostFault.DiskFull:
+        return HostOutcome(int(bool(gone)), failed=True, task=STAGE, message="disk full: 64 MiB to be staged in /var/cache/kok")
+    host.store |= new
+    host.staged |= new
+    return HostOutcome(int(bool(new or gone)), failed=False)
+
+
 def clean(host: SimHost) -> HostOutcome:
     """Nothing of kok is left."""
     had = bool(host.installed) or host.owner is not None
     host.installed.clear()
     host.desired.clear()
+    host.store.clear()
+    host.staged.clear()
     host.owner, host.bootstrap_kubeconfig, host.kubelet_credentials = None, "", False
     return HostOutcome(int(had), failed=False)

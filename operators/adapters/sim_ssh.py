@@ -50,11 +50,16 @@ class SimHost:
     """What was applied last, by component."""
     bootstrap_kubeconfig: str = field(default="", repr=False)
     kubelet_credentials: bool = False
+    store: set[str] = field(default_factory=set)
+    """Digests of artifacts that it has."""
+    staged: set[str] = field(default_factory=set)
+    """Those of them that were sent ahead."""
     probes: int = 0
     jobs: int = 0
 
     def install(self, package: DesiredPackage) -> None:
         """Everything of the package is there now."""
+        self.store |= {artifact.sha256 for artifact in package.artifacts}
         self.installed[package.component] = report_as_wanted(package)
         self.desired[package.component] = package
 
@@ -181,6 +186,8 @@ class SimSsh:
             packages={**asked, **others},
             kubelet_credentials=host.kubelet_credentials,
             uptime_seconds=time.monotonic() - host.booted,
+            stored=frozenset(host.store),
+            staged=frozenset(host.staged & host.store),
         )
 
 

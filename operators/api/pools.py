@@ -187,6 +187,21 @@ class GateCount(Model):
     """Machines that still take pods although it does not hold: they are closed one after the other, as budgets allow."""
 
 
+class PoolStaging(Model):
+    """Artifacts of one package that a rollout wants on the hosts before it changes them, counted over the pool's hosts."""
+
+    package: DnsName
+    """The MachinePackageVersion."""
+    hosts: Annotated[int, Field(ge=0)] = 0
+    """Hosts of the pool."""
+    staged: Annotated[int, Field(ge=0)] = 0
+    """Hosts that were seen to have all of its artifacts."""
+    failed: Annotated[int, Field(ge=0)] = 0
+    """Hosts that did not get them so far; they are tried again, and nothing waits for them."""
+    trouble: Text = ""
+    """Why, of the first of those by name."""
+
+
 class MachinePoolStatus(Model):
     """Displays only."""
 
@@ -199,6 +214,8 @@ class MachinePoolStatus(Model):
     """Each readiness gate, and how many machines it closes and would close."""
     pending: PendingSum = ()
     """Changes that are still to come, authorised or not."""
+    staging: Annotated[tuple[PoolStaging, ...], Field(max_length=64, json_schema_extra=list_map("package"))] = ()
+    """What rollouts want on the hosts before they change them, and how far that is."""
     message: Text = ""
     """What is in hand, one sentence."""
     conditions: Conditions = ()
@@ -264,11 +281,26 @@ class PoolOrder(Model):
     """Never more hosts out of service at once, whatever the pool allows."""
 
 
+class StagingWish(Model):
+    """Packages whose artifacts a fleet rollout wants on the hosts before it changes them. Authorises nothing: what is installed stays as it is."""
+
+    rollout: Annotated[str, Field(min_length=1, max_length=253)]
+    """The FleetRollout."""
+    rollout_uid: Annotated[str, Field(alias="rolloutUID", max_length=64)] = ""
+    """Its uid: a rollout made anew under the same name is another one."""
+    packages: PackageNames
+    """MachinePackageVersions."""
+    until: Timestamp
+    """Renewed while the rollout goes on. Afterwards the wish is none, and what was staged for it alone is removed."""
+
+
 class MachinePoolReleaseSpec(Model):
     """Which host is authorised for which packages."""
 
     orders: Annotated[tuple[PoolOrder, ...], Field(max_length=32, json_schema_extra=list_map("component"))] = ()
     """By rollouts, written by the Cluster-Operator; `hosts` are the Machine-Operator's."""
+    staging: Annotated[tuple[StagingWish, ...], Field(max_length=32, json_schema_extra=list_map("rollout"))] = ()
+    """By rollouts, written by the Cluster-Operator."""
     hosts: Annotated[tuple[HostRelease, ...], Field(max_length=200, json_schema_extra=list_map("name"))] = ()
 
 

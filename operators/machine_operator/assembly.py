@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +13,7 @@ from operators.engine.reconcile import LoopTools
 from operators.engine.recorder import EventRecorder
 from operators.machine_operator import kinds
 from operators.machine_operator.board import Board
-from operators.machine_operator.jobs import Jobs
+from operators.machine_operator.jobs import STAGING, Jobs
 from operators.machine_operator.machine.controller import MachineController
 from operators.machine_operator.metrics import expose
 from operators.machine_operator.pool.controller import PoolController
@@ -41,11 +42,17 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """What was built. `jobs.serve` runs beside `process.run`."""
+    """What was built. `serve` runs beside `process.run`."""
 
     process: Process
     jobs: Jobs
     world: World
+
+    async def serve(self) -> None:
+        """For ever: jobs on hosts, and what is staged on them ahead."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.jobs.serve())
+            group.create_task(self.world.hands.stagings.serve())
 
 
 def assemble(process: Process, identity: Identity, servers: Servers, *, outside: Outside, settings: Settings) -> Assembly:
@@ -59,7 +66,8 @@ def assemble(process: Process, identity: Identity, servers: Servers, *, outside:
         queues[kinds.POOL].add(kinds.pool_key(identity.namespace, pool))
 
     jobs = Jobs(outside.ansible, wake_machine, now=utc_now)
-    hands = Hands(Probes(outside.ssh, now=utc_now), jobs, outside.grants, outside.danger, outside.catalogue)
+    stagings = Jobs(outside.ansible, wake_machine, now=utc_now, limits=STAGING)
+    hands = Hands(Probes(outside.ssh, now=utc_now), jobs, stagings, outside.grants, outside.danger, outside.catalogue)
     leadership = process.leadership
     world = World(identity, servers, process.cache, hands, Board(wake_pool), leadership, utc_now, settings.times)
     for controller, server, workers in (

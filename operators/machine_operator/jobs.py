@@ -36,11 +36,16 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class JobLimits:
-    """Seconds to wait for others with the same work, hosts in a run, seconds a run may take."""
+    """Seconds to wait for others with the same work, hosts in a run, seconds a run may take, runs at once (whoever runs them has a limit, too)."""
 
     window: float = 0.3
     hosts: int = 20
     timeout: float = 600.0
+    runs: int = 100
+
+
+STAGING = JobLimits(hosts=10, timeout=1800.0, runs=1)
+"""One run at a time, of ten hosts: whatever is staged, half of what runs at once is left to what is urgent."""
 
 
 class Jobs:
@@ -52,6 +57,7 @@ class Jobs:
         self._ansible, self._wake, self._now, self._limits = ansible, wake, now, limits or JobLimits()
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._states: dict[str, JobState] = {}
+        self._slots = asyncio.Semaphore(self._limits.runs)
         self.runs = 0
         """Runs that were started, for metrics and tests."""
 
@@ -88,6 +94,10 @@ class Jobs:
                     group.create_task(self._run(batch))
 
     async def _run(self, batch: tuple[Order, ...]) -> None:
+        async with self._slots:
+            await self._run_now(batch)
+
+    async def _run_now(self, batch: tuple[Order, ...]) -> None:
         tries = max(self._states[order.host].tries for order in batch)
         job = AnsibleJob(ident_of(batch, tries), batch[0].action, tuple(order.work for order in batch), self._limits.timeout)
         self.runs += 1

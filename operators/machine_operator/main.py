@@ -99,7 +99,7 @@ def logins_of(settings: Settings) -> Logins:
 async def run(settings: Settings, logins: Logins) -> int:
     """Until told to stop, or until a part ends by itself; jobs in hand are ended with the process."""
     assembly, ansible = build(settings, logins)
-    serving = asyncio.create_task(assembly.jobs.serve(), name="jobs")
+    serving = asyncio.create_task(assembly.serve(), name="jobs")
     running = asyncio.create_task(assembly.process.run(), name="process")
     await asyncio.wait({serving, running}, return_when=asyncio.FIRST_COMPLETED)
     broken = serving.done()

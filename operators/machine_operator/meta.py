@@ -12,7 +12,7 @@ from operators.api.cluster import Cluster, EndpointType
 from operators.api.cluster_release import ClusterRelease
 from operators.api.hosts import HostClaim
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
-from operators.api.pools import HostRelease, MachinePool, MachinePoolRelease, PoolOrder
+from operators.api.pools import HostRelease, MachinePool, MachinePoolRelease, PoolOrder, StagingWish
 from operators.api.risk import Decision, OperationGrant
 from operators.domain.machine.render import ClusterFacts
 from operators.domain.machine.times import parse_time
@@ -79,6 +79,11 @@ class Meta:
         """What rollouts ordered for a pool. Raises KokError InvalidObject."""
         release = self._release_of(pool)
         return release.spec.orders if release else ()
+
+    def staging(self, pool: MachinePool) -> tuple[StagingWish, ...]:
+        """What rollouts want on the pool's hosts ahead. Raises KokError InvalidObject."""
+        release = self._release_of(pool)
+        return release.spec.staging if release else ()
 
     def _release_of(self, pool: MachinePool) -> MachinePoolRelease | None:
         release = self._cache.read(kinds.POOL_RELEASE.ref(pool.metadata.name, self._identity.namespace), MachinePoolRelease.parse)

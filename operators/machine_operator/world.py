@@ -50,6 +50,8 @@ class Hands:
 
     probes: Probes
     jobs: Jobs
+    stagings: Jobs
+    """Runs that only put artifacts into hosts' stores; a host may have one beside a job."""
     grants: GrantsPort
     danger: NodeDanger
     catalogue: CataloguePort

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from operators.api.packages import Artifact
 from operators.domain.machine.host import DesiredPackage, Owner
 from operators.ports.ssh import SshTarget
 
@@ -21,6 +22,8 @@ class JobAction(StrEnum):
     """Make `packages` true on the host, remove components in `remove`."""
     Clean = "Clean"
     """Remove everything of kok from the host, its records last."""
+    Stage = "Stage"
+    """Put `artifacts` into the host's store, and take out what was staged before and is not in `keep`. Nothing that is installed changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,12 @@ class HostWork:
     """Components kok's records on the host name and nobody wants any more."""
     bootstrap_kubeconfig: str = field(default="", repr=False)
     """Written to /etc/kubernetes/bootstrap-kubelet.conf before the kubelet starts; empty when the node has its credentials."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Staged ahead; a host that does not have `owner` as its owner refuses."""
+    keep: tuple[str, ...] = ()
+    """Digests that stay staged beside those that are installed."""
+    stored: frozenset[str] = frozenset()
+    """Digests that the last look found in the host's store: an artifact that every host has need not be there to be sent."""
 
 
 @dataclass(frozen=True, slots=True)

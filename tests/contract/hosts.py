@@ -75,6 +75,11 @@ class HostBench(ABC):
         work = HostWork(self.target, owner, packages, remove)
         return (await self.run(JobAction.Apply, work))[self.target.name]
 
+    async def stage(self, *artifacts: Artifact, owner: Owner = OWNER, keep: tuple[str, ...] | None = None) -> HostOutcome:
+        kept = tuple(artifact.sha256 for artifact in artifacts) if keep is None else keep
+        work = HostWork(self.target, owner, artifacts=artifacts, keep=kept)
+        return (await self.run(JobAction.Stage, work))[self.target.name]
+
     async def clean(self, owner: Owner = OWNER) -> HostOutcome:
         return (await self.run(JobAction.Clean, HostWork(self.target, owner)))[self.target.name]
 
@@ -170,6 +175,41 @@ class HostContract:
         report = await bench.probe(settings())
         assert report.owner is not None
         assert report.owner.epoch == 8
+
+    async def test_should_stage_artifacts_ahead_once_and_change_nothing_that_is_installed(self, bench: HostBench) -> None:
+        await bench.apply(settings())
+        before = await bench.probe(service(), settings())
+        assert (await bench.stage(*service().artifacts)).changed == 1
+        report = await bench.probe(service(), settings())
+        assert report.stored == report.staged == {artifact.sha256 for artifact in service().artifacts}
+        assert report.packages == before.packages
+        assert await bench.stage(*service().artifacts) == HostOutcome(0, failed=False)
+        assert not (await bench.apply(service())).failed
+        report = await bench.probe(service(), settings())
+        assert differences((service(), settings()), report) == ()
+        assert await bench.stage(keep=()) == HostOutcome(0, failed=False), "what is installed is nobody's to take out"
+        report = await bench.probe(service())
+        assert report.stored
+        assert not report.staged
+
+    async def test_should_take_out_what_was_staged_and_is_no_longer_wanted(self, bench: HostBench) -> None:
+        await bench.apply(settings())
+        await bench.stage(*service().artifacts)
+        assert (await bench.stage(keep=())).changed == 1
+        report = await bench.probe()
+        assert not report.stored
+        assert await bench.stage(keep=()) == HostOutcome(0, failed=False)
+
+    async def test_should_stage_nothing_on_a_host_that_is_not_ours(self, bench: HostBench) -> None:
+        fresh = await bench.stage(*service().artifacts)
+        assert (fresh.failed, fresh.task) == (True, "stage artifacts")
+        assert "this host was given back, or is not taken yet" in fresh.message
+        await bench.apply(settings())
+        other = await bench.stage(*service().artifacts, owner=Owner("claim-2", "other", "pool", 99))
+        assert "belongs to pool workers of cluster demo" in other.message
+        older = await bench.stage(*service().artifacts, owner=replace(OWNER, epoch=6))
+        assert "a newer operator (epoch 7)" in older.message
+        assert not (await bench.probe()).stored
 
     async def test_should_leave_nothing_after_clean(self, bench: HostBench) -> None:
         await bench.apply(service(), settings())

@@ -116,3 +116,7 @@ class HostReport:
     """Whether the kubelet already holds a client certificate that has not expired."""
     uptime_seconds: float | None = None
     """Since the kernel booted, by its own clock; None: it did not say."""
+    stored: frozenset[str] = frozenset()
+    """Digests in the host's store of artifacts, by name alone: whoever uses one reads it in full first."""
+    staged: frozenset[str] = frozenset()
+    """Those of them that were sent ahead of a change."""

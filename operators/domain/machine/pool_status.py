@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from operators.api.machines import Machine
 from operators.api.pending import PendingChange
-from operators.api.pools import MachinePoolStatus
+from operators.api.pools import MachinePoolStatus, PoolStaging
 from operators.domain.machine.conditions import Observed, conditions_of
 from operators.domain.machine.gate_counts import gate_counts, gates_condition
 from operators.domain.machine.pending import sum_of
@@ -16,6 +16,19 @@ from operators.errors import KokError
 
 def _shown(machine: Machine) -> tuple[PendingChange, ...]:
     return machine.status.pending if machine.status else ()
+
+
+def staging_of(view: PoolView) -> tuple[PoolStaging, ...]:
+    """Of each package that is wanted ahead: how many hosts have it. A host that nobody looked at since the start has nothing."""
+    return tuple(_staging(view, package) for package in view.ahead[:64])
+
+
+def _staging(view: PoolView, package: str) -> PoolStaging:
+    names = sorted(host.name for host in view.pool.spec.hosts)
+    found = {name: each for name in names if name in view.verdicts for each in view.verdicts[name].staged if each.package == package}
+    troubles = [f"{name}: {each.trouble}" for name, each in found.items() if each.trouble]
+    staged = sum(1 for each in found.values() if each.is_there)
+    return PoolStaging(package=package, hosts=len(names), staged=staged, failed=len(troubles), trouble="".join(troubles[:1])[:1024])
 
 
 def pool_status_of(view: PoolView, step: Step, told: str | KokError) -> MachinePoolStatus:
@@ -41,6 +54,7 @@ def pool_status_of(view: PoolView, step: Step, told: str | KokError) -> MachineP
         ready=ready,
         gates=counts,
         pending=sum_of(change for name in sorted(names & view.machines.keys()) for change in _shown(view.machines[name])),
+        staging=staging_of(view),
         message=words[:1024],
         conditions=conditions_of(before, observed, generation=generation, now=view.now),
     )

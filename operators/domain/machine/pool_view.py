@@ -39,6 +39,8 @@ class PoolView:
     verdicts: Mapping[str, Verdict]
     orders: tuple[PoolOrder, ...] = ()
     """What rollouts ordered."""
+    ahead: tuple[str, ...] = ()
+    """MachinePackageVersions whose artifacts rollouts want on the hosts before they change them."""
 
     @cached_property
     def hosts(self) -> dict[str, Host]:

@@ -31,6 +31,15 @@ class GateVerdict:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageStaged:
+    """A package that a rollout wants on a machine ahead: whether all of its artifacts are there, and else what keeps them (empty: on their way)."""
+
+    package: str
+    is_there: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the last pass over a machine found, for exactly these packages. Without a verdict a host counts as out of service."""
 
@@ -41,6 +50,7 @@ class Verdict:
     gates: tuple[GateVerdict, ...] = ()
     asks: bool = False
     """Whether it waits for leave to be cordoned."""
+    staged: tuple[PackageStaged, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

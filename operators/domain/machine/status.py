@@ -15,6 +15,8 @@ from operators.domain.machine.ladder import refused_requests
 from operators.domain.machine.pending import pending_changes
 from operators.domain.machine.release import GateVerdict, Verdict
 from operators.domain.machine.repairs import repairs_of
+from operators.domain.machine.staging import STAGED, staged_of
+from operators.domain.machine.staging import condition_of as staging_condition_of
 from operators.domain.machine.steps import CordonNode, Done, DrainNode, Rung, Step, Wait
 from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode, KokError
@@ -47,7 +49,8 @@ def verdict_of(view: MachineView, step: Step, told: str | KokError) -> Verdict:
     """What the pool's update counts: open with exactly these packages, or stalled and the sentence; otherwise the rung, which changes less."""
     packages, stalled = view.wish.packages or (), stalled_by(step, told) is not None
     message = sentence_of(step, told) if stalled else step.rung.value
-    return Verdict(packages, is_open(view, step), stalled, message, _gate_verdicts(view), asks=isinstance(step, CordonNode))
+    asks = isinstance(step, CordonNode)
+    return Verdict(packages, is_open(view, step), stalled, message, _gate_verdicts(view), asks, staged_of(view))
 
 
 def _gate_verdicts(view: MachineView) -> tuple[GateVerdict, ...]:
@@ -110,7 +113,10 @@ def _parts(view: MachineView) -> Iterator[Observed]:
         yield Observed("Drained", empty, view.drain_workflow.value, "")
     if words := refused_requests(view):
         yield Observed("CertificatesRefused", True, "NotItsOwn", words)
+    if staging := staging_condition_of(view):
+        yield staging
     taken = {
+        STAGED,
         "Ready",
         "Reconciling",
         "Stalled",

@@ -13,6 +13,7 @@ from enum import StrEnum
 from operators.api.cluster import Network
 from operators.api.hosts import Host, HostClaim
 from operators.api.machines import DesiredState, Machine
+from operators.api.packages import Artifact
 from operators.api.pools import MachinePool, ReadinessGate
 from operators.api.risk import Operation
 from operators.domain.machine.certificates import CertificateRequest
@@ -104,6 +105,29 @@ class JobState:
 
 
 @dataclass(frozen=True, slots=True)
+class PackageAhead:
+    """A package whose artifacts shall lie on the host before anybody installs it."""
+
+    name: str
+    component: str
+    artifacts: tuple[Artifact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What rollouts want staged on this host. `unknown`: packages of theirs that are not in the meta cluster."""
+
+    packages: tuple[PackageAhead, ...] = ()
+    unknown: tuple[str, ...] = ()
+    keep: frozenset[str] = frozenset()
+    """Digests of these packages, of what the host is authorised for and of what its pool wishes: nothing of them is taken out."""
+    job: JobState | None = None
+    """The last run that staged something here."""
+    is_known: bool = False
+    """Whether all of this could be read; else nothing is staged, and nothing taken out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """The live bootstrap token of this machine; `digest` stands for its secret."""
 
@@ -182,6 +206,7 @@ class MachineView:
     job: JobState | None = None
     grants: tuple[HeldGrant, ...] = ()
     times: Times = field(default_factory=Times)
+    ahead: Ahead = field(default_factory=Ahead)
 
     @property
     def report(self) -> HostReport | None:

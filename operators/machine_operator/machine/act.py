@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 
+import structlog
+
 from operators.api.hosts import Host, HostClaim
 from operators.api.risk import Operation, Outcome, Purpose, Target
 from operators.domain.machine import steps
@@ -14,6 +16,7 @@ from operators.domain.machine.certificates import request_of, why_not
 from operators.domain.machine.host import Owner
 from operators.domain.machine.ladder import claimed_words, identity_of
 from operators.domain.machine.reports import CONDITIONS_NAMESPACE
+from operators.domain.machine.staging import is_settled, next_staging
 from operators.domain.machine.steps import Step, Workflow
 from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode, KokError
@@ -31,6 +34,7 @@ from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.kube import AlreadyExists, Forbidden, Manifest, Preconditions, Subresource
 from operators.ports.ssh import SshTarget
 
+log = structlog.get_logger(__name__)
 GRANT_STEPS = {Operation.Drain: "drain", Operation.ApplyPackage: "apply", Operation.DeleteMachine: "remove", Operation.Cordon: "cordon"}
 LONGEST_LEAVE = 86400
 """Seconds: a cordon for a lost gate lasts until the gate is back, and its leave is held for as long."""
@@ -167,9 +171,25 @@ class Actor:
             bootstrap = bootstrap_kubeconfig(token, server=self._meta.endpoint(cluster), ca_pem=self._world.identity.ca_pem)
             digest = token.token.digest
         host = view.wish.host
-        work = HostWork(await self._target(view, host), self._owner(view), step.packages, step.remove, bootstrap)
+        stored = view.report.stored if view.report else frozenset()
+        work = HostWork(await self._target(view, host), self._owner(view), step.packages, step.remove, bootstrap, stored=stored)
         self._world.hands.jobs.submit(Order(view.name, JobAction.Apply, work, step.signature, step.join, step.reason, digest))
         return ""
+
+    async def stage(self, view: MachineView, step: Step) -> None:
+        """Beside whatever the step was: what is due ahead. Not a step: nothing waits for it, and what goes wrong here is told by the next run."""
+        stagings = self._world.hands.stagings
+        due = next_staging(view, step)
+        if due is None:
+            if is_settled(view):
+                stagings.forget(view.name)
+            return
+        try:
+            work = HostWork(await self._target(view, view.wish.host), self._owner(view), artifacts=due.artifacts, keep=due.keep)
+        except KokError as error:
+            log.warning("nothing can be staged", machine=view.name, error=error.message)
+            return
+        stagings.submit(Order(view.name, JobAction.Stage, work, due.signature, due.join, due.reason))
 
     async def _clean(self, view: MachineView, step: steps.CleanHost) -> str:
         leave = await self._leave(view, Operation.DeleteMachine, Workflow.decommission)

@@ -38,7 +38,9 @@ class MachineController:
 
     async def act(self, view: MachineView, step: Step) -> str:
         """See Controller."""
-        return await self._actor.act(view, step)
+        told = await self._actor.act(view, step)
+        await self._actor.stage(view, step)
+        return told
 
     def status_of(self, view: MachineView, step: Step, outcome: str | KokError) -> StatusWrite | None:
         """See Controller. The pool's update hears the verdict at the same moment."""

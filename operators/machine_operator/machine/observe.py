@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from operators.api.hosts import Host, HostClaim
 from operators.api.machines import Machine
+from operators.api.packages import MachinePackageVersion
 from operators.api.pending import Effect
 from operators.domain.machine.certificates import request_of
 from operators.domain.machine.effects import EffectRules, changes_between, is_at_least
@@ -19,13 +20,16 @@ from operators.domain.machine.node import node_of
 from operators.domain.machine.orders import in_force, with_orders
 from operators.domain.machine.pool_ladder import problem_of
 from operators.domain.machine.render import HostFacts, NodeFacts, desired_package
+from operators.domain.machine.staging import packages_ahead
 from operators.domain.machine.status import TRANSIENT
 from operators.domain.machine.view import (
     ABANDON,
     FORCE_DRAIN,
+    Ahead,
     Business,
     MachineView,
     Ownership,
+    PackageAhead,
     Probe,
     Token,
     Wish,
@@ -61,7 +65,7 @@ class Observer:
             self.forget(key.name)
             return None
         view = self._with_plan(self._with_desired(view))
-        view = self._with_rules(await self._with_probe(view))
+        view = self._with_ahead(self._with_rules(await self._with_probe(view)))
         business = replace(view.business, token=await self._token(view), pods=None, mates=self._gatekeeper.mates(view))
         return await self._with_pods(replace(view, business=business))
 
@@ -70,6 +74,7 @@ class Observer:
         self._tokenless.discard(host)
         self._world.hands.probes.forget(host)
         self._world.hands.jobs.forget(host)
+        self._world.hands.stagings.forget(host)
         self._world.board.forget(host)
 
     def expect_token(self, host: str) -> None:
@@ -162,6 +167,27 @@ class Observer:
             return replace(view, rules=rules)
         return replace(view, rules=rules, planned=changes_between(view.wish.packages, wished, catalogue, rules))
 
+    def _with_ahead(self, view: MachineView) -> MachineView:
+        """What rollouts want staged, and what stays because the host is, or will be, made of it."""
+        pool, last = view.wish.pool, self._world.hands.stagings.state(view.name)
+        if pool is None or view.is_leaving or view.wish.problem:
+            return replace(view, ahead=Ahead(job=last))
+        wanted = packages_ahead(self._meta.staging(pool), view.now)
+        if not wanted and not (view.report and view.report.staged):
+            return replace(view, ahead=Ahead(job=last, is_known=True))
+        known = {name: package for name in wanted if (package := self._known(name))}
+        coming = [package for change in view.planned if (package := self._known(change.after))]
+        kept = [*(a for p in (*known.values(), *coming) for a in p.spec.artifacts), *(a for p in view.desired for a in p.artifacts)]
+        packages = tuple(PackageAhead(name, each.spec.component, each.spec.artifacts) for name, each in known.items())
+        unknown = tuple(name for name in wanted if name not in known)
+        return replace(view, ahead=Ahead(packages, unknown, frozenset(artifact.sha256 for artifact in kept), last, is_known=True))
+
+    def _known(self, name: str) -> MachinePackageVersion | None:
+        try:
+            return self._meta.package(name) if name else None
+        except KokError:
+            return None
+
     def _with_rules(self, view: MachineView) -> MachineView:
         """What removing does, of each component that the host has and nobody wants; a package that nobody knows any more stays unknown."""
         wanted = {package.component for package in view.desired}
@@ -218,11 +244,12 @@ class Observer:
         if cluster is None:
             raise KokError(ErrorCode.NotFound, "the Cluster is not there")
         target = await self._keys.target(cluster, host)
-        node, job = view.node, view.job
+        node, job, staged = view.node, view.job, self._world.hands.stagings.state(view.name)
         stamp = (
             claim.metadata.uid,
             f"{node.is_ready} {node.boot_id}" if node else "",
             f"{job.since} {job.signature}" if job else "",
+            f"{staged.since}" if staged and not staged.is_running else "",
         )
         return Question(target, () if view.is_leaving else view.desired, stamp)
 

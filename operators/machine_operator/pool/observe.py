@@ -5,6 +5,7 @@ from __future__ import annotations
 from operators.api.machines import Machine
 from operators.api.pools import HostRelease, MachinePool
 from operators.domain.machine.pool_view import PoolView
+from operators.domain.machine.staging import packages_ahead
 from operators.errors import KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.meta import Meta
@@ -42,6 +43,7 @@ class PoolObserver:
             self._machines(),
             self._world.board.verdicts,
             () if problem else self._meta.orders(pool),
+            () if problem else packages_ahead(self._meta.staging(pool), self._world.now()),
         )
 
     def _released(self, pool: MachinePool) -> tuple[tuple[str, ...] | None, tuple[HostRelease, ...], KokError | None]:

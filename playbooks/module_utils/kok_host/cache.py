@@ -9,10 +9,9 @@ import urllib.request
 
 from . import place
 from .failure import Failure
-from .observe import sha256_of
+from .observe import STORE, sha256_of
 
-CACHE = "/var/cache/kok"
-STORE = CACHE + "/sha256"
+CACHE = os.path.dirname(STORE)
 INCOMING = CACHE + "/incoming"
 RESERVE = 64 << 20
 """Bytes that stay free on the disk whatever is sent."""
@@ -24,20 +23,36 @@ def stored(digest):
 
 
 def lacks(digests):
-    """Those that are not in the store."""
-    return sorted(digest for digest in set(digests) if not os.path.isfile(stored(digest)))
+    """Those that are not in the store as they should be. Read in full: what was staged days ago may have been damaged since, and is sent again."""
+    return sorted(digest for digest in set(digests) if not intact(digest))
+
+
+def intact(digest):
+    """Whether the store has exactly this content; a damaged file is removed."""
+    path = stored(digest)
+    if not os.path.lexists(path):
+        return False
+    if os.lstat(path).st_uid == 0 and sha256_of(path) == digest:
+        return True
+    place.remove(path)
+    return False
 
 
 def prepare(sizes):
     """Makes room for artifacts of these sizes (digest -> bytes), in a folder the login user may write to."""
-    for folder in (STORE, INCOMING):
-        place.make_folder(folder, [])
-    os.chown(INCOMING, int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0")))
-    os.chmod(INCOMING, 0o700)
+    place.make_folder(STORE, [])
+    open_to_login(INCOMING)
     place.empty(INCOMING)
     needed, free = sum(sizes.values()) + RESERVE, shutil.disk_usage(CACHE).free
     if free < needed:
         raise Failure(f"disk full: {CACHE} needs {needed >> 20} MiB for artifacts, {free >> 20} MiB are free")
+
+
+def open_to_login(folder):
+    """A folder that the login user, and nobody else, may write to."""
+    place.make_folder(folder, [])
+    os.chown(folder, int(os.environ.get("SUDO_UID", "0")), int(os.environ.get("SUDO_GID", "0")))
+    os.chmod(folder, 0o700)
 
 
 def artifact_file(artifact):

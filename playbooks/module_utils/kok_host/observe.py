@@ -19,8 +19,11 @@ import time
 
 OWNER = "/etc/kok/owner.json"
 RECORDS = "/etc/kok/packages"
+STORE = "/var/cache/kok/sha256"
+STAGED = "/var/cache/kok/staged.json"
 UNIT_FILES = "/etc/systemd/system"
 APPLIED = "Applied"
+DIGEST = re.compile(r"[0-9a-f]{64}$")
 KUBELET_CERTIFICATE = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 KUBELET_KUBECONFIG = "/etc/kubernetes/kubelet.conf"
 ENABLED = ("enabled", "enabled-runtime", "static", "indirect", "generated", "alias")
@@ -323,6 +326,8 @@ def host_report(packages):
         }
         reports.setdefault(component, left)
     disk = shutil.disk_usage("/var")
+    stored = [name for name in listing(STORE) if DIGEST.match(name)]
+    staged = read_json(STAGED)
     return {
         "hostname": socket.gethostname(),
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
@@ -334,6 +339,8 @@ def host_report(packages):
         "packages": reports,
         "kubelet_credentials": kubelet_credentials(),
         "uptime_seconds": uptime_seconds(),
+        "stored": stored,
+        "staged": [digest for digest in stored if digest in staged],
     }
 
 

@@ -27,7 +27,9 @@ from operators.machine_operator import kinds
 from operators.machine_operator.assembly import Assembly, Outside, assemble
 from operators.machine_operator.settings import Settings
 from operators.machine_operator.world import FIELD_MANAGER, Identity, Servers
+from operators.ports.ansible import AnsiblePort
 from operators.ports.kube import KubePort, Manifest
+from operators.ports.ssh import SshPort
 from tests.integration.api_server import ApiServer
 from tests.integration.kube_proxies import RecordingKube
 from tests.integration.machine_operator.kubelet import LivingAnsible
@@ -87,6 +89,8 @@ class Rig:
         self.business_record = RecordingKube(self._client(business, FIELD_MANAGER))
         self.fleet = SimFleet()
         self.ansible = LivingAnsible(self.fleet)
+        self.real: tuple[SshPort, AnsiblePort] | None = None
+        """What reaches hosts that are none of the simulated ones."""
         self.centre = Centre(self.meta, namespace)
         self.lease = SimLease()
         self.assembly: Assembly | None = None
@@ -150,10 +154,11 @@ class Rig:
         process = Process(config, ProcessServers({"meta": meta, "business": business}, watches, self.lease))
         process.watch(*meta_kinds, *business_kinds)
         grants = KubeGrants(meta)
-        outside = Outside(SimSsh(self.fleet), self.ansible, grants, KubeDanger(business, grants), FileCatalogue())
+        ssh, ansible = self.real or (SimSsh(self.fleet), self.ansible)
+        outside = Outside(ssh, ansible, grants, KubeDanger(business, grants), FileCatalogue())
         self.assembly = assemble(process, identity, Servers(meta, business), outside=outside, settings=settings)
         self._tasks = [
-            asyncio.create_task(self.assembly.jobs.serve()),
+            asyncio.create_task(self.assembly.serve()),
             asyncio.create_task(process.run()),
             asyncio.create_task(self.centre.serve()),
         ]
