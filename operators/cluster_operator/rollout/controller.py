@@ -16,6 +16,7 @@ from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
 from operators.cluster_operator.rollout.probing import EVERY, NodeProber, ProbeBook, ProbeController, Prober, on_node, pod_prober
 from operators.cluster_operator.rollout.staging import Stager
+from operators.cluster_operator.rollout.staging_pools import PoolStager
 from operators.domain.rollout.forecast import Outlook, outlook, with_refusals
 from operators.domain.rollout.plan import FrozenPlan, Refused, freeze
 from operators.domain.rollout.pools import forecasts
@@ -38,12 +39,15 @@ class RolloutController:
 
     def __init__(self, world: World, probes: ProbeBook, measurer: Measurer) -> None:
         journals = JournalBook(world.meta, world.own_namespace)
-        self._stager = Stager(world)
-        self._observer, self._actor = Observer(world, journals, probes, measurer), Actor(world, journals)
+        self._stager, self._pool_stager = Stager(world), PoolStager(world)
+        self._observer, self._actor = Observer(world, journals, probes, measurer, self._pool_stager), Actor(world, journals)
 
     async def observe(self, key: Key) -> Seen | None:
         """See Controller."""
-        return await self._observer.observe(key)
+        seen = await self._observer.observe(key)
+        if seen is None:
+            await self._pool_stager.forget(key.name)
+        return seen
 
     def next_step(self, seen: Seen) -> RolloutStep:
         """See Controller."""
@@ -63,6 +67,7 @@ class RolloutController:
         if not seen.rollout.deleting:
             await self._actor.act(seen, step)
             await self._stager.keep(seen.rollout, seen.view, seen.staged, seen.fleet)
+            await self._pool_stager.keep(seen.rollout, seen.view, seen.hosts)
 
     def status_of(self, seen: Seen, step: RolloutStep, outcome: KokError | None) -> StatusWrite | None:
         """See Controller."""

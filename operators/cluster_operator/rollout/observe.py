@@ -20,7 +20,8 @@ from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cl
 from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
 from operators.cluster_operator.rollout.probing import ProbeBook
 from operators.cluster_operator.rollout.staging import Stager
-from operators.domain.rollout import pools, staging, vitals
+from operators.cluster_operator.rollout.staging_pools import PoolStager
+from operators.domain.rollout import pools, staging, staging_pools, vitals
 from operators.domain.rollout.bad import BadMark, is_lifted, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
 from operators.domain.rollout.forecast import NO_CATALOGUE, Catalogue
@@ -56,6 +57,8 @@ class Seen:
     bad_versions: Mapping[str, BadMark] = field(default_factory=dict)
     staged: Manifest | None = None
     """What pulls images ahead, where there are windows."""
+    hosts: PoolGround | None = None
+    """Pools on whose hosts artifacts are staged ahead."""
     own_marks: tuple[BadMark, ...] = ()
     """Those that this very rollout made, and nobody lifted."""
     records: int = 0
@@ -100,8 +103,8 @@ class StageLook:
 class Observer:
     """Reads everything that one pass looks at."""
 
-    def __init__(self, world: World, journals: JournalBook, probes: ProbeBook, measurer: Measurer) -> None:
-        self._stager = Stager(world)
+    def __init__(self, world: World, journals: JournalBook, probes: ProbeBook, measurer: Measurer, pool_stager: PoolStager) -> None:
+        self._stager, self._pool_stager = Stager(world), pool_stager
         self._world, self._journals, self._probes, self._measurer = world, journals, probes, measurer
         self._ended: Remembered[str] = Remembered(1000, RIVAL_SECONDS)
 
@@ -135,12 +138,20 @@ class Observer:
             view = await self._view(seen, journal, journal.plan)
         except KokError as error:
             return replace(seen, broken=error)
-        if rollout.spec.change.of_machines or (view.story.ended and not rollout.spec.windows):
-            return replace(seen, records=len(journal.records), view=view)
-        staged = await self._stager.look(rollout)
-        if staging.is_wanted(view):
-            view = replace(view, staged=staging.words_of(staged))
-        return replace(seen, records=len(journal.records), view=view, staged=staged)
+        return await self._with_staging(replace(seen, records=len(journal.records), view=view), view)
+
+    async def _with_staging(self, seen: Seen, view: RolloutView) -> Seen:
+        """What is on its way ahead of a window, and how far it is."""
+        rollout, staged = seen.rollout, None
+        if not rollout.spec.change.of_machines and (rollout.spec.windows or not view.story.ended):
+            staged = await self._stager.look(rollout)
+        ground = await self._pool_stager.look(rollout, view, seen.ground, seen.fleet)
+        if not staging.waits_for_a_window(view):
+            return replace(seen, staged=staged, hosts=ground)
+        words = [staging.words_of(staged)] if staging.is_wanted(view) else []
+        if ground is not None:
+            words.append(staging_pools.words_of(rollout.metadata.name, staging_pools.targets_of(view, ground.pools, ground.catalogue)))
+        return replace(seen, staged=staged, hosts=ground, view=replace(view, staged="; ".join(filter(None, words))))
 
     async def _with_pools(self, seen: Seen) -> Seen:
         """Of a change of machines the members are pools."""

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from operators.api.cluster import Cluster
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease
-from operators.api.packages import MachinePackageVersion
+from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
 from operators.api.pools import MachinePool, MachinePoolRelease, PoolOrder
 from operators.domain.machine.effects import EffectRules, changes_between, refusal_of, worst
 from operators.domain.machine.orders import in_force, with_orders
@@ -82,7 +82,12 @@ def _cluster_packages(seen: PoolSeen, catalogue: Catalogue) -> tuple[str, ...]:
     if package is None:
         words = f"ClusterPackageVersion {seen.plane.spec.machines_package} is" if seen.plane else f"the ClusterRelease of {seen.cluster} is"
         raise KokError(ErrorCode.PackageMissing, f"{words} not in the meta cluster, so what its hosts shall have is not known")
-    several = seen.owner is not None and bool(seen.owner.spec.endpoint.additional_hosts)
+    return brought_by(package, seen.owner)
+
+
+def brought_by(package: ClusterPackageVersion, owner: Cluster | None) -> tuple[str, ...]:
+    """Machine packages that a version brings to the hosts of a Cluster."""
+    several = owner is not None and bool(owner.spec.endpoint.additional_hosts)
     proxy = package.spec.api_proxy_package
     return (*package.spec.machine_packages, proxy) if several and proxy else package.spec.machine_packages
 

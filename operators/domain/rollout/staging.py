@@ -18,11 +18,16 @@ LABEL_STAGING = f"{GROUP}/staging"
 """Its own label: the API server keeps revisions of a DaemonSet under the labels of its pods, and a rollout's journal is found by label."""
 
 
-def is_wanted(view: RolloutView) -> bool:
-    """Whether images are pulled ahead now: something is to be changed when a window opens, and none is open."""
+def waits_for_a_window(view: RolloutView) -> bool:
+    """Whether something is to be changed when a window opens, and none is open."""
     story, spec = view.story, view.spec
     is_going = not story.ended and not story.going_back and spec.order is Order.Go and view.plan.to not in view.bad_versions
-    return is_going and not spec.change.of_machines and not view.window.is_open and view.window.changes_at is not None
+    return is_going and not view.window.is_open and view.window.changes_at is not None
+
+
+def is_wanted(view: RolloutView) -> bool:
+    """Whether images are pulled ahead now. For machines see `staging_pools`."""
+    return not view.spec.change.of_machines and waits_for_a_window(view)
 
 
 def daemon_set(rendered: Mapping[str, Any], rollout: FleetRollout, name: str, namespace: str) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from operators.machine_operator import kinds
 from operators.ports.kube import Key, Manifest, Watched
 from operators.services.probe import ProbeResult
 from tests.integration.cluster_operator.world_of_planes import OneBusinessServer
-from tests.integration.machine_operator.rig import Rig, condition
+from tests.integration.machine_operator.rig import Rig, condition, mpv
 from tests.integration.remembered_lists import EtcdLook, RememberingKube
 
 pytestmark = pytest.mark.integration
@@ -102,17 +102,21 @@ class Rollouts:
         ends = asyncio.get_running_loop().time() + seconds
         while shown.get("phase") != phase:
             assert asyncio.get_running_loop().time() < ends, f"not {phase}: {shown} {self.failed} {await self.rig.picture()}"
-            await self._sweeper.sweep(settling=True)
-            for key in sorted(self._probed):
-                for _ in range(10):
-                    await self._probes.reconcile(key)
-            try:
-                await self._loop.reconcile(rollout_kinds.key_of(self.name))
-            except KokError as error:
-                self.failed = error.message
-            shown = (await self.rig.meta.get(rollout_kinds.ROLLOUT.ref(self.name)) or {}).get("status") or {}
+            shown = await self.one_round()
             await asyncio.sleep(0.3)
         return shown
+
+    async def one_round(self) -> Manifest:
+        """One pass; the rollout's status after it."""
+        await self._sweeper.sweep(settling=True)
+        for key in sorted(self._probed):
+            for _ in range(10):
+                await self._probes.reconcile(key)
+        try:
+            await self._loop.reconcile(rollout_kinds.key_of(self.name))
+        except KokError as error:
+            self.failed = error.message
+        return dict((await self.rig.meta.get(rollout_kinds.ROLLOUT.ref(self.name)) or {}).get("status") or {})
 
 
 async def live(rig: Rig, count: int) -> tuple[list[dict[str, Any]], Rollouts]:
@@ -251,3 +255,61 @@ async def test_should_refuse_before_anything_starts_what_the_pool_forbids(rig: R
     shown = await rollouts.until("Refused")
     assert "update.maxEffect allows Restart" in shown["message"]
     assert not await order(rig)
+
+
+NEVER_NOW = {"cron": "0 0 29 2 *", "durationSeconds": 60}
+
+
+async def test_should_stage_artifacts_before_the_window_and_touch_nothing_until_it_opens(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 2)
+    digest = "d" * 64
+    tool = {"name": "tool", "sha256": digest, "as": "File", "path": "/usr/local/bin/tool"}
+    await rig.meta.apply(mpv("kubelet-4-r1", "kubelet", order=30, artifacts=[tool]))
+    rig.sim(hosts[1]).fault = HostFault.RefusesConnections
+    await rollouts.start(change={"machinePackageVersion": "kubelet-4-r1"}, windows=[NEVER_NOW])
+    await says(rollouts, "its artifacts are staged before the window: 1 of 2 machines have them (m2-")
+    rig.sim(hosts[1]).fault = HostFault.Nothing
+    await says(rollouts, "its artifacts are on 2 of 2 machines")
+    assert [rig.sim(host).staged for host in hosts] == [{digest}] * 2
+    assert installed(rig, hosts) == [OLD] * 2
+    assert not await order(rig)
+    await rig.meta.patch_json(rollout_kinds.ROLLOUT.ref(rollouts.name), {"spec": {"windows": []}})
+    await rollouts.until("Good")
+    assert installed(rig, hosts) == ["kubelet-4-r1"] * 2
+    assert await wishes(rig) == []
+
+
+async def test_should_take_back_what_it_staged_when_a_person_aborts_or_deletes_it(rig: Rig) -> None:
+    hosts, rollouts = await live(rig, 1)
+    tool = {"name": "tool", "sha256": "e" * 64, "as": "File", "path": "/usr/local/bin/tool"}
+    await rig.meta.apply(mpv("kubelet-5-r1", "kubelet", order=30, artifacts=[tool]))
+    for end in ("abort", "delete"):
+        await rollouts.start(change={"machinePackageVersion": "kubelet-5-r1"}, windows=[NEVER_NOW])
+        await says(rollouts, "its artifacts are on 1 of 1 machines")
+        ref = rollout_kinds.ROLLOUT.ref(rollouts.name)
+        if end == "abort":
+            await rig.meta.patch_json(ref, {"spec": {"order": "Abort"}})
+            await rollouts.until("Aborted")
+        await rig.meta.delete(ref)
+        await rollouts.one_round()
+
+        async def gone() -> bool:
+            return not rig.sim(hosts[0]).staged and not await wishes(rig)
+
+        await rig.until(gone, seconds=30)
+    assert installed(rig, hosts) == [OLD]
+
+
+async def wishes(rig: Rig) -> list[dict[str, Any]]:
+    found = await rig.meta.get(kinds.POOL_RELEASE.ref("workers", rig.namespace))
+    return list((found or {})["spec"].get("staging") or [])
+
+
+async def says(rollouts: Rollouts, words: str) -> None:
+    shown: Manifest = {}
+    for _ in range(60):
+        shown = await rollouts.one_round()
+        if words in shown.get("message", ""):
+            return
+        await asyncio.sleep(0.3)
+    raise AssertionError(f"{words!r} was never said: {shown} {rollouts.failed} {await rollouts.rig.picture()}")

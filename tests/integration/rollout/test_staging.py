@@ -11,6 +11,7 @@ from operators.adapters.kube import KubeClient
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout import kinds
 from operators.ports.kube import Invalid, Manifest
+from tests.integration.cluster_operator.world_of_planes import package_manifest
 from tests.integration.kube_proxies import RecordingKube
 from tests.integration.rollout.fleet import Fleet, RolloutOperator
 
@@ -78,3 +79,45 @@ async def test_should_go_on_as_ever_where_images_cannot_be_pulled_ahead(kube: Ku
     assert await pulling(fleet) == []
     await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"windows": []}})
     await operator.until(name, "Good")
+
+
+async def a_pool_that_follows(fleet: Fleet, tag: str) -> str:
+    """One host with tool 1; the version that is made here brings tool 2."""
+    kube, head = fleet.kube, {"apiVersion": "kok.dev/v1alpha1"}
+    for number in ("1", "2"):
+        spec = {"component": "tool", "version": number}
+        await kube.create({**head, "kind": "MachinePackageVersion", "metadata": {"name": f"tool-{number}-{tag}"}, "spec": spec})
+    version = package_manifest(f"kubernetes-1.35.4-{tag}", "1.35.4")
+    version["spec"]["machinePackages"] = [f"tool-2-{tag}"]
+    await kube.create(version)
+    place = {"name": "workers", "namespace": fleet.clusters[0].partition("/")[0]}
+    pool = {"clusterName": "c", "hosts": [{"name": "m1", "address": "10.9.0.1"}], "packages": {"follow": "Cluster"}}
+    await kube.create({**head, "kind": "MachinePool", "metadata": place, "spec": pool})
+    hosts = [{"name": "m1", "packages": [f"tool-1-{tag}"], "at": "2026-01-01T00:00:00Z"}]
+    await kube.create({**head, "kind": "MachinePoolRelease", "metadata": place, "spec": {"hosts": hosts}})
+    return str(version["metadata"]["name"])
+
+
+async def wishes(fleet: Fleet) -> list[dict[str, Any]]:
+    found = await fleet.kube.get(cluster_kinds.POOL_RELEASE.ref("workers", fleet.clusters[0].partition("/")[0]))
+    return list((found or {})["spec"].get("staging") or [])
+
+
+async def test_should_want_on_hosts_that_follow_what_the_version_brings_to_them(kube: KubeClient) -> None:
+    fleet, tag = await Fleet.of(kube, 1), f"s{uuid4().hex[:6]}"
+    await fleet.planes_follow()
+    version, name = await a_pool_that_follows(fleet, tag), f"train-{tag}"
+    await kube.create(fleet.manifest(name, windows=[NEVER_NOW], change={"clusterPackageVersion": version}))
+    operator = RolloutOperator(fleet)
+    await says(operator, name, "; its artifacts are staged before the window: 0 of 1 machines have them")
+    (wish,) = await wishes(fleet)
+    assert (wish["rollout"], wish["packages"]) == (name, [f"tool-2-{tag}"])
+    for _ in range(5):
+        await operator.one_round(name)
+    assert await wishes(fleet) == [wish], "wished once"
+    ref = cluster_kinds.POOL.ref("workers", fleet.clusters[0].partition("/")[0])
+    await kube.patch_status(ref, {"staging": [{"package": f"tool-2-{tag}", "hosts": 1, "staged": 1, "failed": 0}]})
+    await says(RolloutOperator(fleet), name, "; its artifacts are on 1 of 1 machines")
+    await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"order": "Abort"}})
+    await RolloutOperator(fleet).until(name, "Aborted")
+    assert await wishes(fleet) == []

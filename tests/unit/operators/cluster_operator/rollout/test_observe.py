@@ -18,6 +18,7 @@ from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
 from operators.cluster_operator.rollout.pools_look import PoolGround, pool_ground
 from operators.cluster_operator.rollout.probing import ProbeBook
+from operators.cluster_operator.rollout.staging_pools import PoolStager
 from operators.domain.rollout.forecast import Catalogue
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedStage
 from operators.domain.rollout.pools import PoolSeen
@@ -67,9 +68,9 @@ async def observed(cache: Cache, *records: Record) -> Seen:
 
     world: Any = SimpleNamespace(meta=Nothing(), cache=cache, own_namespace="kok-system", now=lambda: NOW)
     journals: Any = SimpleNamespace(read=read, bad_marks=bad_marks)
-    seen = await Observer(world, journals, ProbeBook(world.now, lambda key: None), Measurer(NoMetrics(), every=0.0)).observe(
-        Key("rollout", "", "train")
-    )
+    seen = await Observer(
+        world, journals, ProbeBook(world.now, lambda key: None), Measurer(NoMetrics(), every=0.0), PoolStager(world)
+    ).observe(Key("rollout", "", "train"))
     assert seen
     return seen
 
@@ -108,7 +109,8 @@ async def test_should_ask_of_late_pools_whether_they_can_go() -> None:
     made = rollout({"name": "rest", "rest": True}, change=change)
     plan = FrozenPlan("kubelet-2", (PlannedStage("rest", ()),), {})
     world: Any = SimpleNamespace(meta=Nothing(), cache=Cache(None), own_namespace="kok-system", now=lambda: NOW)
-    observer = Observer(world, SimpleNamespace(), ProbeBook(world.now, lambda key: None), Measurer(NoMetrics(), every=0.0))  # type: ignore[arg-type]
+    probes, measurer = ProbeBook(world.now, lambda key: None), Measurer(NoMetrics(), every=0.0)
+    observer = Observer(world, SimpleNamespace(), probes, measurer, PoolStager(world))  # type: ignore[arg-type]
     for effect, late in (("Drain", ("prod/late",)), ("Restart", ())):
         wish = {**spec, "update": {"maxEffect": effect}}
         known = PoolSeen(MachinePool.parse({**pool, "spec": wish}), None, "prod/c0", None, None)
