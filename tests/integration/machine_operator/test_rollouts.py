@@ -264,9 +264,9 @@ async def test_should_stage_artifacts_before_the_window_and_touch_nothing_until_
     hosts, rollouts = await live(rig, 2)
     digest = "d" * 64
     tool = {"name": "tool", "sha256": digest, "as": "File", "path": "/usr/local/bin/tool"}
-    await rig.meta.apply(mpv("kubelet-4-r1", "kubelet", order=30, artifacts=[tool]))
-    rig.sim(hosts[1]).fault = HostFault.RefusesConnections
-    await rollouts.start(change={"machinePackageVersion": "kubelet-4-r1"}, windows=[NEVER_NOW])
+    await rig.meta.apply(mpv("kubelet-1-r4", "kubelet", order=30, artifacts=[tool]))
+    rig.sim(hosts[1]).fault = HostFault.DiskFull
+    await rollouts.start(change={"machinePackageVersion": "kubelet-1-r4"}, windows=[NEVER_NOW])
     await says(rollouts, "its artifacts are staged before the window: 1 of 2 machines have them (m2-")
     rig.sim(hosts[1]).fault = HostFault.Nothing
     await says(rollouts, "its artifacts are on 2 of 2 machines")
@@ -275,16 +275,16 @@ async def test_should_stage_artifacts_before_the_window_and_touch_nothing_until_
     assert not await order(rig)
     await rig.meta.patch_json(rollout_kinds.ROLLOUT.ref(rollouts.name), {"spec": {"windows": []}})
     await rollouts.until("Good")
-    assert installed(rig, hosts) == ["kubelet-4-r1"] * 2
+    assert installed(rig, hosts) == ["kubelet-1-r4"] * 2
     assert await wishes(rig) == []
 
 
 async def test_should_take_back_what_it_staged_when_a_person_aborts_or_deletes_it(rig: Rig) -> None:
     hosts, rollouts = await live(rig, 1)
     tool = {"name": "tool", "sha256": "e" * 64, "as": "File", "path": "/usr/local/bin/tool"}
-    await rig.meta.apply(mpv("kubelet-5-r1", "kubelet", order=30, artifacts=[tool]))
+    await rig.meta.apply(mpv("kubelet-1-r5", "kubelet", order=30, artifacts=[tool]))
     for end in ("abort", "delete"):
-        await rollouts.start(change={"machinePackageVersion": "kubelet-5-r1"}, windows=[NEVER_NOW])
+        await rollouts.start(change={"machinePackageVersion": "kubelet-1-r5"}, windows=[NEVER_NOW])
         await says(rollouts, "its artifacts are on 1 of 1 machines")
         ref = rollout_kinds.ROLLOUT.ref(rollouts.name)
         if end == "abort":
