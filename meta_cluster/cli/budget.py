@@ -130,6 +130,27 @@ def unfreeze(
 
 
 @app.command()
+def close(
+    name: Annotated[str, typer.Argument(help="OperationBudget.")],
+    reason: Reason,
+    scope: Annotated[str, typer.Option("--scope", help="Only there, as `kok budget` names it; default: everywhere.")] = "",
+    kubeconfig: KubeconfigOption = "",
+    context: ContextOption = "",
+) -> None:
+    """Close an open breaker before its time: what opened it was looked at and is dealt with. What comes later opens it again.
+
+    Example:
+
+      kok budget close plane-upgrades-per-cluster --scope "cluster demo/demo" --reason "the canary is back, the next version is built"
+    """
+    from meta_cluster.cli.access import run
+    from meta_cluster.cli.budget_acts import closed
+    from meta_cluster.cli.console import say
+
+    say(run(closed(Access(kubeconfig, context), name, scope=scope, reason=reason)))
+
+
+@app.command()
 def settle(
     grant: Annotated[str, typer.Argument(help="Name of the OperationGrant whose holder is gone.")],
     outcome: Annotated[str, typer.Option("--outcome", help="Succeeded, Failed or Cancelled: what you saw at the target.")],

@@ -1,4 +1,4 @@
-"""What `kok budget` changes when a person says so: a hold on a budget, the end of an act whose holder is gone. One write each."""
+"""What `kok budget` changes when a person says so: a hold on a budget, a breaker that is closed, the end of an act whose holder is gone. One write each."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from meta_cluster.cli.access import Meta, open_meta
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
-from operators.api.risk import Outcome
-from operators.domain.risk.identity import stamp
+from operators.api.risk import BreakerPhase, Outcome
+from operators.domain.risk.identity import at, stamp
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, Kind, NotFound
+from operators.services.ledger import ledger_ref, read_ledger
 from operators.services.risk_facts import BUDGET
 
 GRANT = Kind(API_VERSION, "OperationGrant")
@@ -51,6 +52,25 @@ async def released(access: Access, name: str) -> str:
     """Take the hold back; the sentence that says so."""
     await _patched(access, name, {"spec": {"hold": None}})
     return f"OperationBudget {name} holds by its limits again; who was denied asks again"
+
+
+async def closed(access: Access, name: str, *, scope: str, reason: str) -> str:
+    """Say that what opened its breakers is dealt with; the sentence that says so. Those that open later are not meant. Raises KokError Usage."""
+    if not reason.strip():
+        raise KokError(ErrorCode.Usage, "--reason is empty", "say what you saw: it stands in the event of the breaker")
+    async with open_meta(access) as meta:
+        ledger = (await read_ledger(meta.kube, ledger_ref())).spec
+        found = [each for each in ledger.breakers if each.budget == name and each.phase is not BreakerPhase.Closed]
+        meant = [each for each in found if scope in ("", each.scope)]
+        if not meant:
+            others = ", ".join(each.scope for each in found)
+            where = f" in {scope} (there are in {others})" if others else f" in {scope}" if scope else ""
+            raise KokError(ErrorCode.Usage, f"OperationBudget {name} has no open breaker{where}", "kok budget shows them")
+        until = max((each.opened_at or each.since for each in meant), key=at)
+    close = {"at": until, "scope": scope, "reason": reason, "by": getpass.getuser()}
+    await _patched(access, name, {"spec": {"close": close}})
+    scopes = ", ".join(each.scope for each in meant)
+    return f"OperationBudget {name}: its breaker is closed in {scopes}: {reason}; who was denied asks again"
 
 
 async def _patched(access: Access, name: str, patch: dict[str, object]) -> None:

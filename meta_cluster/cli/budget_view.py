@@ -31,7 +31,7 @@ OF_MASTERS = {
     Operation.DeletePlane: "Cluster",
 }
 HEADINGS = ("BUDGET", "SCOPE", "USED", "FREE", "BREAKER")
-WIDE = ("FREE AT", "BY WHOM", "OPERATIONS")
+WIDE = ("FREE AT", "BY WHOM", "WHY OPEN", "OPERATIONS")
 PERSONS_WAY_IN = "kubeconfig"
 """The Secret that a person's way into a business cluster comes from."""
 
@@ -47,6 +47,7 @@ class Row:
     free: str
     free_at: str
     breaker: str
+    breaker_reason: str
     holders: tuple[str, ...]
 
 
@@ -66,8 +67,8 @@ async def overview(access: Access) -> list[Row]:
         for use in uses or (None,):
             breaker = breaker_words(each, (use,) if use else (), now)
             scope = use.scope if use else f"(per {each.spec.scope.per})"
-            free_at, holders = (use.free_at or "", use.holders) if use else ("", ())
-            rows.append(Row(each.metadata.name, scope, operations, used_words(use), free_words(each, use), free_at, breaker, holders))
+            free_at, why, holders = (use.free_at or "", use.breaker_reason, use.holders) if use else ("", "", ())
+            rows.append(Row(each.metadata.name, scope, operations, used_words(use), free_words(each, use), free_at, breaker, why, holders))
     return rows
 
 
@@ -76,12 +77,12 @@ def rows_table(rows: Sequence[Row], *, wide: bool = False) -> Table:
     cells = [(row.budget, row.scope, row.used, row.free, row.breaker) for row in rows]
     if not wide:
         return Table(HEADINGS, tuple(cells))
-    more = [(row.free_at, "; ".join(row.holders), _operations(row)) for row in rows]
+    more = [(row.free_at, "; ".join(row.holders), row.breaker_reason, _operations(row)) for row in rows]
     return Table((*HEADINGS, *WIDE), tuple((*each, *other) for each, other in zip(cells, more, strict=True)))
 
 
 def notes_text(rows: Sequence[Row], now: datetime, width: int) -> str:
-    """Below the table: who holds what, and when a used up rate is free again. Empty where nobody holds anything."""
+    """Below the table: who holds what, when a used up rate is free again, what opened a breaker. Empty where nothing is to be said."""
     lines = [hanging(f"{row.budget}   ", words, width) for row in rows if (words := _note(row, now))]
     return "\n".join(["", *lines]) if lines else ""
 
@@ -93,7 +94,8 @@ def _note(row: Row, now: datetime) -> str:
         who, _, rest = row.holders[0].partition(" holds it since ")
         more = f" and {len(row.holders) - 1} more" if len(row.holders) > 1 else ""
         held = f"held by {who} for {age_of(rest.split()[0], now)}{more}"
-    words = ", ".join(filter(None, (left, held)))
+    tripped = f"breaker {row.breaker}: {row.breaker_reason}" if row.breaker_reason else ""
+    words = ", ".join(filter(None, (left, held, tripped)))
     return f"{row.scope}: {words}" if words else ""
 
 
@@ -112,6 +114,7 @@ def rows_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "free": row.free,
             "freeAt": row.free_at,
             "breaker": row.breaker,
+            "breakerReason": row.breaker_reason,
             "holders": list(row.holders),
         }
         for row in rows

@@ -172,6 +172,13 @@ REASONS: dict[str, Word] = {
     "NotLookedAt": Word(_kind("HostReachable, PackagesReady"), "the host has not been looked at yet", MOVES),
     "Match": Word(_kind("PackagesReady"), "everything on the host is as its packages say", FINE),
     "Differ": Word(_kind("PackagesReady"), "something on the host is not as its packages say; the message names the first thing", MOVES),
+    "Staged": Word(_kind("Staged"), "artifacts that a rollout will need lie in the host's store; what is installed is unchanged", FINE),
+    "Staging": Word(_kind("Staged"), "artifacts that a rollout will need are being put into the host's store", MOVES),
+    "NotStaged": Word(
+        _kind("Staged"),
+        "artifacts that a rollout will need could not be put into the host's store; the message says why",
+        "mend what the message says, or leave it: it is tried again, and else the run that changes the host brings them",
+    ),
     "NotRegistered": Word(
         _kind("NodeReady"), "the kubelet has not registered its node", f"if it lasts: {WHY_MACHINE}; journalctl -u kubelet on the host"
     ),
@@ -197,14 +204,18 @@ REASONS: dict[str, Word] = {
     ),
     "Disabled": Word(_kind("OperationBudget"), "a person keeps its breaker from opening; its limits hold", "kok budget unfreeze NAME"),
     "BreakerOpen": Word(
-        "reason of an event of OperationBudget",
-        "too much was tried, or too much failed: what goes forward in that scope is denied until a probe succeeds",
-        "find out what failed: kok budget -o wide, kok get grants -A",
+        "reason of the condition OperationBudget, and of its event",
+        "too much was tried, too much failed, a rollout failed, or a storm: what goes forward in that scope is denied until a probe succeeds",
+        "its message says what it was; once that is dealt with: kok budget close NAME --reason WHY",
     ),
     "BreakerHalfOpen": Word(
-        "reason of an event of OperationBudget", "it cooled down: one operation at a time is let through", "nothing to do"
+        "reason of the condition OperationBudget, and of its event",
+        "it cooled down: one operation at a time is let through",
+        "nothing to do",
     ),
-    "BreakerClosed": Word("reason of an event of OperationBudget", "a probe succeeded: the budget limits as before", "nothing to do"),
+    "BreakerClosed": Word(
+        "reason of an event of OperationBudget", "a probe succeeded, or a person closed it: the budget limits as before", "nothing to do"
+    ),
     "NotItsOwn": Word(
         _kind("CertificatesRefused"),
         "the host asked for a certificate with names or addresses that are not its own, and did not get it",

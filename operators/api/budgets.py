@@ -133,6 +133,19 @@ class Reserve(Model):
     repair: Kept = Field(default_factory=Kept)
 
 
+class StormRule(Model):
+    """How many lost targets are a storm. Lost is, without anybody's leave and for a minute: a machine whose Node was Ready and is not, a pod of an
+    etcd likewise; in the fleet's scope a plane whose API server is gone. Judged when somebody asks, where targets are looked at for a concurrency.
+    """
+
+    percent: Annotated[int, Field(ge=0, le=100)] = 30
+    """Of the scope's targets, rounded down: so many lost within the window open the breaker. 0: never."""
+    floor: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Fewer than this are no storm."""
+    window_seconds: Annotated[int, Field(ge=120, le=86400)] = 600
+    """Who was lost longer ago is old news."""
+
+
 class BreakerRule(Model):
     """When it opens beside onExceed, and how it closes."""
 
@@ -142,6 +155,12 @@ class BreakerRule(Model):
     """Opens when so many of the operations that ended in the window failed."""
     minimum_samples: Annotated[int, Field(ge=1, le=1000)] = 5
     """Fewer ended operations than this say nothing about failurePercent."""
+    failed_rollouts: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Opens when so many FleetRollouts failed that had changed something in the scope by one of the operations, within the rate's window, else an
+    hour. Absent: 1; in the fleet's scope only one that had reached more than 20 clusters. 0: never.
+    """
+    storm: StormRule = Field(default_factory=StormRule)
+    """Opens when so many targets are lost that were in nobody's hands."""
     probe_seconds: Annotated[int, Field(ge=10, le=86400)] = 1800
     """Half open: a probe that has not succeeded by then has failed."""
 
@@ -162,6 +181,18 @@ class Hold(Model):
     reason: Annotated[str, Field(min_length=1, max_length=512)]
     until: Timestamp
     """It ends by itself."""
+    by: Annotated[str, Field(max_length=253)] = ""
+    """Who said so, for people."""
+
+
+class Close(Model):
+    """A person's word that what opened a breaker is dealt with (kok budget close)."""
+
+    at: Timestamp
+    """Breakers that opened until then are closed; what comes later opens them again."""
+    scope: Annotated[str, Field(max_length=253)] = ""
+    """As status.scopes names it; empty: all of the budget."""
+    reason: Annotated[str, Field(min_length=1, max_length=512)]
     by: Annotated[str, Field(max_length=253)] = ""
     """Who said so, for people."""
 
@@ -191,6 +222,8 @@ class OperationBudgetSpec(Model):
     breaker: BreakerRule = Field(default_factory=BreakerRule)
     hold: Hold | None = None
     """A person froze it, or disabled its breaker, until a given time (kok budget freeze)."""
+    close: Close | None = None
+    """A person closed its breakers (kok budget close)."""
     description: Text = ""
     """What it is for, for people."""
 
@@ -208,6 +241,8 @@ class ScopeUse(Model):
     holders: Annotated[tuple[Annotated[str, Field(max_length=1024)], ...], Field(max_length=10)] = ()
     """Who holds it, oldest first."""
     breaker: BreakerPhase | None = None
+    breaker_reason: Text = ""
+    """What opened it, of one that is not closed."""
     free_at: Timestamp | None = None
     """When the rate lets the next one pass, if it does not now."""
 
@@ -242,6 +277,7 @@ class OperationBudget(Resource):
             Column("Free", ".status.free"),
             Column("Breaker", ".status.breaker"),
             Column("Hold", ".spec.hold.mode"),
+            Column("Message", ".status.conditions[?(@.type=='Ready')].message", priority=1),
             Column("Description", ".spec.description", priority=1),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),

@@ -191,6 +191,27 @@ class BreakerPhase(StrEnum):
     """One probe at a time."""
 
 
+class BreakerCause(StrEnum):
+    """What opened a breaker."""
+
+    Exceeded = "Exceeded"
+    """Somebody tried to exceed a limit."""
+    Failures = "Failures"
+    """Too many operations failed."""
+    Verdict = "Verdict"
+    """A rollout found bad what it brought into the scope."""
+    Storm = "Storm"
+    """Too many targets were lost without anybody's leave."""
+
+
+class Witness(Model):
+    """A request by which a storm was seen: whoever looks again looks as it did."""
+
+    namespace: DnsLabel
+    operation: Operation
+    target: Target
+
+
 class Breaker(Model):
     """A breaker that is or was lately open, of one budget in one scope."""
 
@@ -202,7 +223,17 @@ class Breaker(Model):
     cool_down_seconds: Annotated[int, Field(ge=1)]
     """Doubled with every probe that failed."""
     reason: Text = ""
-    """What tripped it, one sentence."""
+    """What tripped it, one sentence; of a closed one, who closed it."""
+    cause: BreakerCause = BreakerCause.Exceeded
+    """What sort of thing that was."""
+    opened_at: Annotated[str, Field(max_length=64)] = ""
+    """When it opened last; empty of one from before this was written down: then `since` counts."""
+    origin: Annotated[str, Field(max_length=253)] = ""
+    """Of a Verdict: which, as in `verdicts`."""
+    calm_since: Annotated[str, Field(max_length=64)] = ""
+    """Of a Verdict or a Storm: since when the cause is below its lower threshold; empty while it is not."""
+    witness: Witness | None = None
+    """Of a Storm."""
     probe: Annotated[str, Field(max_length=253)] = ""
     """HalfOpen: the grant that is tried now; empty while none is."""
 
@@ -218,6 +249,8 @@ class LedgerSpec(Model):
     """Frozen denominators of percentages."""
     breakers: Annotated[tuple[Breaker, ...], Field(max_length=1000, json_schema_extra=list_map("budget", "scope"))] = ()
     """Breakers that are or were lately open."""
+    verdicts: Annotated[tuple[Annotated[str, Field(max_length=253)], ...], Field(max_length=300)] = ()
+    """FAIL verdicts of the last day (uid of the FleetRollout/stage) that were taken into account: none opens a breaker twice."""
     releases: Annotated[int, Field(ge=0)] = 0
     """Rises with every slot that was freed: who looked at the targets before must look again."""
     time: Timestamp | None = None

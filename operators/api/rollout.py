@@ -115,6 +115,11 @@ class Change(Model):
         """Whether the members are pools."""
         return self.machine_package_version is not None
 
+    @property
+    def operation(self) -> Operation:
+        """What it is made of, as the risk centre counts it."""
+        return Operation.ApplyPackage if self.of_machines else Operation.UpgradePlane
+
 
 class MemberSelector(Model):
     """Which members: Clusters, or MachinePools of a change of machines. One must match every part that is given; nothing given selects nothing."""

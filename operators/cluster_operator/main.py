@@ -27,7 +27,7 @@ from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.controller import ClusterController
 from operators.cluster_operator.cluster.world import Reach, World
 from operators.cluster_operator.metrics import expose
-from operators.cluster_operator.risk.centre import RiskCentre
+from operators.cluster_operator.risk.centre import RiskCentre, followed
 from operators.cluster_operator.rollout import kinds as rollout_kinds
 from operators.cluster_operator.rollout.controller import rollout_controllers
 from operators.cluster_operator.rollout.records import RecordsController, recorded
@@ -59,7 +59,7 @@ def build(settings: Settings, credentials: Credentials) -> Process:
             if (cluster.get("spec") or {}).get("packageVersion") == name:
                 yield kinds.key_of(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
 
-    watched = recorded((*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED, *rollout_kinds.watched_kinds()))
+    watched = followed(recorded((*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED, *rollout_kinds.watched_kinds())))
     apart = KubeClient(credentials, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "lease"))  # never behind other calls
     lease = KubeLease(apart, namespace=settings.own_namespace, name=LEASE)
     elector = ElectorConfig.of(settings.identity, settings.lease_seconds)

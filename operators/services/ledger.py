@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget
-from operators.api.risk import InFlight, Ledger, LedgerSpec, Outcome
+from operators.api.risk import BreakerCause, BreakerPhase, InFlight, Ledger, LedgerSpec, Outcome
 from operators.domain.risk.bookkeeping import without
-from operators.domain.risk.breaker_sweep import swept
-from operators.domain.risk.decide import Ask, Granted, Verdict, decide, denied
+from operators.domain.risk.breaker_sweep import Looks, swept
+from operators.domain.risk.decide import Ask, Granted, Verdict, ask_of_witness, decide, denied
 from operators.domain.risk.facts import Facts
 from operators.domain.risk.identity import EntryKey, at, key_of, target_key_of
+from operators.domain.risk.verdicts import NO_CAUSES, Causes
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, KubeError, KubePort, Manifest, Ref
 
@@ -157,16 +159,27 @@ class LedgerService:
             ErrorCode.Conflict, f"slots could not be freed in {TRIES} tries: others write to the Ledger", "it is tried again by itself"
         )
 
-    async def sweep(self) -> tuple[LedgerSpec, LedgerSpec]:
-        """Move breakers by the time, drop what no window needs. Before and after, written only if they differ. Raises KokError."""
-        budgets = await self._facts.budgets()
+    async def sweep(self, causes: Causes = NO_CAUSES) -> tuple[LedgerSpec, LedgerSpec]:
+        """Move breakers by the time and by `causes`, drop what no window needs. Before and after, written only if they differ. Raises KokError."""
+        budgets, looks = await self._facts.budgets(), await self._looks()
         async with self._turn:
             stored = await self.read()
             self._refuse_if_overtaken(stored)
-            after = swept(stored.spec, budgets, self._now())
+            after = swept(stored.spec, budgets, self._now(), causes, looks)
             if after != stored.spec:
                 await self._write(stored, after)
             return stored.spec, after
+
+    async def _looks(self) -> Looks:
+        """At the targets of each breaker that a storm opened, as who saw it did; a scope that cannot be seen stays as it is."""
+        found = {}
+        for each in (await self.read()).spec.breakers:
+            if each.witness is None or each.cause is not BreakerCause.Storm or each.phase is not BreakerPhase.Open:
+                continue
+            ask = ask_of_witness(each.witness)
+            with suppress(KokError):
+                found[(each.budget, each.scope)] = (ask.place, await self._facts.read(ask))
+        return found
 
     def _remember_freed(self, before: LedgerSpec, keys: Collection[EntryKey]) -> None:
         freed = [entry for entry in before.in_flight if key_of(entry) in keys]
@@ -237,6 +250,7 @@ def _stamps(spec: LedgerSpec) -> list[str]:
     """Every moment that it names: one that is none makes the whole useless."""
     slots = [stamp for entry in spec.in_flight for stamp in (entry.granted_at, entry.expires_at)]
     others = [entry.at for entry in spec.log] + [window.started_at for window in spec.windows] + [each.since for each in spec.breakers]
+    others += [stamp for each in spec.breakers for stamp in (each.calm_since, each.opened_at) if stamp]
     return slots + others + ([spec.time] if spec.time else [])
 
 

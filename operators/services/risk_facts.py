@@ -10,7 +10,7 @@ import asyncio
 import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_COMPONENT
 from operators.api.budgets import OperationBudget, Per
@@ -21,7 +21,7 @@ from operators.domain.risk.decide import Ask
 from operators.domain.risk.facts import Facts, FleetCluster, Member
 from operators.domain.risk.identity import at
 from operators.domain.risk.scopes import MACHINE, ClusterId, budgets_about
-from operators.domain.risk.sighting import node_trouble
+from operators.domain.risk.sighting import SETTLING, lost_at, node_trouble
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Kind, KubeConnector, KubePort, Manifest
 
@@ -30,8 +30,6 @@ POOL, CLAIM = Kind(API_VERSION, "MachinePool"), Kind(API_VERSION, "HostClaim")
 NODE, POD, SECRET = Kind("v1", "Node"), Kind("v1", "Pod"), Kind("v1", "Secret")
 DEPLOYMENT, STATEFUL_SET = Kind("apps/v1", "Deployment"), Kind("apps/v1", "StatefulSet")
 DEADLINE = 5.0
-SETTLING = timedelta(seconds=60)
-"""A plane whose API server has been unavailable since it was made is being built, not sick."""
 
 
 class RiskFacts:
@@ -60,7 +58,7 @@ class RiskFacts:
             raise members
         of_fleet = [each for each in about if each.spec.scope.per is Per.Fleet and _needs_fleet(each, ask)]
         fleet = await self._fleet(ask.target.kind) if of_fleet else {}
-        return Facts(budgets, labels, tuple(members), fleet)
+        return Facts(budgets, labels, tuple(members), fleet, sees_losses=True)
 
     async def _members_or_why(self, own: ClusterId, target: Target) -> Iterable[Member] | KokError:
         """An error is one only for budgets that count them."""
@@ -80,7 +78,7 @@ class RiskFacts:
     async def _machines(self, own: ClusterId) -> list[Member]:
         """Hosts that a pool lists or a claim holds, by the facts of their Nodes. A host without a Node was never in service, or is in a grant's hands."""
         nodes, targets = await asyncio.gather(self._nodes(own), self.hosts(own))
-        return [Member(own, target, node_trouble(nodes[name]) if name in nodes else "") for name, target in sorted(targets.items())]
+        return [_machine(own, target, nodes.get(name)) for name, target in sorted(targets.items())]
 
     async def _nodes(self, own: ClusterId) -> Mapping[str, Manifest]:
         business = await self._business(own)
@@ -129,14 +127,15 @@ class RiskFacts:
         by_name = {each["metadata"]["name"]: each for each in pods}
         wanted = {f"{each['metadata']['name']}-{ordinal}" for each in sets for ordinal in range(int(each["spec"].get("replicas", 1)))}
         names = sorted(wanted | set(by_name))
-        return [Member(own, target.model_copy(update={"name": name}), pod_trouble(by_name.get(name))) for name in names]
+        return [_master(own, target.model_copy(update={"name": name}), by_name.get(name)) for name in names]
 
     async def _fleet(self, kind: str) -> dict[ClusterId, FleetCluster]:
         clusters, machines, sick = await asyncio.gather(self._kube.list(CLUSTER), self._machine_counts(kind), self._sick_planes(kind))
         found = {}
         for each in clusters.items:
             name = ClusterId(each["metadata"]["namespace"], each["metadata"]["name"])
-            found[name] = FleetCluster(name, each["metadata"].get("labels") or {}, machines[name], sick.get(name, ""))
+            trouble, since = sick.get(name, ("", None))
+            found[name] = FleetCluster(name, each["metadata"].get("labels") or {}, machines[name], trouble, since)
         return found
 
     async def _machine_counts(self, kind: str) -> Counter[ClusterId]:
@@ -146,11 +145,19 @@ class RiskFacts:
                 machines[ClusterId(pool.metadata.namespace or "", pool.spec.cluster_name)] += len(pool.spec.hosts)
         return machines
 
-    async def _sick_planes(self, kind: str) -> Mapping[ClusterId, str]:
+    async def _sick_planes(self, kind: str) -> Mapping[ClusterId, tuple[str, datetime | None]]:
         if kind != "Cluster":
             return {}
         listing = await self._kube.list(DEPLOYMENT, selector=f"{LABEL_COMPONENT}=apiserver,{LABEL_CLUSTER}")
-        return {_owner(each): trouble for each in listing.items if (trouble := plane_trouble(each))}
+        return {_owner(each): (trouble, lost_at(each, "Available")) for each in listing.items if (trouble := plane_trouble(each))}
+
+
+def _machine(own: ClusterId, target: Target, node: Manifest | None) -> Member:
+    return Member(own, target, node_trouble(node), lost_at(node)) if node else Member(own, target)
+
+
+def _master(own: ClusterId, target: Target, pod: Manifest | None) -> Member:
+    return Member(own, target, pod_trouble(pod), lost_at(pod) if pod else None)
 
 
 def _needs_fleet(budget: OperationBudget, ask: Ask) -> bool:

@@ -21,6 +21,7 @@ from meta_cluster.demo import fleet as wish
 from meta_cluster.demo.kubectl import Kubectl, Manifest, wait_until
 from meta_cluster.demo.stories import kok
 from tests.e2e import prometheus_in_a_pod
+from tests.e2e.breakers import close_breaker, phase_of_breaker
 from tests.e2e.ground import KOK, Fleet
 
 pytestmark = pytest.mark.slow
@@ -33,6 +34,8 @@ KILLS = 20
 MOST_ROLLOUTS = 5
 LONGEST_LIFE = 60.0
 """Seconds."""
+OF_ONE_PLANE = "plane-upgrades-per-cluster"
+"""The shipped budget whose breaker a bad rollout opens in the clusters that it reached."""
 BUDGET = "train-story"
 BUDGET_OF_NONE: Manifest = {
     "apiVersion": "kok.dev/v1alpha1",
@@ -169,6 +172,7 @@ def test_should_stop_a_version_that_does_not_start_at_the_canary_and_refuse_it_a
     assert {key: revisions(train.meta, key) for key in TRAIN[1:]} == untouched, "nobody but the canary"
     refused = reaches(train, rollout(train, broken, TRAIN[1]), "Refused")
     assert "was found bad" in refused["message"]
+    close_breaker(train, OF_ONE_PLANE, f"cluster {TRAIN[0]}")
 
 
 def test_should_take_back_a_version_that_starts_but_makes_no_pods(train: Fleet) -> None:
@@ -180,6 +184,7 @@ def test_should_take_back_a_version_that_starts_but_makes_no_pods(train: Fleet) 
     assert "pod creation" in shown["stages"][0]["message"]
     back_at(train, before)
     assert {key: revisions(train.meta, key) for key in TRAIN[:2]} == untouched, "nobody but the canary"
+    close_breaker(train, OF_ONE_PLANE, f"cluster {DEMO}")
 
 
 def test_should_hold_and_say_so_when_pods_fail_on_all_clusters_alike(train: Fleet, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -232,7 +237,7 @@ def test_should_take_orders_while_the_breaker_is_open_and_change_nobody_else(tra
     train.meta.apply(BUDGET_OF_NONE)
     try:
         exceed(train, TRAIN[1])
-        wait_until("the breaker is open", lambda: phase_of_breaker(train) == "Open", timeout=60)
+        wait_until("the breaker is open", lambda: phase_of_breaker(train, BUDGET) == "Open", timeout=60)
         kok("rollout", "pause", name, "--reason", "incident 42", access)
         reaches(train, name, "Paused")
         kok("rollout", "resume", name, "--reason", "it is known", access)
@@ -241,7 +246,7 @@ def test_should_take_orders_while_the_breaker_is_open_and_change_nobody_else(tra
         kok("rollout", "abort", name, "--reason", "enough", access)
         reaches(train, name, "Aborted")
         back_at(train, before)
-        assert phase_of_breaker(train) == "Open", "and that it went back was no matter of the breaker"
+        assert phase_of_breaker(train, BUDGET) == "Open", "and that it went back was no matter of the breaker"
         second = rollout(train, good, TRAIN[1])
         says(train, second, "says no by its breaker")
         kok("rollout", "undo", second, "--reason", "not today", access)
@@ -354,12 +359,6 @@ def exceed(fleet: Fleet, key: str) -> None:
 
 def decision(fleet: Fleet, name: str, namespace: str) -> str:
     return str(((fleet.meta.get("operationgrants.kok.dev", name, "-n", namespace) or {}).get("status") or {}).get("decision"))
-
-
-def phase_of_breaker(fleet: Fleet) -> str:
-    """By the Ledger."""
-    ledger = fleet.meta.get("ledgers.kok.dev", "ledger", "-n", "kok-system") or {}
-    return next((str(each["phase"]) for each in ledger["spec"].get("breakers") or () if each["budget"] == BUDGET), "Closed")
 
 
 def says(fleet: Fleet, name: str, words: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 from meta_cluster.demo import fleet as wish
 from meta_cluster.demo.kubectl import wait_until
 from meta_cluster.demo.stories import is_open, kok, on_host
+from tests.e2e.breakers import close_breaker
 from tests.e2e.ground import Fleet
 from tests.e2e.test_machine_packages import followed
 from tests.e2e.test_rollout import reaches
@@ -86,6 +87,7 @@ def test_should_stop_a_kubelet_that_does_not_start_after_one_machine_and_take_it
     assert pods(fleet) == running, "pods on both machines never noticed"
     marked = fleet.meta.get("machinepackageversions.kok.dev", bad) or {}
     assert "bad" in json.dumps(marked["metadata"].get("annotations", {})), "nobody takes it by mistake afterwards"
+    close_breaker(fleet, "machines-per-pool", f"pool {MEMBER}")
 
 
 def test_should_bring_a_good_kubelet_to_all_machines_and_take_it_back(fleet: Fleet) -> None:

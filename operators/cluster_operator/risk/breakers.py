@@ -22,7 +22,7 @@ class Teller:
     def __init__(self, tools: LoopTools) -> None:
         self._recorder, registry = tools.recorder, tools.metrics.registry
         self._told: LedgerSpec | None = None
-        self._changes = Counter("kok_breaker_transitions_total", "Changes of breakers.", ["budget", "phase"], registry=registry)
+        self._changes = Counter("kok_breaker_transitions_total", "Changes of breakers.", ["budget", "phase", "cause"], registry=registry)
         self._open = Gauge("kok_breakers_open", "Breakers that are not closed.", ["budget"], registry=registry)
         self._log = Gauge("kok_ledger_log_entries", "Operations that the Ledger remembers for windows.", registry=registry)
         self._in_flight = Gauge("kok_ledger_in_flight", "Slots that are taken.", registry=registry)
@@ -35,8 +35,9 @@ class Teller:
         for name in {each.budget for each in (*ledger.breakers, *(before.breakers if before else ()))}:
             self._open.labels(name).set(sum(each.budget == name and each.phase is not BreakerPhase.Closed for each in ledger.breakers))
         for breaker, words in transitions(before, ledger) if before else ():
-            self._changes.labels(breaker.budget, breaker.phase.value).inc()
-            log.info("breaker", budget=breaker.budget, scope=breaker.scope, phase=breaker.phase.value, reason=words)
+            self._changes.labels(breaker.budget, breaker.phase.value, breaker.cause.value).inc()
+            told = {"budget": breaker.budget, "scope": breaker.scope, "phase": breaker.phase.value, "cause": breaker.cause.value}
+            log.info("breaker", **told, reason=words)
             warning = breaker.phase is BreakerPhase.Open
             ref = BUDGET.ref(breaker.budget)
             await self._recorder.record(Occurrence(ref, "", f"Breaker{breaker.phase}", words, action="Judge", warning=warning))

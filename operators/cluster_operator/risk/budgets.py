@@ -5,16 +5,18 @@ What is shown is never read by a decision.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+import structlog
 
 from operators.api.base import API_VERSION
 from operators.api.budgets import OperationBudget
 from operators.api.risk import LedgerSpec
 from operators.cluster_operator.risk.breakers import Teller
+from operators.cluster_operator.risk.causes import CauseReader
 from operators.domain.risk.display import ClusterLabels, budget_status
 from operators.domain.risk.scopes import ClusterId
 from operators.engine.reconcile import StatusWrite
@@ -22,6 +24,7 @@ from operators.errors import KokError
 from operators.ports.kube import Key, Kind, KubePort, Manifest, NotFound
 from operators.services.ledger import LedgerService
 
+log = structlog.get_logger(__name__)
 BUDGET, CLUSTER = Kind(API_VERSION, "OperationBudget"), Kind(API_VERSION, "Cluster")
 BUDGETS = Key("budgets", "", "all")
 SHOW_EVERY = 5.0
@@ -60,16 +63,17 @@ class BudgetController:
 
     name = BUDGETS.controller
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it reads, and two clocks
         self,
         kube: KubePort,
         ledger: LedgerService,
         teller: Teller,
+        causes: CauseReader,
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._kube, self._ledger, self._teller, self._now, self._clock = kube, ledger, teller, now, clock
+        self._kube, self._ledger, self._teller, self._causes, self._now, self._clock = kube, ledger, teller, causes, now, clock
         self._look_at = clock()
 
     async def observe(self, key: Key) -> Shown | None:
@@ -78,20 +82,24 @@ class BudgetController:
         if left > 0:
             return Shown(left=left)
         self._look_at = self._clock() + SHOW_EVERY
-        ledger, listing = await asyncio.gather(self._swept(), self._kube.list(BUDGET))
-        budgets = [(each, OperationBudget.parse(each)) for each in listing.items]
+        budgets = [(each, OperationBudget.parse(each)) for each in (await self._kube.list(BUDGET)).items]
+        ledger = await self._swept([budget for _, budget in budgets])
         labels = await self._labels() if any(budget.spec.scope.clusters.match_labels for _, budget in budgets) else {}
         now = self._now()
         wanted = [(each, budget_status(budget, ledger, labels, now)) for each, budget in budgets]
         differing = tuple((each["metadata"]["name"], status) for each, status in wanted if status != each.get("status"))
         return Shown(differing, IDLE if _rests(ledger, [budget for _, budget in budgets]) else LOOK_EVERY)
 
-    async def _swept(self) -> LedgerSpec | KokError:
-        """Breakers move by the time; a Ledger or budgets that cannot be read move nothing."""
+    async def _swept(self, budgets: Sequence[OperationBudget]) -> LedgerSpec | KokError:
+        """Breakers move by the time and by verdicts; a Ledger, budgets or journals that cannot be read move nothing."""
+        ledger = await self._ledger.look()
+        if isinstance(ledger, KokError):
+            return ledger
         try:
-            _, after = await self._ledger.sweep()
-        except KokError:
-            return await self._ledger.look()
+            _, after = await self._ledger.sweep(await self._causes.read(ledger, budgets))
+        except KokError as error:
+            log.warning("breakers were not moved", error=error.message)
+            return ledger
         await self._teller.tell(after)
         return after
 

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 from operators.cluster_operator.risk.breakers import Teller
 from operators.cluster_operator.risk.budgets import BUDGET, BUDGETS, BudgetController
+from operators.cluster_operator.risk.causes import CauseReader, woken_by_rollouts
 from operators.cluster_operator.risk.grants import GRANTS, GrantController
 from operators.cluster_operator.risk.keeper import KEEPER, LedgerKeeper
 from operators.cluster_operator.risk.targets import Targets
+from operators.cluster_operator.rollout.journal import JournalBook
 from operators.engine.clock import utc_now
 from operators.engine.leadership import Leadership
 from operators.engine.reconcile import Controller, LoopTools
@@ -42,6 +44,11 @@ def keys_of_budget(manifest: Manifest) -> Iterable[Key]:
     return (BUDGETS,)
 
 
+def followed(watched: Iterable[Watched]) -> tuple[Watched, ...]:
+    """What the process watches anyway, with what wakes the risk centre in it: rollouts that failed."""
+    return woken_by_rollouts(watched, BUDGETS)
+
+
 class RiskCentre:
     """Hand `WATCHED` to the process and its watch layers, and each of `controllers` to `Process.add` with the same tools."""
 
@@ -66,5 +73,6 @@ class RiskCentre:
         self.grants = GrantController(tools.kube, self.ledger, targets, recorder=tools.recorder, now=now)
         self.keeper = LedgerKeeper(tools.kube, self.ledger, targets, now=now)
         self.grants.seen = self.keeper.follow()
-        self.budgets = BudgetController(tools.kube, self.ledger, Teller(tools), now=now)
+        causes = CauseReader(tools.kube, JournalBook(tools.kube, SYSTEM_NAMESPACE))
+        self.budgets = BudgetController(tools.kube, self.ledger, Teller(tools), causes, now=now)
         self.controllers: tuple[Controller[Any, Any, Any], ...] = (self.grants, self.keeper, self.budgets)

@@ -23,6 +23,7 @@ from operators.domain.plane.release import KEPT, release_manifest
 from operators.domain.risk.identity import stamp
 from operators.domain.rollout.bad import FOUND_BAD, BadMark, with_mark, without_mark
 from operators.domain.rollout.forecast import Outlook
+from operators.domain.rollout.members import reached_members
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.pools import wished_of, with_order
 from operators.domain.rollout.story import Event, Outcome, Record
@@ -31,6 +32,8 @@ from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict
 
 log = structlog.get_logger(__name__)
+REACHED = 200
+"""Members that a mark names: it is one object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,19 @@ class Actor:
         """For rollouts and Clusters as a journal; on a machine package, too, for those who do not read journals: nothing waits for that one."""
         rollout, pauses = seen.rollout.metadata, record.event is Event.StageFailed
         stage = record.stage if pauses else ""
-        mark = BadMark(version, rollout.name, record.text, seen.rollout.spec.said.by, stamp(seen.now), rollout.uid, stage)
+        reached = reached_members(seen.view.members, seen.ground.homes if seen.ground else None) if seen.view else ()
+        mark = BadMark(
+            version=version,
+            rollout=rollout.name,
+            why=record.text,
+            by=seen.rollout.spec.said.by,
+            at=stamp(seen.now),
+            uid=rollout.uid,
+            stage=stage,
+            operation=seen.rollout.spec.change.operation.value,
+            reached=reached[:REACHED],
+            count=len(reached),
+        )
         await self._journals.mark_bad(mark, seen.rollout)
         try:
             await self._tell_on(seen, version, lambda annotations: with_mark(annotations, mark))

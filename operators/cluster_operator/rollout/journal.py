@@ -93,10 +93,20 @@ class JournalBook:
 
     async def bad_marks(self) -> tuple[BadMark, ...]:
         """Package versions that rollouts found bad, without the marks that were taken back."""
+        return tuple(mark for mark, is_lifted in await self.all_marks() if not is_lifted)
+
+    async def all_marks(self) -> tuple[tuple[BadMark, bool], ...]:
+        """Every mark, and whether the failure was accepted since."""
         listing = await self._meta.list(REVISION, namespace=self._namespace, selector=f"{LABEL_PART} in ({BAD},{NOT_BAD})")
         lifted = {item["data"]["mark"] for item in listing.items if item["metadata"]["labels"][LABEL_PART] == NOT_BAD}
         found = (item for item in listing.items if item["metadata"]["labels"][LABEL_PART] == BAD)
-        return tuple(_mark_of(item["data"]) for item in found if item["metadata"]["name"] not in lifted)
+        return tuple((_mark_of(item["data"]), item["metadata"]["name"] in lifted) for item in found)
+
+    async def records_of(self, name: str, uid: str) -> tuple[Record, ...]:
+        """What a rollout has been through; nothing of one that is gone."""
+        selector = f"{LABEL_ROLLOUT}={label_for(name, uid)},{LABEL_PART}={RECORD}"
+        listing = await self._meta.list(REVISION, namespace=self._namespace, selector=selector)
+        return tuple(record_of(item["data"]) for item in sorted(listing.items, key=lambda item: int(item["revision"])))
 
     async def _remember(self, part: str, name: str, data: Mapping[str, Any]) -> None:
         metadata = {"name": name, "namespace": self._namespace, "labels": {LABEL_MANAGED_BY: MANAGED_BY, LABEL_PART: part}}
@@ -126,8 +136,13 @@ class JournalBook:
 
 def label_of(rollout: FleetRollout) -> str:
     """Name for a journal's objects: unique to this very rollout and short enough for a label."""
-    digest = hashlib.sha256(f"{rollout.metadata.name}/{rollout.metadata.uid}".encode()).hexdigest()[:10]
-    return f"{rollout.metadata.name[:40].rstrip('.-')}-{digest}"
+    return label_for(rollout.metadata.name, rollout.metadata.uid)
+
+
+def label_for(name: str, uid: str) -> str:
+    """The same, of one that may be gone."""
+    digest = hashlib.sha256(f"{name}/{uid}".encode()).hexdigest()[:10]
+    return f"{name[:40].rstrip('.-')}-{digest}"
 
 
 def _bad_name(version: str, rollout: FleetRollout, stage: str) -> str:
@@ -139,7 +154,8 @@ def _bad_name(version: str, rollout: FleetRollout, stage: str) -> str:
 
 def _mark_of(data: Mapping[str, Any]) -> BadMark:
     """Older marks lack what was not known then."""
-    return BadMark(str(data["version"]), str(data["rollout"]), *(str(data.get(each) or "") for each in ("why", "by", "at", "uid", "stage")))
+    words = {each: str(data.get(each) or "") for each in ("version", "rollout", "why", "by", "at", "uid", "stage", "operation")}
+    return BadMark(**words, reached=tuple(data.get("reached") or ()), count=int(data.get("count") or 0))
 
 
 def _refusal_of(data: Mapping[str, Any]) -> Refusal:

@@ -1,18 +1,21 @@
 """The breaker of one budget in one scope: Closed -> Open -> HalfOpen -> Closed, by the Ledger and the time. Pure; called by decide and the keeper.
 
-Open blocks forward operations only; rollbacks and repairs go on. After the cool-down, and once what tripped it is below half of its limit
+Four things open it: somebody tried to exceed a limit, too many operations failed, a rollout failed (verdicts.py), a storm (storm.py). Open blocks
+forward operations only; rollbacks and repairs go on. After the cool-down, and once what tripped it is below half of its limit
 for a while, probes are let through strictly one at a time, each with a deadline; a failed one opens again with a doubled cool-down.
-Nothing that was denied is replayed on close: requesters ask again if they still want to.
+A person's word closes what opened until then. Nothing that was denied is replayed on close: requesters ask again if they still want to.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from operators.api.budgets import Hold, HoldMode, OnExceed, OperationBudget
-from operators.api.risk import Breaker, BreakerPhase, InFlight, LedgerSpec, Outcome, Purpose, Spent
+from operators.api.budgets import Close, Hold, HoldMode, OnExceed, OperationBudget
+from operators.api.risk import Breaker, BreakerCause, BreakerPhase, InFlight, LedgerSpec, Outcome, Purpose, Spent, Witness
+from operators.domain.risk import storm
 from operators.domain.risk.identity import at, stamp_up
-from operators.domain.risk.limits import Refusal, Weighed
+from operators.domain.risk.limits import PLAIN_WINDOW, Refusal, Weighed
 from operators.domain.risk.scopes import place_of
 
 LONGEST_COOL_DOWN = 24 * 3600
@@ -20,6 +23,19 @@ CALM = timedelta(seconds=60)
 """So long the cause must have been below its lower threshold."""
 LOWER = 2
 """The lower threshold is the limit divided by this."""
+REASON = 512
+WATCHED = (BreakerCause.Verdict, BreakerCause.Storm)
+"""Causes of which the breaker itself remembers since when they are calm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """What opens a breaker."""
+
+    cause: BreakerCause
+    reason: str
+    origin: str = ""
+    witness: Witness | None = None
 
 
 def hold_of(budget: OperationBudget, now: datetime) -> Hold | None:
@@ -28,9 +44,21 @@ def hold_of(budget: OperationBudget, now: datetime) -> Hold | None:
     return hold if hold and now < at(hold.until) else None
 
 
+def close_of(budget: OperationBudget, scope: str, now: datetime) -> Close | None:
+    """A person's word that what was until then in this scope is dealt with; one of the future counts when it is time."""
+    close = budget.spec.close
+    return close if close and close.scope in ("", scope) and at(close.at) <= now else None
+
+
 def breaker_of(budget: str, scope: str, ledger: LedgerSpec) -> Breaker | None:
     """What the Ledger says of it."""
     return next((each for each in ledger.breakers if (each.budget, each.scope) == (budget, scope)), None)
+
+
+def sentence_of(breaker: Breaker) -> str:
+    """What event, log, condition and `kok budget` say of it."""
+    words = f": {breaker.reason}" if breaker.reason else ""
+    return f"the breaker of {breaker.scope} is {breaker.phase} since {breaker.since}{words}"
 
 
 def progressed(weighed: Weighed) -> Breaker | None:
@@ -40,9 +68,12 @@ def progressed(weighed: Weighed) -> Breaker | None:
     if hold and hold.mode is HoldMode.Disabled:
         return None
     if found is None or found.phase is BreakerPhase.Closed:
-        return _tripped_by_failures(weighed, found) or _remembered(weighed, found)
+        return _tripped_by_failures(weighed, found) or _tripped_by_storm(weighed, found) or _remembered(weighed, found)
+    close = close_of(weighed.budget, weighed.scope, weighed.now)
+    if close and at(found.opened_at or found.since) <= at(close.at):
+        return closed(weighed, found, f"closed{f' by {close.by}' if close.by else ''}: {close.reason}")
     if found.phase is BreakerPhase.Open:
-        return _cooled_down(weighed, found)
+        return _cooled_down(weighed, _looked_at(weighed, found))
     return _probed(weighed, found)
 
 
@@ -61,25 +92,47 @@ def refusal_by(weighed: Weighed, breaker: Breaker | None) -> Refusal | None:
         return None
     if breaker.phase is BreakerPhase.Open:
         until = at(breaker.since) + timedelta(seconds=breaker.cool_down_seconds)
-        words = f"open since {breaker.since}: {breaker.reason}; it cools down until {stamp_up(until)} at least"
+        words = f"open since {breaker.since}: {breaker.reason}; {_ends(breaker, stamp_up(until))}, or by kok budget close {name}"
         return Refusal(name, scope, "breaker", words, max(until, weighed.now + CALM))
     if breaker.probe:
         return Refusal(name, scope, "breaker", f"half open, and {breaker.probe} is tried first; one at a time")
     return None
 
 
-def tripped(weighed: Weighed, reason: str) -> Breaker:
-    """Open, from now on."""
+def _ends(breaker: Breaker, until: str) -> str:
+    """Until when, and what else it waits for."""
+    more = {BreakerCause.Verdict: " and until that rollout has ended", BreakerCause.Storm: " and until half of them are back"}
+    still = more.get(breaker.cause, "") if not breaker.calm_since else ""
+    return f"it cools down until {until} at least{still}"
+
+
+def tripped(weighed: Weighed, trip: Trip) -> Breaker:
+    """Open. An attempt to exceed leaves one that is open as it is; what is worse begins its cool-down anew, doubled for one that was half open."""
     rule, found = weighed.budget.spec.breaker, breaker_of(weighed.budget.metadata.name, weighed.scope, weighed.ledger)
-    still = found is not None and found.phase is BreakerPhase.Open
+    again = found if found and found.phase is not BreakerPhase.Closed else None
+    if again and again.phase is BreakerPhase.Open and trip.cause is BreakerCause.Exceeded:
+        return again
+    cool_down = again.cool_down_seconds if again else rule.cool_down_seconds
+    if again and again.phase is BreakerPhase.HalfOpen:
+        cool_down = min(cool_down * 2, LONGEST_COOL_DOWN)
     return Breaker(
         budget=weighed.budget.metadata.name,
         scope=weighed.scope,
         phase=BreakerPhase.Open,
-        since=found.since if found and still else stamp_up(weighed.now),
-        cool_down_seconds=found.cool_down_seconds if found and still else rule.cool_down_seconds,
-        reason=found.reason if found and still else reason[:512],
+        since=stamp_up(weighed.now),
+        opened_at=stamp_up(weighed.now),
+        cool_down_seconds=cool_down,
+        reason=trip.reason[:REASON],
+        cause=trip.cause,
+        origin=trip.origin,
+        witness=trip.witness,
     )
+
+
+def closed(weighed: Weighed, found: Breaker, why: str = "") -> Breaker:
+    """Closed from now on: what was before says nothing any more."""
+    changes = {"phase": BreakerPhase.Closed, "since": stamp_up(weighed.now), "probe": "", "reason": why[:REASON]}
+    return found.model_copy(update=changes)
 
 
 def trips_on(weighed: Weighed) -> bool:
@@ -93,10 +146,18 @@ def probing(breaker: Breaker, op_id: str) -> Breaker:
     return breaker.model_copy(update={"probe": op_id})
 
 
+def with_calm(breaker: Breaker, now: datetime, *, is_calm: bool) -> Breaker:
+    """It remembers since when its cause is below the lower threshold; unchanged while that does not change."""
+    if is_calm == bool(breaker.calm_since):
+        return breaker
+    return breaker.model_copy(update={"calm_since": stamp_up(now) if is_calm else ""})
+
+
 def _remembered(weighed: Weighed, found: Breaker | None) -> Breaker | None:
-    """A closed one is remembered as long as the window holds samples from before."""
-    rate = weighed.budget.spec.rate
-    return found if found and rate and weighed.now - at(found.since) < timedelta(seconds=rate.window_seconds) else None
+    """A closed one is remembered as long as some window holds what was before."""
+    rate, rule = weighed.budget.spec.rate, weighed.budget.spec.breaker
+    longest = max(rate.window_seconds if rate else PLAIN_WINDOW, rule.storm.window_seconds)
+    return found if found and weighed.now - at(found.since) < timedelta(seconds=longest) else None
 
 
 def _ended(weighed: Weighed, after: datetime | None) -> list[Spent]:
@@ -114,17 +175,32 @@ def _tripped_by_failures(weighed: Weighed, found: Breaker | None) -> Breaker | N
         return None
     last = failed[-1]
     words = f"{len(failed)} of {len(samples)} operations failed, the last one {last.operation} of {last.target.kind} {last.target.name}"
-    return tripped(weighed, words)
+    return tripped(weighed, Trip(BreakerCause.Failures, words))
+
+
+def _tripped_by_storm(weighed: Weighed, found: Breaker | None) -> Breaker | None:
+    losses = storm.losses_in(weighed, after=at(found.since) if found else None)
+    if losses is None or not losses.are_storm:
+        return None
+    return tripped(weighed, Trip(BreakerCause.Storm, losses.words, witness=storm.witness_of(weighed)))
+
+
+def _looked_at(weighed: Weighed, found: Breaker) -> Breaker:
+    """One that a storm opened, by what is lost now; as it is if nobody looked."""
+    losses = storm.losses_in(weighed) if found.cause is BreakerCause.Storm else None
+    return found if losses is None else with_calm(found, weighed.now, is_calm=losses.are_fewer_than(LOWER))
 
 
 def _cooled_down(weighed: Weighed, found: Breaker) -> Breaker:
-    if weighed.now - at(found.since) < timedelta(seconds=found.cool_down_seconds) or not _is_calm(weighed):
+    if weighed.now - at(found.since) < timedelta(seconds=found.cool_down_seconds) or not _is_calm(weighed, found):
         return found
     return found.model_copy(update={"phase": BreakerPhase.HalfOpen, "since": stamp_up(weighed.now), "probe": ""})
 
 
-def _is_calm(weighed: Weighed) -> bool:
-    """Whether the rate was at or below half of its limit for a while; without a rate the cool-down has to do."""
+def _is_calm(weighed: Weighed, found: Breaker) -> bool:
+    """Whether the cause was below its lower threshold for a while, and the rate at or below half of its limit, if there is one."""
+    if found.cause in WATCHED and not (found.calm_since and weighed.now - at(found.calm_since) >= CALM):
+        return False
     rate = weighed.budget.spec.rate
     if rate is None:
         return True
@@ -142,7 +218,7 @@ def _probed(weighed: Weighed, found: Breaker) -> Breaker:
     outcome = log.outcome if log else None
     began = at(log.at) if log else at(slot.granted_at) if slot else at(found.since)
     if outcome is Outcome.Succeeded:
-        return found.model_copy(update={"phase": BreakerPhase.Closed, "since": stamp_up(weighed.now), "probe": "", "reason": ""})
+        return closed(weighed, found)
     if outcome is Outcome.Cancelled:
         return found.model_copy(update={"probe": ""})
     overdue = weighed.now - began >= timedelta(seconds=weighed.budget.spec.breaker.probe_seconds)
@@ -154,12 +230,12 @@ def _probed(weighed: Weighed, found: Breaker) -> Breaker:
 
 
 def _reopened(weighed: Weighed, found: Breaker, how: str) -> Breaker:
-    cool_down = min(found.cool_down_seconds * 2, LONGEST_COOL_DOWN)
-    return Breaker(
-        budget=found.budget,
-        scope=found.scope,
-        phase=BreakerPhase.Open,
-        since=stamp_up(weighed.now),
-        cool_down_seconds=cool_down,
-        reason=f"its probe {found.probe} {how}"[:512],
-    )
+    changes = {
+        "phase": BreakerPhase.Open,
+        "since": stamp_up(weighed.now),
+        "opened_at": stamp_up(weighed.now),
+        "cool_down_seconds": min(found.cool_down_seconds * 2, LONGEST_COOL_DOWN),
+        "reason": f"its probe {found.probe} {how}"[:REASON],
+        "probe": "",
+    }
+    return found.model_copy(update=changes)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from operators.api.risk import BreakerPhase, InFlight, LedgerSpec, Operation, OperationGrant, Purpose, Target
+from operators.api.risk import BreakerCause, BreakerPhase, InFlight, LedgerSpec, Operation, OperationGrant, Purpose, Target, Witness
 from operators.domain.risk.bookkeeping import LOG_ROOM, WINDOWS_ROOM, latest, with_breakers, with_entry, without_old
-from operators.domain.risk.breaker import probing, progressed, refusal_by, tripped, trips_on
+from operators.domain.risk.breaker import Trip, probing, progressed, refusal_by, tripped, trips_on
 from operators.domain.risk.facts import Facts
 from operators.domain.risk.identity import EntryKey, TargetKey, at, key_of, stamp, stamp_up, target_key_of
 from operators.domain.risk.limits import Refusal, Weighed, concurrency_refusal, holder_words, rate_refusal, words_of
@@ -62,6 +62,11 @@ def ask_of(grant: OperationGrant) -> Ask:
     spec, metadata = grant.spec, grant.metadata
     key = EntryKey(metadata.namespace or "", metadata.name)
     return Ask(key, spec.operation.value, spec.target, spec.requester, spec.attempt, spec.ttl_seconds, spec.purpose)
+
+
+def ask_of_witness(witness: Witness) -> Ask:
+    """The question by which a storm was seen, asked by nobody: only what it looks at matters."""
+    return Ask(EntryKey(witness.namespace, "witness"), witness.operation.value, witness.target, "", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +129,8 @@ def _weigh(ask: Ask, kept: LedgerSpec, every: list[Weighed]) -> Verdict:
         name = (each.budget.metadata.name, each.scope)
         limits = [found for found in (rate_refusal(each), concurrency_refusal(each)) if found]
         if limits and trips_on(each):
-            opened[name] = tripped(
-                each, f"{ask.operation} of {ask.target.kind} {ask.target.name} by {ask.requester} exceeded its {limits[0].limit}"
-            )
+            words = f"{ask.operation} of {ask.target.kind} {ask.target.name} by {ask.requester} exceeded its {limits[0].limit}"
+            opened[name] = tripped(each, Trip(BreakerCause.Exceeded, words))
         refusals += [found for found in (refusal_by(each, breakers[name]), *limits) if found]
     after = with_breakers(kept, opened)
     moment = every[0].now

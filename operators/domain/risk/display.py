@@ -15,7 +15,7 @@ from operators.api.base import Condition, ConditionStatus
 from operators.api.budgets import OperationBudget, OperationBudgetStatus, ScopeUse
 from operators.api.risk import BreakerPhase, InFlight, LedgerSpec, Purpose, Spent
 from operators.domain.risk.bookkeeping import latest
-from operators.domain.risk.breaker import breaker_of, hold_of
+from operators.domain.risk.breaker import breaker_of, hold_of, sentence_of
 from operators.domain.risk.facts import Facts, FleetCluster
 from operators.domain.risk.identity import stamp
 from operators.domain.risk.limits import Weighed, holder_words, rate_refusal, running_window, target_of
@@ -84,6 +84,7 @@ def _use_of(weighed: Weighed) -> ScopeUse | None:
         concurrency_limit=_limit_of(weighed),
         holders=tuple(holder_words(each, weighed.now)[:1024] for each in held[:HOLDERS_SHOWN]),
         breaker=breaker.phase if breaker else None,
+        breaker_reason=breaker.reason if breaker and breaker.phase is not BreakerPhase.Closed else "",
         free_at=stamp(refusal.free_at) if refusal and refusal.free_at else None,
     )
 
@@ -147,6 +148,10 @@ def _verdict(budget: OperationBudget, ledger: LedgerSpec | KokError, now: dateti
     if hold:
         by = f" by {hold.by}" if hold.by else ""
         return True, hold.mode.value, f"{hold.mode.value} until {hold.until}{by}: {hold.reason}"
+    tripped = [each for phase in WORST[:2] for each in ledger.breakers if each.budget == budget.metadata.name and each.phase is phase]
+    if tripped:
+        more = f" (and {len(tripped) - 1} more)" if len(tripped) > 1 else ""
+        return True, f"Breaker{tripped[0].phase}", f"{sentence_of(tripped[0])}{more}"
     return True, "InForce", "it is in force"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from operators.api.budgets import OperationBudget, Per
 from operators.api.risk import Target
@@ -18,6 +19,8 @@ class Member:
     cluster: ClusterId
     target: Target
     sick: str = ""
+    lost_at: datetime | None = None
+    """When it was lost, if it stood before."""
 
     @property
     def key(self) -> TargetKey:
@@ -33,6 +36,8 @@ class FleetCluster:
     labels: Labels
     machines: int
     sick: str = ""
+    lost_at: datetime | None = None
+    """When its plane was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,8 @@ class Facts:
     """All targets of the same sort in that Cluster; empty if no budget needs them."""
     fleet: Mapping[ClusterId, FleetCluster] = field(default_factory=dict)
     """All Clusters; empty if no budget needs them."""
+    sees_losses: bool = False
+    """Whether who was lost was looked at; else `lost_at` says nothing."""
 
     def labels_of(self, cluster: ClusterId, own: ClusterId) -> Labels | None:
         """Of any Cluster; None if they were not read."""
@@ -62,7 +69,7 @@ def members_in(budget: OperationBudget, place: Place, facts: Facts) -> list[Memb
     found = [each for each in facts.members if scope_of(per, Place(place.operation, each.cluster, each.target)) == scope]
     if per is Per.Fleet and place.target.kind == "Cluster":
         found = [
-            Member(each.cluster, Target(kind="Cluster", name=each.cluster.name, cluster=each.cluster.name), each.sick)
+            Member(each.cluster, Target(kind="Cluster", name=each.cluster.name, cluster=each.cluster.name), each.sick, each.lost_at)
             for each in facts.fleet.values()
             if selects(budget.spec.scope.clusters, each.cluster, each.labels)
         ]

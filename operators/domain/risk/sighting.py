@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from operators.domain.risk.identity import at
+
 TAINT_NOT_READY = "kok.dev/not-ready"
+SETTLING = timedelta(seconds=60)
+"""What has not been in service since it was made is being built, not lost."""
 
 
 class Sighting(StrEnum):
@@ -63,3 +68,13 @@ def node_trouble(node: Mapping[str, Any]) -> str:
         return f"its Node carries the taint {TAINT_NOT_READY}"
     ready = next((condition.get("status") for condition in conditions if condition.get("type") == "Ready"), "missing")
     return "" if ready == "True" else f"its Node's Ready condition is {ready}"
+
+
+def lost_at(thing: Mapping[str, Any], condition: str = "Ready") -> datetime | None:
+    """When a Node, a pod or a Deployment that stood was lost, by that condition; None if it stands, or never stood, or does not say."""
+    conditions = (thing.get("status") or {}).get("conditions") or ()
+    found = next((each for each in conditions if each.get("type") == condition), None)
+    created, since = thing["metadata"].get("creationTimestamp"), (found or {}).get("lastTransitionTime")
+    if found is None or found.get("status") == "True" or not created or not since:
+        return None
+    return at(since) if at(since) - at(created) >= SETTLING else None

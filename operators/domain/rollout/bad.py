@@ -24,7 +24,8 @@ WHY = 300
 @dataclass(frozen=True, slots=True)
 class BadMark:
     """A rollout found a version bad. `by`: who signed the rollout; `at`: when; `uid`: which rollout of that name; older marks lack these.
-    `stage`: the one that failed, of a rollout that then pauses.
+    `stage`: the one that failed, of a rollout that then pauses. `operation`, `reached`, `count`: what the change is made of, to which members it had
+    come (`namespace/cluster`, or `namespace/cluster/pool`), and how many those were: for the breakers that it opens.
     """
 
     version: str
@@ -34,6 +35,9 @@ class BadMark:
     at: str = ""
     uid: str = ""
     stage: str = ""
+    operation: str = ""
+    reached: tuple[str, ...] = ()
+    count: int = 0
 
     def refusal(self) -> str:
         """The sentence for who wants to have it again, with both ways on."""

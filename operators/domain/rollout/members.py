@@ -110,3 +110,9 @@ def late_joiners(rollout: FleetRollout, candidates: Iterable[Candidate], plan: F
         PlannedMember(each.key, each.version, each.labels.get(domain.label, "") if domain else "")
         for each in sorted(new, key=lambda each: place(uid, each.key))
     )
+
+
+def reached_members(members: Mapping[str, MemberFacts], homes: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Members that this rollout has given its version, those that go back already among them: `namespace/cluster`, of pools `namespace/cluster/pool`."""
+    keys = [key for key, facts in members.items() if facts.hold in (Hold.Forward, Hold.Back)]
+    return tuple(keys if homes is None else [f"{homes[key]}/{key.partition('/')[2]}" for key in keys if key in homes])

@@ -110,6 +110,8 @@ def test_should_answer_before_anybody_tries(kok: Kok) -> None:
         (("freeze", "all-changes", "--reason", "x", "--for", "tomorrow"), "--for tomorrow: not a duration"),
         (("freeze", "all-changes", "--reason", "x", "--for", "60d"), "longer than 30 days"),
         (("freeze", "all-changes", "--reason", " ", "--for", "1h"), "--reason is empty"),
+        (("close", "all-changes", "--reason", "x"), "OperationBudget all-changes has no open breaker"),
+        (("close", "all-changes", "--reason", " "), "--reason is empty"),
         (("freeze", "nothing", "--reason", "x", "--for", "1h"), "there is no OperationBudget nothing"),
         (("settle", "drain-w-1-0", "-n", "demo", "--outcome", "Lost", "--yes"), "--outcome Lost: no such outcome"),
         (("settle", "drain-w-9-0", "-n", "demo", "--outcome", "Failed", "--yes"), "there is no OperationGrant demo/drain-w-9-0"),
@@ -134,6 +136,34 @@ def test_should_freeze_with_a_reason_and_an_end_and_take_it_back(kok: Kok, world
     assert kok("budget", "explain", "RestartMaster", "demo-etcd-0", "-n", "demo")[0] == 1, "an applier leaves it alone"
     assert kok("budget", "unfreeze", "masters-per-cluster")[0] == 0
     assert kok("budget", "explain", "RestartMaster", "demo-etcd-0", "-n", "demo")[0] == 0
+
+
+def test_should_say_what_opened_a_breaker_and_close_it(kok: Kok, world: ApiServer) -> None:
+    """The Ledger is as the risk centre would have written it; that it is closed at once is the same evaluation as its own."""
+    open_ = {
+        "budget": "masters-per-cluster", "scope": "cluster demo/demo", "phase": "Open", "since": "2026-03-01T12:00:00Z",
+        "openedAt": "2026-03-01T12:00:00Z", "coolDownSeconds": 600, "cause": "Verdict", "origin": "u-1/", "reason": "rollout train-7 found v2 bad",
+    }  # fmt: skip
+    world.kubectl(
+        "patch", "ledgers.kok.dev", "ledger", "-n", "kok-system", "--type=merge", "-p", json.dumps({"spec": {"breakers": [open_]}})
+    )
+    why = ("budget", "explain", "RestartMaster", "demo-etcd-0", "-n", "demo")
+    assert "masters-per-cluster   cluster demo/demo: breaker Open: rollout train-7 found v2 bad" in kok("budget")[1]
+    code, out, _ = kok(*why)
+    assert code == 1
+    assert (
+        "breaker: open since 2026-03-01T12:00:00Z: rollout train-7 found v2 bad; it cools down until 2026-03-01T12:10:00Z at least" in out
+    )
+    assert "and until that rollout has ended, or by kok budget close masters-per-cluster" in out
+    code, _, err = kok("budget", "close", "masters-per-cluster", "--scope", "the fleet", "--reason", "x")
+    assert code == 1
+    assert "has no open breaker in the fleet (there are in cluster demo/demo)" in err
+    code, out, _ = kok("budget", "close", "masters-per-cluster", "--reason", "it was the quota")
+    assert (code, out) == (
+        0, "OperationBudget masters-per-cluster: its breaker is closed in cluster demo/demo: it was the quota; who was denied asks again\n"
+    )  # fmt: skip
+    assert kok(*why)[0] == 0
+    world.kubectl("patch", "ledgers.kok.dev", "ledger", "-n", "kok-system", "--type=merge", "-p", json.dumps({"spec": {"breakers": []}}))
 
 
 def test_should_report_for_a_holder_that_is_gone_once(kok: Kok, world: ApiServer) -> None:

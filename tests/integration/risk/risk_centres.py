@@ -11,9 +11,11 @@ from operators.api.base import API_VERSION
 from operators.api.risk import Operation, OperationGrant, Target
 from operators.cluster_operator.risk.breakers import Teller
 from operators.cluster_operator.risk.budgets import BUDGETS, BudgetController
+from operators.cluster_operator.risk.causes import CauseReader
 from operators.cluster_operator.risk.grants import GrantController
 from operators.cluster_operator.risk.keeper import LedgerKeeper
 from operators.cluster_operator.risk.targets import Targets
+from operators.cluster_operator.rollout.journal import JournalBook
 from operators.engine.metrics import Metrics
 from operators.engine.reconcile import LoopTools
 from operators.engine.recorder import EventRecorder
@@ -53,7 +55,8 @@ class Centre:
         targets, recorder = Targets(self.kube, self.connector), EventRecorder(self.kube, "test", "test")
         self.grants = GrantController(self.kube, self.ledger, targets, recorder=recorder, now=self.clock.now)
         tools = LoopTools(self.kube, recorder, Metrics())
-        self.budgets = BudgetController(self.kube, self.ledger, Teller(tools), now=self.clock.now, clock=self.clock.seconds)
+        self.causes = CauseReader(self.kube, JournalBook(self.kube, self.namespace))
+        self.budgets = BudgetController(self.kube, self.ledger, Teller(tools), self.causes, now=self.clock.now, clock=self.clock.seconds)
         self.keeper = LedgerKeeper(self.kube, self.ledger, targets, now=self.clock.now, clock=self.clock.seconds)
 
     async def settle_down(self) -> None:

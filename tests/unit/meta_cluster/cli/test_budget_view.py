@@ -1,5 +1,6 @@
 """`kok budget` within a hundred columns: the table, and below it who holds what and when it is free."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from meta_cluster.cli.budget_view import Row, notes_text, rows_table
@@ -17,9 +18,10 @@ BUSY = Row(
     "0/h, 0 at once",
     "2026-03-01T12:22:00Z",
     "Closed",
+    "",
     (HOLDER, HOLDER),
 )
-IDLE = Row("all-changes", "(per Fleet)", ("Drain",), "nothing", "900/h", "", "Closed", ())
+IDLE = Row("all-changes", "(per Fleet)", ("Drain",), "nothing", "900/h", "", "Closed", "", ())
 
 
 def test_should_fit_a_hundred_columns_while_somebody_holds_something() -> None:
@@ -37,3 +39,8 @@ def test_should_add_nothing_where_nobody_holds_anything() -> None:
     assert notes_text([IDLE], NOW, 100) == ""
     assert "FREE AT" not in rendered(rows_table([IDLE]))
     assert HOLDER in rendered(rows_table([BUSY], wide=True))
+
+
+def test_should_say_below_the_table_what_opened_a_breaker() -> None:
+    tripped = replace(IDLE, scope="cluster demo/demo", breaker="Open", breaker_reason="rollout train-7 found v2 bad")
+    assert "all-changes   cluster demo/demo: breaker Open: rollout train-7 found v2 bad" in notes_text([tripped], NOW, 100)

@@ -106,7 +106,7 @@ def _commands(verb: str) -> list[list[str]]:
     groups = {
         "meta": ("install", "uninstall", "status", "rebuild-ledger"),
         "host": ("scan",),
-        "budget": ("explain", "freeze", "unfreeze", "settle"),
+        "budget": ("explain", "freeze", "unfreeze", "close", "settle"),
         "rollout": ("list", "status", "pause", "resume", "approve", "abort", "undo", "history"),
     }
     return [[verb, word] for word in groups[verb]] if verb in groups else [[verb]]

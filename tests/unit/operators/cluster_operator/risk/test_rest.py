@@ -10,8 +10,10 @@ from operators.cluster_operator.risk.breakers import Teller
 from operators.cluster_operator.risk.budgets import BUDGETS, BudgetController
 from operators.cluster_operator.risk.budgets import IDLE as SHOWN_IDLE
 from operators.cluster_operator.risk.budgets import LOOK_EVERY as SHOWN_EVERY
+from operators.cluster_operator.risk.causes import CauseReader
 from operators.cluster_operator.risk.grants import GRANTS, GrantController
 from operators.cluster_operator.risk.keeper import COLLECT_EVERY, IDLE, KEEPER, LOOK_EVERY, LedgerKeeper
+from operators.cluster_operator.rollout.journal import JournalBook
 from operators.domain.risk.sighting import Sighted, Sighting
 from operators.engine.metrics import Metrics
 from operators.engine.reconcile import LoopTools
@@ -37,6 +39,8 @@ class Meta:
             return Listing(tuple(self.grants.get(namespace, ())), "1")
         if kind.kind == "OperationBudget":
             return Listing(tuple(self.budgets), "1")
+        if kind.kind == "ControllerRevision":
+            return Listing((), "1")
         return Listing(tuple({"metadata": {"name": "c", "namespace": f"n{number}"}} for number in range(CLUSTERS)), "1")
 
     async def get(self, ref: Ref, **_: object) -> dict[str, Any] | None:
@@ -127,7 +131,8 @@ async def test_should_look_often_only_while_something_is_in_flight() -> None:
 async def test_should_show_budgets_anew_only_where_time_can_change_them() -> None:
     meta, clock = Meta(), Clock()
     tools = LoopTools(meta, None, Metrics())  # type: ignore[arg-type]
-    shows = BudgetController(meta, ledger_of(meta, clock), Teller(tools), now=clock.now, clock=lambda: clock.seconds)  # type: ignore[arg-type]
+    ledger_service, causes = ledger_of(meta, clock), CauseReader(meta, JournalBook(meta, "kok-system"))  # type: ignore[arg-type]
+    shows = BudgetController(meta, ledger_service, Teller(tools), causes, now=clock.now, clock=lambda: clock.seconds)  # type: ignore[arg-type]
     lefts = []
     until = later(3600).isoformat()
     held = budget("held", hold={"mode": "ForcedOpen", "reason": "an incident", "until": until}).manifest()

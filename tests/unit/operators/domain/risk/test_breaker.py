@@ -116,7 +116,8 @@ def test_should_close_when_the_probe_succeeded_and_forget_what_was_before() -> N
     assert (closed.phase, closed.probe) == (BreakerPhase.Closed, "")
     failed_before = ledger(breakers=(breaker(BreakerPhase.Closed, seconds=50),), log=ended(*[Outcome.Failed] * 4))
     assert isinstance(decided(failed_before, 60), Granted)
-    assert swept(failed_before, (strict(),), later(200)).breakers == ()
+    assert swept(failed_before, (strict(),), later(649)).breakers != ()
+    assert swept(failed_before, (strict(),), later(650)).breakers == (), "no window holds what was before"
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_should_say_when_a_full_window_is_free() -> None:
     ("of", "held", "ready", "phase"),
     [
         (budget(), ledger(), ("True", "InForce"), "Closed"),
-        (budget(), ledger(breakers=(breaker(),)), ("True", "InForce"), "Open"),
+        (budget(), ledger(breakers=(breaker(),)), ("True", "BreakerOpen"), "Open"),
         (
             budget(hold={"mode": "ForcedOpen", "reason": "x", "until": "2030-01-01T00:00:00Z"}),
             ledger(),

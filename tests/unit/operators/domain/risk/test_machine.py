@@ -1,4 +1,4 @@
-"""Requests, ends, sickness, edits of budgets and clocks that jump, in any order: never more than any budget says, by a count of its own.
+"""Requests, ends, sickness, storms, failed rollouts, closes and clocks that jump, in any order: never more than any budget says, by a count of its own.
 
 What is checked is counted anew from everything that was ever granted, not from the Ledger that the evaluation keeps.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,14 +16,15 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from operators.api.budgets import OperationBudget, Per
-from operators.api.risk import BreakerPhase, LedgerSpec, Operation, Outcome, Purpose, Target
-from operators.domain.risk.bookkeeping import without
+from operators.api.budgets import Close, OperationBudget, Per
+from operators.api.risk import Breaker, BreakerCause, BreakerPhase, LedgerSpec, Operation, Outcome, Purpose, Target
+from operators.domain.risk.bookkeeping import latest, without
 from operators.domain.risk.breaker_sweep import swept
 from operators.domain.risk.decide import Ask, Denied, Granted, decide
 from operators.domain.risk.facts import Facts, Member
 from operators.domain.risk.identity import EntryKey, at, key_of
 from operators.domain.risk.scopes import ClusterId
+from operators.domain.risk.verdicts import Causes, FailVerdict, Reached
 from tests.unit.operators.domain.risk.builders import NOON, budget
 
 HOSTS = {
@@ -79,6 +80,9 @@ class Evaluation(RuleBasedStateMachine):
     def begin(self, wanted: list[Any]) -> None:
         self.ledger, self.clock, self.number = LedgerSpec(), NOON, 0
         self.sick: set[str] = set()
+        self.lost: dict[str, datetime] = {}
+        self.verdicts: list[FailVerdict] = []
+        self.opened: set[tuple[str, str, str, str]] = set()
         self.done: list[Done] = []
         self.edit(wanted)
 
@@ -90,8 +94,8 @@ class Evaluation(RuleBasedStateMachine):
 
     def facts(self) -> Facts:
         own = ClusterId("demo", "demo")
-        members = tuple(Member(own, target, "sick" if name in self.sick else "") for name, target in HOSTS.items())
-        return Facts(tuple(self.budgets), members=members)
+        members = tuple(Member(own, target, "sick" if name in self.sick else "", self.lost.get(name)) for name, target in HOSTS.items())
+        return Facts(tuple(self.budgets), members=members, sees_losses=True)
 
     @rule(host=st.sampled_from(sorted(HOSTS)), operation=st.sampled_from(OPERATIONS), back=st.booleans())
     def ask(self, host: str, operation: Operation, back: bool) -> None:
@@ -128,10 +132,19 @@ class Evaluation(RuleBasedStateMachine):
         rolled = {entry.target.name for entry in counted if entry.purpose is Purpose.Rollback} & out
         assert len(out) <= self.most(of, last.target) + min(KEPT, len(rolled)) or (back and len(rolled) <= KEPT), (of, out)
         if not back:
-            phases = {each.phase for each in before.breakers if each.budget == of.metadata.name and each.scope in self.scopes(of)}
+            phases = {
+                each.phase
+                for each in before.breakers
+                if each.budget == of.metadata.name and each.scope in self.scopes(of) and not self.is_closed(of, each)
+            }
             assert BreakerPhase.Open not in phases or any(each.probe for each in self.ledger.breakers), (
                 "went forward through an open breaker"
             )
+
+    def is_closed(self, of: OperationBudget, breaker: Breaker) -> bool:
+        """Whether a person has closed what opened it."""
+        close = of.spec.close
+        return close is not None and at(breaker.opened_at) <= at(close.at)
 
     def scopes(self, of: OperationBudget) -> set[str]:
         target = self.done[-1].target
@@ -170,13 +183,75 @@ class Evaluation(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        self.ledger = swept(self.ledger, tuple(self.budgets), self.clock)
+        self.ledger = swept(self.ledger, tuple(self.budgets), self.clock, Causes(tuple(self.verdicts)))
+        for each in self.ledger.breakers:
+            if each.cause is BreakerCause.Verdict and each.phase is BreakerPhase.Open and "probe" not in each.reason:
+                self.opened.add((each.budget, each.scope, each.origin, each.opened_at))
+        names = [(budget, scope, origin) for budget, scope, origin, _ in self.opened]
+        assert len(names) == len(set(names)), "a verdict opened one breaker twice"
+        for of in self.budgets:
+            shut = [each for each in self.ledger.breakers if each.budget == of.metadata.name and self.is_closed(of, each)]
+            assert not [each for each in shut if each.phase is not BreakerPhase.Closed], "a person had closed it"
+        again = swept(self.ledger, tuple(self.budgets), self.clock, Causes(tuple(self.verdicts)))
+        assert again == self.ledger, "a second look changes nothing"
+
+    @rule(host=st.sampled_from(sorted(HOSTS)), operation=st.sampled_from(OPERATIONS))
+    def fail_a_rollout(self, host: str, operation: Operation) -> None:
+        """Of that host's pool; every budget below the fleet that is about it opens."""
+        self.clock = latest(self.ledger, self.clock) + timedelta(seconds=2)
+        number, own = len(self.verdicts), ClusterId("demo", "demo")
+        verdict = FailVerdict(f"u-{number}/", f"r-{number}", "v2", "no pods", self.clock, operation, (Reached(own, HOSTS[host].pool),), 1)
+        self.verdicts.append(verdict)
+        self.sweep()
+        for of in self.budgets:
+            opens = operation in of.spec.operations and of.spec.scope.per in (Per.Pool, Per.Cluster)
+            held = [each for each in self.ledger.breakers if (each.budget, each.origin) == (of.metadata.name, verdict.id)]
+            assert [each.phase for each in held] == ([BreakerPhase.Open] if opens else []), (of, held)
+
+    @rule(data=st.data(), lift=st.booleans())
+    def end_a_rollout(self, data: st.DataObject, lift: bool) -> None:
+        if self.verdicts:
+            number = data.draw(st.integers(0, len(self.verdicts) - 1))
+            self.verdicts[number] = replace(self.verdicts[number], is_over=True, is_lifted=self.verdicts[number].is_lifted or lift)
+
+    @rule(host=st.sampled_from(sorted(HOSTS)), lost=st.booleans())
+    def lose(self, host: str, lost: bool) -> None:
+        if lost:
+            self.lost.setdefault(host, self.clock)
+        else:
+            self.lost.pop(host, None)
+
+    @rule(data=st.data())
+    def close(self, data: st.DataObject) -> None:
+        """As `kok budget close` does."""
+        found = [each for each in self.ledger.breakers if each.phase is not BreakerPhase.Closed]
+        if found:
+            breaker = data.draw(st.sampled_from(found))
+            word = Close(at=breaker.opened_at, reason="seen")
+            closed = [each.model_copy(update={"spec": each.spec.model_copy(update={"close": word})}) for each in self.budgets]
+            self.budgets = [new if new.metadata.name == breaker.budget else old for new, old in zip(closed, self.budgets, strict=True)]
+            self.clock = latest(self.ledger, self.clock)
+            self.sweep()
 
 
 TestEvaluation = Evaluation.TestCase
 TestEvaluation.settings = settings(
     max_examples=60, stateful_step_count=30, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_should_find_a_verdict_that_is_taken_twice(forgets: bool) -> None:
+    """The positive control: a Ledger that does not remember what was taken."""
+    run = Evaluation()
+    run.begin([(Per.Pool, {"rate": {"count": 9, "windowSeconds": 60}, "concurrency": {"count": 1}}, list(OPERATIONS), False)])
+    run.fail_a_rollout("a", Operation.Drain)
+    run.step_clock(30)
+    if forgets:
+        run.ledger = run.ledger.model_copy(update={"verdicts": ()})
+    with pytest.raises(AssertionError, match="twice") if forgets else nullcontext():
+        run.sweep()
+    run.teardown()
 
 
 @pytest.mark.parametrize("limit", ["rate_refusal", "concurrency_refusal"])
