@@ -48,12 +48,12 @@ async def shown(rig: Rig) -> dict[str, Any]:
     return dict(((pool.get("status") or {}).get("staging") or [{}])[0])
 
 
-async def counts(rig: Rig, *, staged: int, failed: int = 0) -> dict[str, Any]:
+async def counts(rig: Rig, *, staged: int, failed: int = 0, seconds: float = 30.0) -> dict[str, Any]:
     async def agrees() -> dict[str, Any]:
         found = await shown(rig)
         return found if (found.get("staged", -1), found.get("failed", -1)) == (staged, failed) else {}
 
-    return dict(await rig.until(agrees, seconds=30))
+    return dict(await rig.until(agrees, seconds=seconds))
 
 
 def staging_jobs(rig: Rig) -> list[list[str]]:

@@ -75,7 +75,7 @@ class Ground:
         await self.rig.meta.patch_json(kinds.SECRET.ref("demo-ssh", self.rig.namespace), {"data": key})
         await self.wants(self.old)
         await self.rig.start()
-        await self.rig.until(self.matches, seconds=60)
+        await self.rig.until(self.matches, seconds=120)
 
     async def wants(self, package: str) -> None:
         target = self.host.target
@@ -107,6 +107,7 @@ async def ground(rig: Rig, host: OwnHost, tmp_path: Path) -> Ground:
     return made
 
 
+@pytest.mark.slow  # its short twin is the next
 async def test_should_stage_survive_a_kill_and_be_made_of_what_was_staged(ground: Ground) -> None:
     rig, host = ground.rig, ground.host
     await wish(rig, ground.new)
@@ -114,7 +115,7 @@ async def test_should_stage_survive_a_kill_and_be_made_of_what_was_staged(ground
     assert ground.big not in host.store(), "half a file has no name in the store"
     assert host.shell(f"cat {INSTALLED}/tool") == "one"
     await ground.restart()
-    await counts(rig, staged=1)
+    await counts(rig, staged=1, seconds=90)
     assert {ground.big, ground.small} <= host.store()
     assert host.shell(f"cat {INSTALLED}/tool; ls {INSTALLED}") == "onetool\n", "what is installed is as it was"
     state, runs = host.shell(STATE), len(ground.runner.jobs)
@@ -129,7 +130,7 @@ async def test_should_stage_survive_a_kill_and_be_made_of_what_was_staged(ground
         (ground.folder / "cache" / digest).unlink()
     inode = host.shell(f"stat -c %i /var/cache/kok/sha256/{ground.big}")
     await ground.wants(ground.new)
-    await rig.until(lambda: _installed(ground), seconds=60)
+    await rig.until(lambda: _installed(ground), seconds=120)
     assert host.shell(f"stat -c %i /var/cache/kok/sha256/{ground.big}") == inode
     assert host.shell(f"sha256sum < {INSTALLED}/tool").split()[0] == ground.big
 
@@ -160,27 +161,31 @@ async def test_should_take_in_what_a_cut_run_sent_whole_and_throw_away_the_rest(
     await wish(ground.rig, ground.new)
     ground.fresh()
     await ground.rig.start()
-    await ground.rig.until(lambda: _failed_to_fetch(ground), seconds=30)
+    await ground.rig.until(lambda: _failed_to_fetch(ground), seconds=90)
     ground.keep(b"small")
-    await counts(ground.rig, staged=1)
+    await counts(ground.rig, staged=1, seconds=90)
     assert list(folder.iterdir()) == []
+    assert {ground.big, ground.small} <= ground.host.store()
+    assert ground.host.shell(f"cat {INSTALLED}/tool; ls {INSTALLED}") == "onetool\n", "what is installed is as it was"
 
 
 async def _failed_to_fetch(ground: Ground) -> bool:
     return "has no artifact" in (await shown(ground.rig)).get("trouble", "")
 
 
+@pytest.mark.slow
 async def test_should_send_again_what_was_damaged_since_it_was_staged(ground: Ground) -> None:
     await wish(ground.rig, ground.new)
-    await counts(ground.rig, staged=1)
+    await counts(ground.rig, staged=1, seconds=90)
     with (ground.host.root / "var/cache/kok/sha256" / ground.big).open("r+b") as file:
         file.write(b"damaged")
     await ground.wants(ground.new)
-    await ground.rig.until(lambda: _installed(ground), seconds=60)
+    await ground.rig.until(lambda: _installed(ground), seconds=120)
     assert not any(outcome.failed for outcome in ground.runner.outcomes), "no version is blamed for a disk"
     assert ground.host.shell(f"sha256sum < {INSTALLED}/tool").split()[0] == ground.big
 
 
+@pytest.mark.slow
 async def test_should_say_that_a_disk_is_full_and_leave_it_as_it_was(rig: Rig, tmp_path: Path) -> None:
     host = OwnHost(rig.name("full"), tmp_path / "full", disk="520m")
     try:
@@ -188,7 +193,7 @@ async def test_should_say_that_a_disk_is_full_and_leave_it_as_it_was(rig: Rig, t
         await ground.prepare()
         before = host.store()
         await wish(rig, ground.new)
-        found = await counts(rig, staged=0, failed=1)
+        found = await counts(rig, staged=0, failed=1, seconds=90)
         assert "disk full: 64 MiB to be staged in /var/cache/kok and 512 MiB that stay free for pods, but only 519 MiB are free" in str(
             found
         )
