@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import structlog
 from prometheus_client import Counter, Gauge
 
 from operators.api.base import API_VERSION
+from operators.api.budgets import OperationBudget
 from operators.api.risk import BreakerPhase, LedgerSpec
 from operators.domain.risk.breaker_sweep import transitions
 from operators.engine.reconcile import LoopTools
@@ -17,7 +20,7 @@ BUDGET = Kind(API_VERSION, "OperationBudget")
 
 
 class Teller:
-    """Remembers what was told, so that a change is told once per process."""
+    """Remembers what was told. A process that starts goes by what the budgets show: what they do not show yet was not told either."""
 
     def __init__(self, tools: LoopTools) -> None:
         self._recorder, registry = tools.recorder, tools.metrics.registry
@@ -27,17 +30,30 @@ class Teller:
         self._log = Gauge("kok_ledger_log_entries", "Operations that the Ledger remembers for windows.", registry=registry)
         self._in_flight = Gauge("kok_ledger_in_flight", "Slots that are taken.", registry=registry)
 
-    async def tell(self, ledger: LedgerSpec) -> None:
-        """What changed since the last time; a process that starts tells nothing of what was before it."""
-        before, self._told = self._told, ledger
+    async def tell(self, ledger: LedgerSpec, budgets: Iterable[OperationBudget]) -> None:
+        """What changed since the last time."""
+        before, self._told = self._told or as_shown(ledger, budgets), ledger
         self._log.set(len(ledger.log))
         self._in_flight.set(len(ledger.in_flight))
-        for name in {each.budget for each in (*ledger.breakers, *(before.breakers if before else ()))}:
+        for name in {each.budget for each in (*ledger.breakers, *before.breakers)}:
             self._open.labels(name).set(sum(each.budget == name and each.phase is not BreakerPhase.Closed for each in ledger.breakers))
-        for breaker, words in transitions(before, ledger) if before else ():
+        for breaker, words in transitions(before, ledger):
             self._changes.labels(breaker.budget, breaker.phase.value, breaker.cause.value).inc()
             told = {"budget": breaker.budget, "scope": breaker.scope, "phase": breaker.phase.value, "cause": breaker.cause.value}
             log.info("breaker", **told, reason=words)
             warning = breaker.phase is BreakerPhase.Open
             ref = BUDGET.ref(breaker.budget)
             await self._recorder.record(Occurrence(ref, "", f"Breaker{breaker.phase}", words, action="Judge", warning=warning))
+
+
+def as_shown(ledger: LedgerSpec, budgets: Iterable[OperationBudget]) -> LedgerSpec:
+    """The Ledger without the breakers that no budget shows as they are. Closed ones are not shown."""
+    shown = {
+        (budget.metadata.name, use.scope, use.breaker, use.breaker_reason)
+        for budget in budgets
+        for use in (budget.status.scopes if budget.status else ())
+    }
+    kept = [
+        each for each in ledger.breakers if each.phase is BreakerPhase.Closed or (each.budget, each.scope, each.phase, each.reason) in shown
+    ]
+    return ledger.model_copy(update={"breakers": tuple(kept)})

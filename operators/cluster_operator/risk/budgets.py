@@ -100,7 +100,7 @@ class BudgetController:
         except KokError as error:
             log.warning("breakers were not moved", error=error.message)
             return ledger
-        await self._teller.tell(after)
+        await self._teller.tell(after, budgets)
         return after
 
     async def _labels(self) -> ClusterLabels:
