@@ -21,7 +21,7 @@ from operators.errors import KokError
 from operators.ports.kube import Conflict
 
 log = structlog.get_logger(__name__)
-LOOK_SECONDS = 30.0
+LOOK_SECONDS = 60.0
 """How long a rollout of planes, which looks at no pools otherwise, goes by what it saw of them."""
 
 

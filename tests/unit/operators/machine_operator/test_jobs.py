@@ -110,3 +110,32 @@ def test_should_put_every_order_into_exactly_one_batch_of_its_kind(made: list[tu
     found = batches(orders, size=size)
     assert sorted(each.host for batch in found for each in batch) == sorted(each.host for each in orders)
     assert all(len(batch) <= size and len({each.join for each in batch}) == 1 for batch in found)
+
+
+class Slow(Ansible):
+    """Counts runs that go on at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+
+    async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        self.now -= 1
+        return await super().run(job)
+
+
+async def test_should_stage_one_batch_after_the_other_and_leave_other_jobs_their_own_pace() -> None:
+    for limits, most in ((JobLimits(window=0, hosts=1, runs=1), 1), (JobLimits(window=0, hosts=1), 3)):
+        ansible = Slow()
+        jobs = Jobs(ansible, lambda host: None, now=lambda: NOW, limits=limits)
+        serving = asyncio.create_task(jobs.serve())
+        for host in ("a", "b", "c"):
+            jobs.submit(order(host))
+        for _ in range(60):
+            await asyncio.sleep(0)
+        serving.cancel()
+        assert (len(ansible.jobs), ansible.most) == (3, most)
