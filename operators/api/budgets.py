@@ -159,7 +159,7 @@ class BreakerRule(Model):
     """Opens when so many FleetRollouts failed that had changed something in the scope by one of the operations, within the rate's window, else an
     hour. Absent: 1; in the fleet's scope only one that had reached more than 20 clusters. 0: never.
     """
-    storm: StormRule = Field(default_factory=StormRule)
+    storm: StormRule = StormRule()
     """Opens when so many targets are lost that were in nobody's hands."""
     probe_seconds: Annotated[int, Field(ge=10, le=86400)] = 1800
     """Half open: a probe that has not succeeded by then has failed."""
