@@ -194,3 +194,16 @@ def test_should_stage_nothing_on_a_host_that_is_not_ours(host: Host, found: dict
         host.begin(b"one")
     assert not host.sent.exists()
     assert host.has() == set()
+
+
+def test_should_copy_what_the_login_user_sent_before_it_is_judged(host: Host) -> None:
+    host.begin(b"one", b"two")
+    host.send(b"one")
+    (host.sent / digest(b"two")).write_bytes(b"2wo")
+    for path in host.sent.iterdir():
+        os.chown(path, 1, 1)
+    again = host.begin(b"one", b"two")
+    assert (again["changes"], again["send"]) == (["artifact one"], [digest(b"two")])
+    stored = (host.store / digest(b"one")).stat()
+    assert (stored.st_uid, oct(stored.st_mode & 0o777)) == (0, "0o644")
+    assert host.has() == {digest(b"one")}
