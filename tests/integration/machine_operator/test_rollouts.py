@@ -14,9 +14,13 @@ from operators.adapters.catalogue_files import FileCatalogue
 from operators.adapters.sim_ssh import HostFault
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.risk.causes import verdict_of
 from operators.cluster_operator.rollout import kinds as rollout_kinds
 from operators.cluster_operator.rollout.controller import rollout_controllers
+from operators.cluster_operator.rollout.journal import JournalBook
 from operators.cluster_operator.rollout.outlook import MACHINE_PACKAGE
+from operators.domain.risk.scopes import ClusterId
+from operators.domain.risk.verdicts import Reached
 from operators.domain.rollout.bad import FOUND_BAD, NOT_BAD
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
@@ -177,6 +181,11 @@ async def test_should_stop_after_the_first_host_that_fails_and_take_it_back(rig:
     await rollouts.until("GoingBack")
     tried = {each.target.name for job in rig.ansible.jobs[jobs:] for each in job.hosts}
     assert tried == {hosts[0]["name"]}, "the others were never touched"
+    ((mark, _),) = await JournalBook(rig.meta, rig.namespace).all_marks()
+    verdict = verdict_of(mark, is_lifted=False)
+    assert verdict is not None
+    reached = Reached(ClusterId(rig.namespace, "demo"), "workers")
+    assert (verdict.operation.value, verdict.reached, verdict.count) == ("ApplyPackage", (reached,), 1), "for the pool's breaker"
     for host in hosts:
         rig.sim(host).fault = HostFault.Nothing
     shown = await rollouts.until("Bad")
