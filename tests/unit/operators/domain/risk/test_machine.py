@@ -130,7 +130,9 @@ class Evaluation(RuleBasedStateMachine):
         held = {entry.target.name for entry in counted}
         out = {name for name in held | self.sick | {last.target.name} if place(HOSTS[name]) == place(last.target)}
         rolled = {entry.target.name for entry in counted if entry.purpose is Purpose.Rollback} & out
-        assert len(out) <= self.most(of, last.target) + min(KEPT, len(rolled)) or (back and len(rolled) <= KEPT), (of, out)
+        # a target that is held for both may count as either: what is kept for rollbacks is free then
+        only = rolled - {entry.target.name for entry in counted if entry.purpose is not Purpose.Rollback}
+        assert len(out) <= self.most(of, last.target) + min(KEPT, len(rolled)) or (back and len(only) <= KEPT), (of, out)
         if not back:
             phases = {
                 each.phase
