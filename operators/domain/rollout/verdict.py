@@ -131,6 +131,8 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
         return _below_floor(evidence.metric, numbers, limits, is_everywhere=shared and not alone)
     if before.total < limits.min_samples:
         return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
+    if has_control and after.ratio >= max(before.ratio, control_after.ratio):
+        return Verdict(Judgement.PASS, f"{numbers}: no worse than before, and than unchanged clusters are now")
     change = difference(before, after, *((control_before, control_after) if has_control else ()))
     return _compared(evidence.metric, numbers, change, limits)
 

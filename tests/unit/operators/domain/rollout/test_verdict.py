@@ -27,6 +27,8 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
         (of(Counts(999, 1000), Counts(100, 1000)), Judgement.FAIL),
         (of(Counts(999, 1000), Counts(5, 10)), Judgement.INCONCLUSIVE),
         (of(Counts(40, 40), Counts(39, 40), Counts(40, 40), Counts(40, 40)), Judgement.INCONCLUSIVE),
+        (of(Counts(40, 40), Counts(40, 40), Counts(31, 40), Counts(40, 40)), Judgement.PASS),
+        (of(Counts(960, 1000), Counts(960, 1000), Counts(900, 1000), Counts(999, 1000)), Judgement.FAIL),
         (of(Counts(0, 0), Counts(40, 40)), Judgement.PASS),
         (of(NoData("503"), Counts(40, 40)), Judgement.HOLD),
         (of(Counts(40, 40), NoData("NaN")), Judgement.HOLD),
@@ -42,6 +44,8 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
         "below the floor, no control",
         "too few samples",
         "worse, not surely",
+        "perfect, while the control got well",
+        "did not get better with everybody else",
         "nothing before",
         "no baseline",
         "NaN after",
@@ -97,3 +101,10 @@ def test_should_worry_at_the_first_bad_sample_long_before_it_can_judge() -> None
     assert not judge(of(Counts(40, 40), Counts(3, 3)), LIMITS).forbids_more
     assert judge_all([of(Counts(40, 40), Counts(2, 3))], {"pod creation": LIMITS}).forbids_more
     assert judge(of(Counts(40, 40), NoData("503")), LIMITS).forbids_more
+
+
+@given(st.integers(30, 400), st.integers(0, 400), st.integers(0, 400), st.integers(30, 400), st.integers(30, 400))
+def test_should_never_blame_what_nobody_does_better_than(total: int, good: int, control: int, control_total: int, after_total: int) -> None:
+    before, control_before = Counts(min(good, total), total), Counts(min(control, control_total), control_total)
+    perfect, control_after = Counts(after_total, after_total), Counts(control_total, control_total)
+    assert judge(of(before, perfect, control_before, control_after), LIMITS).judgement is Judgement.PASS
