@@ -265,6 +265,11 @@ REFERENCE: dict[ErrorCode, Entry] = {
     ),
 }
 """Usage says in its message all there is to say."""
+ENTRIES = {
+    **REFERENCE,
+    E.Usage: Entry("the command line was not understood, or names what is not there", "the message says what; --help shows examples"),
+}
+"""As they are explained: with Usage."""
 
 
 def page() -> str:
@@ -274,9 +279,7 @@ def page() -> str:
         "<!-- Generated from meta_cluster/cli/errors_reference.py and words_reference.py by `make crds`; edit the tables there. -->\n\n"
         "A code is the reason of a condition, the reason of an event and the last line of the CLI's errors. `kok explain WORD` prints the same, also for phases and reasons, which follow below.\n"
     )
-    usage = Entry("the command line was not understood", "the message says what; --help shows examples")
-    entries = {**REFERENCE, E.Usage: usage}
-    codes = "".join(f"\n## {code}\n\n{_sentence(entry.meaning)}\n\n**Do:** {entry.remedy}.\n" for code, entry in sorted(entries.items()))
+    codes = "".join(f"\n## {code}\n\n{_sentence(entry.meaning)}\n\n**Do:** {entry.remedy}.\n" for code, entry in sorted(ENTRIES.items()))
     return head + codes + _words("Phases", PHASES) + _words("Reasons", REASONS)
 
 

@@ -42,10 +42,10 @@ def explain(
 
 def explanations() -> dict[str, str]:
     """Word -> what is printed for it; a word that is an error code and a phase has both."""
-    from meta_cluster.cli.errors_reference import REFERENCE
+    from meta_cluster.cli.errors_reference import ENTRIES
     from meta_cluster.cli.words_reference import WORDS
 
-    texts = {str(code): f"{code}\n  means  {entry.meaning}\n  do     {entry.remedy}" for code, entry in REFERENCE.items() if entry.meaning}
+    texts = {str(code): f"{code}\n  means  {entry.meaning}\n  do     {entry.remedy}" for code, entry in ENTRIES.items()}
     for name, word in WORDS.items():
         lines = f"  means  {word.meaning}\n  do     {word.remedy}\n  shown  as {word.where}"
         texts[name] = f"{texts[name]}\n{lines}" if name in texts else f"{name}\n{lines}"

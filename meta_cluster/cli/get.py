@@ -99,12 +99,15 @@ async def _watch(access: Access, query: Query, output: Output) -> None:
     """One row (or object) per change, as kubectl does it."""
     from meta_cluster.cli.access import open_meta
     from meta_cluster.cli.console import say
-    from meta_cluster.cli.kinds import kind_named
+    from meta_cluster.cli.kinds import ALL, NAMED, kind_named
     from meta_cluster.cli.observe import changes
     from meta_cluster.cli.output import Output, data_text, name_text
     from meta_cluster.cli.tables import column_widths, shortened, table_of
     from meta_cluster.cli.times import now_utc
+    from operators.errors import ErrorCode, KokError
 
+    if query.kind.lower() == ALL:
+        raise KokError(ErrorCode.Usage, f"-w follows one kind, not {ALL}", f"one of {', '.join(kind.plural for kind in NAMED)}")
     kind = kind_named(query.kind)
     widths: list[int] = []
     async with open_meta(access) as meta:

@@ -63,7 +63,7 @@ def fingerprint(key: str) -> str:
 
 def knock(address: str, port: int, timeout: int) -> None:
     """Connect and hear sshd's greeting. Raises KokError: HostUnresolved, HostRefused, HostTimeout or HostNotSsh, each with what to do."""
-    from operators.adapters.no_answer import why_no_answer
+    from operators.adapters.no_answer import NO_WAY, why_no_answer
     from operators.errors import ErrorCode, KokError
 
     where = f"{address}:{port}"
@@ -77,6 +77,8 @@ def knock(address: str, port: int, timeout: int) -> None:
         raise KokError(ErrorCode.HostTimeout, message, f"ping {address}; --timeout waits longer") from error
     except OSError as error:
         message = f"{where} cannot be reached: {why_no_answer(error)}"
+        if error.errno in NO_WAY:
+            raise KokError(ErrorCode.HostTimeout, f"{message}; is it powered on?", f"ping {address}") from error
         raise KokError(ErrorCode.HostRefused, message, "check that sshd runs there, and --port") from error
     if said is None:
         message = f"{where} took the connection and said nothing within {timeout} s: sshd hangs, or something else listens there"

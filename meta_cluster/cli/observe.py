@@ -48,7 +48,7 @@ async def listed(meta: Meta, kinds: Sequence[NamedKind], query: Query) -> Found:
     if missing := [name for name in query.names if name not in there]:
         place = "" if query.everywhere else f" in namespace {meta.namespace}"
         raise KokError(
-            ErrorCode.NotFound, f"there is no {query.kind} {', '.join(missing)}{place}", f"kok get {query.kind} -A lists what there is"
+            ErrorCode.NotFound, f"not there: {query.kind} {', '.join(missing)}{place}", f"kok get {query.kind} -A lists what there is"
         )
     return found
 

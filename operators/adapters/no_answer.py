@@ -11,6 +11,8 @@ import ssl
 
 import aiohttp
 
+NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
+"""Nobody is there: it is off, or cut off. A host that refuses is another matter."""
 _BY_ERRNO = {
     errno.ECONNREFUSED: "the connection was refused: nothing listens on that port",
     errno.EHOSTUNREACH: "there is no route to it",

@@ -7,7 +7,6 @@ stdin to `python3 -`, so nothing is installed for looking. Used by machine_opera
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import socket
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 import asyncssh
 
 from operators.adapters.host_wire import Detail, host_report_of, package_wire
-from operators.adapters.no_answer import why_no_answer
+from operators.adapters.no_answer import NO_WAY, why_no_answer
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.errors import ErrorCode, KokError
 from operators.ports.ssh import SshTarget
@@ -31,9 +30,6 @@ NO_SUDO = (
     "a terminal is required",
     "command not found: sudo",
 )
-
-NO_WAY = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
-"""Nobody is there: it is off, or cut off. A host that refuses is another matter."""
 
 
 @dataclass(frozen=True, slots=True)

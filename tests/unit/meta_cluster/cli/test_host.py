@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
@@ -65,6 +66,16 @@ def test_should_tell_a_refusal_from_a_name_that_does_not_resolve() -> None:
     assert "the connection was refused" in refused.message
     assert unresolved.code is ErrorCode.HostUnresolved
     assert unresolved.message == "the name no-such-host.invalid does not resolve here"
+
+
+def test_should_not_say_that_a_host_refused_to_which_there_is_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*_: object, **__: object) -> None:
+        raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    monkeypatch.setattr("socket.create_connection", nowhere)
+    with pytest.raises(KokError, match="no route to it; is it powered on") as told:
+        knock("192.0.2.77", 22, 1)
+    assert told.value.code is ErrorCode.HostTimeout
 
 
 def test_should_tell_a_host_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
