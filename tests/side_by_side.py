@@ -31,7 +31,7 @@ class Suite:
     name: str
     collects: tuple[str, ...]
     beside: tuple[str, ...] = ()
-    """Only when it runs beside others: on several workers."""
+    """Only when it runs beside others: on several workers, or a line for each test."""
     niceness: int = 0
 
     def command(self, *more: str) -> list[str]:
@@ -40,11 +40,13 @@ class Suite:
         return ["nice", "-n", str(self.niceness), *PYTEST, "-o", cache, *self.collects, *more]
 
 
+LINES = ("-vv",)
+"""With -q: a line for each test, since dots are seen only when a line of them is full."""
 LOOPBACK = Suite(
     "integration", ("tests/integration", "-m", "not slow and not lab"), beside=("-n", "3", "--dist", "loadgroup"), niceness=10
 )  # fmt: skip
-ON_HOSTS = Suite("hosts", ("tests/integration/adapters_host", "-m", "not slow"))
-STORIES = Suite("stories", ("tests/e2e", "-m", "not slow"))
+ON_HOSTS = Suite("hosts", ("tests/integration/adapters_host", "-m", "not slow"), beside=LINES)
+STORIES = Suite("stories", ("tests/e2e", "-m", "not slow"), beside=LINES)
 STREAMS: tuple[tuple[Suite, ...], ...] = ((LOOPBACK,), (ON_HOSTS, STORIES))
 
 

@@ -46,9 +46,10 @@ async def listed(meta: Meta, kinds: Sequence[NamedKind], query: Query) -> Found:
         found.objects[kind.name] = items
     there = {item["metadata"]["name"] for items in found.objects.values() for item in items}
     if missing := [name for name in query.names if name not in there]:
+        noun = kinds[0].kind.kind.lower() if len(kinds) == 1 else query.kind
         place = "" if query.everywhere else f" in namespace {meta.namespace}"
         raise KokError(
-            ErrorCode.NotFound, f"not there: {query.kind} {', '.join(missing)}{place}", f"kok get {query.kind} -A lists what there is"
+            ErrorCode.NotFound, f"there is no {noun} {', '.join(missing)}{place}", f"kok get {query.kind} -A lists what there is"
         )
     return found
 

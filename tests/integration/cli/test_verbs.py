@@ -150,8 +150,9 @@ def test_should_say_when_there_is_nothing(kok: Kok) -> None:
     assert kok("get", "pools", "-n", "scratch") == (0, "", "No resources found in namespace scratch.\n")
 
 
-def test_should_fail_for_what_is_not_there(kok: Kok) -> None:
-    code, out, err = kok("get", "cluster", "nobody", "-n", "demo")
+@pytest.mark.parametrize("word", ["cluster", "clusters"])
+def test_should_fail_for_what_is_not_there(kok: Kok, word: str) -> None:
+    code, out, err = kok("get", word, "nobody", "-n", "demo")
     assert (code, out) == (1, "")
     assert "there is no cluster nobody in namespace demo" in err
     assert "code  NotFound" in err
