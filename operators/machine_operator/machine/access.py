@@ -28,18 +28,24 @@ class RecentKeys:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[str, tuple[datetime, str]] = {}
-        self._turn = asyncio.Lock()
+        self._reads: dict[str, tuple[datetime, asyncio.Task[str]]] = {}
 
     async def target(self, cluster: Cluster, host: Host) -> SshTarget:
-        """As `ssh_target`. What could not be read is asked for again by whoever comes next."""
-        name = cluster.spec.machine_access.ssh_key_secret_name if cluster.spec.machine_access else ""
-        async with self._turn:
-            known = self._known.pop(name, None)
-            if known is None or abs(self._world.now() - known[0]) >= RECENT:
-                known = (self._world.now(), await _private_key(self._world, cluster))
-            self._known = {name: known}
-        return _target(host, known[1])
+        """As `ssh_target`. A read that fails fails for all who wait for it, at once; whoever comes next reads anew."""
+        return _target(host, await asyncio.shield(self._read(cluster)))
+
+    def _read(self, cluster: Cluster) -> asyncio.Task[str]:
+        name, now = cluster.spec.machine_access.ssh_key_secret_name if cluster.spec.machine_access else "", self._world.now()
+        began, task = self._reads.get(name, (now, None))
+        if task is None or abs(now - began) >= RECENT or _has_failed(task):
+            task = asyncio.create_task(_private_key(self._world, cluster))
+            task.add_done_callback(_has_failed)  # nobody may be left who waits for it
+            self._reads = {name: (now, task)}
+        return task
+
+
+def _has_failed(task: asyncio.Task[str]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
 
 
 def _target(host: Host, private_key: str) -> SshTarget:

@@ -21,12 +21,14 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.secrets: dict[str, str] = {"keys": "one"}
-        self.reads, self.at = 0, BEGIN
+        self.reads, self.at, self.busy_seconds = 0, BEGIN, 0.0
         self.servers, self.identity = SimpleNamespace(meta=self), SimpleNamespace(namespace="shop")
 
     async def get(self, ref: Any) -> dict[str, Any] | None:
         self.reads += 1
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.busy_seconds)
+        if self.busy_seconds:
+            raise KokError(ErrorCode.Timeout, "no answer", "it is tried again")
         text = self.secrets.get(ref.name)
         return {"data": {KEY: base64.b64encode(text.encode()).decode()}} if text else None
 
@@ -78,6 +80,24 @@ async def test_should_ask_for_what_could_not_be_read_each_time(world: FakeWorld,
     world.secrets["keys"] = text
     assert (await keys.target(cluster(), host())).private_key == "one"
     assert world.reads == 3
+
+
+async def test_should_not_let_those_who_ask_wait_for_each_other_while_the_server_is_silent(world: FakeWorld, keys: RecentKeys) -> None:
+    world.busy_seconds = 0.2
+    began = asyncio.get_running_loop().time()
+    asked = [keys.target(cluster(), host(f"h{number}")) for number in range(64)]
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, KokError) for answer in answers)
+    assert (world.reads, asyncio.get_running_loop().time() - began < 2) == (1, True), "64 one after the other take 13 s"
+
+
+async def test_should_read_on_for_others_when_who_asked_first_is_cancelled(world: FakeWorld, keys: RecentKeys) -> None:
+    first = asyncio.create_task(keys.target(cluster(), host("first")))
+    second = asyncio.create_task(keys.target(cluster(), host("second")))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).private_key == "one"
+    assert world.reads == 1
 
 
 async def test_should_not_give_one_secret_for_another(world: FakeWorld, keys: RecentKeys) -> None:
