@@ -5,9 +5,6 @@ SHARE ?= 0/12
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 KOK := .venv/bin/kok
-INTEGRATION := $(PYTEST) tests/integration -q -m "not slow" -n 3 --dist loadgroup
-# Three workers share two cores, and some tests are about time: what failed beside others has to pass alone, and is told of in the log either way.
-ALONE := echo "integration: what failed is run again, alone" && $(PYTEST) tests/integration -q -m "not slow" --last-failed --last-failed-no-failures none
 # Without compiled files, pytest spends more time on compiling than on testing.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -35,7 +32,7 @@ test-unit: setup ## the pure parts, under 30 seconds
 
 test-integration: setup ## real etcd, API servers, sshd, Ansible
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(INTEGRATION) || { [ $$? = 1 ] && $(ALONE); }
+	$(PY) -m tests.side_by_side integration hosts
 
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"

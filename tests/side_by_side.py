@@ -1,4 +1,4 @@
-"""What `make test` runs after the unit tests: tests that need the lab, and beside them tests that need only loopback.
+"""What `make test` runs after the unit tests: tests that need the lab, and beside them tests that need only loopback. By name, some of it.
 
 Each of the two waits much of the time for somebody else, so together they take little longer than the longer one. What needs the lab goes
 first where both want the CPU. Some tests are about time: what failed beside others has to pass alone afterwards, and is told of either
@@ -82,17 +82,18 @@ class Run:
             print(f"{suite.name:>11} | {line}", flush=True)
 
 
-def main() -> int:
-    """0 when everything passed, at the latest alone; else what the first suite that did not said."""
-    run = Run()
+def main(names: Sequence[str] = ()) -> int:
+    """0 when everything passed, at the latest alone; else what the first suite that did not said. `names`: only these suites."""
+    streams = [chosen for stream in STREAMS if (chosen := tuple(each for each in stream if not names or each.name in names))]
+    if unknown := set(names) - {each.name for stream in STREAMS for each in stream}:
+        print(f"unknown suite {', '.join(sorted(unknown))}; there are {', '.join(each.name for stream in STREAMS for each in stream)}")
+        return os.EX_USAGE
     together = _available_mib() >= BOTH_NEED_MIB
-    print(
-        "beside each other: " + "; ".join(" then ".join(each.name for each in stream) for stream in STREAMS)
-        if together
-        else "one after the other"
-    )
+    shown = "; ".join(" then ".join(each.name for each in stream) for stream in streams)
+    print(f"{'beside each other' if together else 'one after the other'}: {shown}", flush=True)
+    run = Run()
     with ThreadPoolExecutor(len(STREAMS) if together else 1) as pool:
-        list(pool.map(run.stream, STREAMS))
+        list(pool.map(run.stream, streams))
     for suite in [each for each, code in run.codes.items() if code == FAILED]:
         print(f"{suite.name}: what failed is run again, alone", flush=True)
         run.codes[suite] = run.pytest(suite, "--last-failed", "--last-failed-no-failures", "none")
@@ -105,4 +106,4 @@ def _available_mib() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(os.EX_USAGE if sys.argv[1:] else main())
+    sys.exit(main(sys.argv[1:]))

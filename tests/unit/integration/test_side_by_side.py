@@ -33,6 +33,17 @@ def test_should_run_every_suite_once_when_all_is_well(answers: tuple[dict[str, l
     assert asked == [(LOOPBACK.name, False), (ON_HOSTS.name, False), (STORIES.name, False)]
 
 
+def test_should_run_only_what_is_named_and_say_what_there_is(
+    answers: tuple[dict[str, list[int]], ASKED], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, asked = answers
+    assert side_by_side.main([STORIES.name]) == 0
+    assert asked == [(STORIES.name, False)]
+    assert side_by_side.main(["storys"]) != 0
+    assert "unknown suite storys; there are integration, hosts, stories" in capsys.readouterr().out
+    assert len(asked) == 1, "nothing was run"
+
+
 def test_should_be_green_when_what_failed_passes_alone_after_all_others(answers: tuple[dict[str, list[int]], ASKED]) -> None:
     codes, asked = answers
     codes[LOOPBACK.name] = [1]
