@@ -8,13 +8,15 @@ way. On a machine without the memory for both they go one after the other. Run b
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 PYTEST = (sys.executable, "-m", "pytest", "-q")
@@ -22,6 +24,9 @@ ROOT = Path(__file__).parents[1]
 BOTH_NEED_MIB = 12 * 1024
 FAILED = 1
 """pytest's exit code when tests failed; any other is a reason to stop."""
+SILENT_SECONDS = 25 * 60.0
+"""A suite that prints nothing for so long hangs: the bound of a test of a default run is 20 minutes at most (tests/conftest.py)."""
+DEAF_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,27 @@ STORIES = Suite("stories", ("tests/e2e", "-m", "not slow"), beside=LINES)
 STREAMS: tuple[tuple[Suite, ...], ...] = ((LOOPBACK,), (ON_HOSTS, STORIES))
 
 
+class Silence:
+    """Calls once when nothing was heard for so many seconds."""
+
+    def __init__(self, seconds: float, call: Callable[[], None]) -> None:
+        self._seconds, self._call = seconds, call
+        self._timer = threading.Timer(seconds, call)
+
+    def __enter__(self) -> Silence:
+        self._timer.start()
+        return self
+
+    def ended(self) -> None:
+        """Something was heard: count anew."""
+        self._timer.cancel()
+        self._timer = threading.Timer(self._seconds, self._call)
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
 @dataclass
 class Run:
     """What came of the suites so far."""
@@ -71,11 +97,22 @@ class Run:
             suite.command(*more), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as running:  # fmt: skip
             assert running.stdout
-            for line in running.stdout:
-                self.say(suite, line.rstrip("\n"))
+            with Silence(SILENT_SECONDS, partial(self._end, suite, running)) as silence:
+                for line in running.stdout:
+                    silence.ended()
+                    self.say(suite, line.rstrip("\n"))
         minutes, seconds = divmod(int(time.monotonic() - began), 60)
         self.say(suite, f"exit code {running.returncode} after {minutes}:{seconds:02d}")
         return running.returncode
+
+    def _end(self, suite: Suite, running: subprocess.Popen[str]) -> None:
+        """As Ctrl-C would; a pytest that is deaf to it is killed, and its servers with it."""
+        self.say(suite, f"nothing was heard of it for {SILENT_SECONDS / 60:.0f} minutes: it is ended")
+        running.send_signal(signal.SIGINT)
+        try:
+            running.wait(DEAF_SECONDS)
+        except subprocess.TimeoutExpired:
+            running.kill()
 
     def say(self, suite: Suite, line: str) -> None:
         with self.printing:

@@ -62,6 +62,30 @@ class FolderScheduling(LoadScopeScheduling):
         self.workqueue.move_to_end(next_group(waiting, self._folder(node), self._folders_of_others(node)), last=False)
         super()._assign_work_unit(node)
 
+    def schedule(self) -> None:
+        """A worker begins its last test only when it knows that it is the last: one that came in place of another has two groups, too."""
+        super().schedule()
+        for node in self.nodes:
+            self._reschedule(node)
+
+    def remove_node(self, node: Any) -> str | None:
+        """A worker has ended. The test that it died in is failed and done with; what it had not begun is for the others.
+
+        xdist's own puts back whole groups, what is done of them too: a group of which nothing is left never ends, and nor does the run.
+        """
+        groups = self.assigned_work.pop(node)
+        left = {group: {test: False for test, done in tests.items() if not done} for group, tests in groups.items()}
+        left = {group: tests for group, tests in left.items() if tests}
+        if not left:
+            return None
+        first = next(iter(left))
+        died_in: str = next(iter(left[first]))
+        del left[first][died_in]
+        self.workqueue.update({group: tests for group, tests in left.items() if tests})
+        for other in self.assigned_work:
+            self._reschedule(other)
+        return died_in
+
     def _folder(self, node: Any) -> str:
         """Where a worker was sent last."""
         groups = list(self.assigned_work.get(node, ()))

@@ -78,10 +78,18 @@ class LampController:
         return StatusWrite(Ref.of(view), view.get("status") or {}, {"words": step.reason, "epoch": self._process.leadership.epoch})
 
 
-def lamp_process(kube: KubePort, credentials: Credentials, *, namespace: str, identity: str) -> tuple[Process, LampController]:
+SHORT = (3, 2.0)
+"""Lease and deadline to renew it, in seconds, where its loss is what is tested."""
+LONG = (60, 40.0)
+"""Inside a test: whoever loses the lease exits hard, and a machine that is slow for two seconds must not end pytest."""
+
+
+def lamp_process(
+    kube: KubePort, credentials: Credentials, *, namespace: str, identity: str, lease: tuple[int, float] = SHORT
+) -> tuple[Process, LampController]:
     """Everything an entry point does, with short times."""
     watched = Watched(LAMP, lambda manifest: [Key("lamps", manifest["metadata"]["namespace"], manifest["metadata"]["name"])], namespace)
-    elector = ElectorConfig(identity, lease_seconds=3, renew_deadline=2.0, retry=0.4)
+    elector = ElectorConfig(identity, lease_seconds=lease[0], renew_deadline=lease[1], retry=0.4)
     config = ProcessConfig(elector, host="127.0.0.1", port=0, sweep_every=3600.0, settle=3600.0)
     watch = KopfWatch(credentials, [watched], namespaces=[namespace])
     process = Process(config, Servers({"meta": kube}, [watch], KubeLease(kube, namespace=namespace, name="lamps")))

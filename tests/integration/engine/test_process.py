@@ -19,7 +19,7 @@ from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.ports.kube import Key, Kind, NotFound, Ref
 from tests.integration.api_server import ApiServer
-from tests.integration.engine.lamp_operator import CRD, LAMP, lamp, lamp_process
+from tests.integration.engine.lamp_operator import CRD, LAMP, LONG, lamp, lamp_process
 from tests.integration.kube_proxies import RecordingKube
 
 pytestmark = pytest.mark.integration
@@ -66,7 +66,7 @@ class Running:
     def __init__(self, api_server: ApiServer, namespace: str, identity: str) -> None:
         credentials = kubeconfig_credentials(api_server.admin_kubeconfig.read_text())
         self.kube = RecordingKube(KubeClient(credentials, field_manager="lamp-operator"))
-        self.process, self.controller = lamp_process(self.kube, credentials, namespace=namespace, identity=identity)
+        self.process, self.controller = lamp_process(self.kube, credentials, namespace=namespace, identity=identity, lease=LONG)
         self.task = asyncio.create_task(self.process.run())
 
     async def stop(self) -> int:

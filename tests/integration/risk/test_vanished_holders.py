@@ -202,14 +202,14 @@ class _Newer:
 
 @pytest.fixture
 async def process(crds: None, api_server: ApiServer, kube: KubeClient, clock: Clock) -> AsyncIterator[Process]:
-    """What cluster_operator/main.py does with a RiskCentre, with short times."""
+    """What cluster_operator/main.py does with a RiskCentre. A long lease: who loses it exits hard, which would end pytest."""
     for manifest in ({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM_NAMESPACE}}, empty_ledger(SYSTEM_NAMESPACE)):
         try:
             await kube.create(manifest)
         except AlreadyExists:
             continue
     credentials = kubeconfig_credentials(api_server.admin_kubeconfig.read_text())
-    elector = ElectorConfig("risk-test", lease_seconds=3, renew_deadline=2.0, retry=0.4)
+    elector = ElectorConfig("risk-test", lease_seconds=60, renew_deadline=40.0, retry=0.4)
     servers = Servers(
         {"meta": kube}, [KopfWatch(credentials, RiskCentre.WATCHED)], KubeLease(kube, namespace=SYSTEM_NAMESPACE, name="risk-test")
     )

@@ -72,3 +72,17 @@ def test_should_print_each_line_with_its_suite_and_keep_the_exit_code(
     out = capfd.readouterr().out.splitlines()
     assert [line.split(" | ")[1] for line in out[:2]] == ["one", "two"]
     assert all(line.startswith("    stories | ") for line in out)
+
+
+def test_should_end_what_prints_nothing_any_more(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(side_by_side, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(side_by_side, "DEAF_SECONDS", 0.1)
+    monkeypatch.setattr(Suite, "command", lambda suite, *more: ["sh", "-c", "trap '' INT; echo one; exec sleep 60"])
+    assert Run().pytest(STORIES) != 0
+    assert "nothing was heard of it" in capfd.readouterr().out
+
+
+def test_should_let_go_on_what_prints_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(side_by_side, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(Suite, "command", lambda suite, *more: ["sh", "-c", "for i in 1 2 3 4 5; do sleep 0.2; echo $i; done"])
+    assert Run().pytest(STORIES) == 0
