@@ -56,6 +56,7 @@ class ErrorCode(StrEnum):
     NotFound = "NotFound"
     PackageMissing = "PackageMissing"
     PackageConflict = "PackageConflict"
+    PortTaken = "PortTaken"
     SecretInvalid = "SecretInvalid"
     SecretMissing = "SecretMissing"
     SelectorEmpty = "SelectorEmpty"

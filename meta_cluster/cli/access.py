@@ -14,12 +14,14 @@ from typing import Any, TypeVar
 from meta_cluster.cli.options import Access
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import Credentials, in_cluster_credentials, kubeconfig_credentials, kubeconfig_file_credentials
+from operators.domain.plane.node_ports import node_ports_of
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import Kind, KubePort, Manifest
+from operators.ports.kube import Forbidden, Kind, KubePort, Manifest
 
 FIELD_MANAGER = "kok"
 CLUSTER = Kind("kok.dev/v1alpha1", "Cluster")
 SECRET = Kind("v1", "Secret")
+SERVICE = Kind("v1", "Service")
 HOME_KUBECONFIG = "~/.kube/config"
 
 Result = TypeVar("Result")
@@ -88,7 +90,8 @@ async def open_meta(access: Access, *, field_manager: str = FIELD_MANAGER, dry_r
 
 
 async def kubeconfig_of(meta: Meta, namespace: str, cluster: str) -> str:
-    """The admin kubeconfig of a business cluster. Raises KokError NotFound (no such Cluster) or SecretMissing (not made yet), saying why."""
+    """The admin kubeconfig of a business cluster. Raises KokError NotFound (no such Cluster), SecretMissing (not made yet) or
+    PortTaken (its address is not its own), saying why."""
     found = await meta.kube.get(CLUSTER.ref(cluster, namespace))
     if found is None:
         raise KokError(ErrorCode.NotFound, f"there is no Cluster {namespace}/{cluster}", "kok get clusters -A lists them")
@@ -102,7 +105,31 @@ async def kubeconfig_of(meta: Meta, namespace: str, cluster: str) -> str:
             f"Cluster {namespace}/{cluster} has no kubeconfig yet{why}",
             f"kok why cluster {cluster} -n {namespace}",
         )
+    if why := await _not_its_own(meta, found):
+        raise KokError(
+            ErrorCode.PortTaken, f"Cluster {namespace}/{cluster} is not at its address: {why}", f"kok why cluster {cluster} -n {namespace}"
+        )
     return base64.b64decode(text).decode()
+
+
+async def _not_its_own(meta: Meta, cluster: Manifest) -> str:
+    """Why the address in the kubeconfig may be somebody else's: a node port is a Cluster's only once its Service has it. Empty if it is its own.
+
+    Who may not read Services is told by what the operator shows.
+    """
+    endpoint, name, namespace = cluster["spec"]["endpoint"], cluster["metadata"]["name"], cluster["metadata"]["namespace"]
+    if endpoint.get("type", "NodePort") != "NodePort":
+        return ""
+    status = cluster.get("status") or {}
+    stalled: Manifest = next((each for each in status.get("conditions") or () if each["type"] == "Stalled"), {})
+    shown = str(stalled.get("message") or "") if stalled.get("reason") == ErrorCode.PortTaken and stalled.get("status") == "True" else ""
+    try:
+        service = await meta.kube.get(SERVICE.ref(f"{name}-apiserver", namespace))
+    except Forbidden:
+        return shown
+    if service and endpoint.get("port") in node_ports_of(service):
+        return ""
+    return shown or f"node port {endpoint.get('port')} of spec.endpoint.port is not (yet) that of its Service {namespace}/{name}-apiserver"
 
 
 @asynccontextmanager

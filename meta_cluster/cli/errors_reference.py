@@ -208,6 +208,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "two package versions of the same name or component differ, and one host or installation would have to hold both",
         "give a changed package a name of its own; list one package per component",
     ),
+    E.PortTaken: Entry(
+        "the node port that a Cluster wishes for its endpoint is another Service's: one number is one Service's in the whole meta cluster",
+        "the message names the field and who has the port; set another port (kubectl get services -A shows those in use), or free it, and it goes on by itself",
+    ),
     E.SecretInvalid: Entry(
         "a Secret or a kubeconfig is there, but what is in it cannot be used",
         "the message names the Secret and what is wrong in it. An SSH key: kubectl -n NS create secret generic NAME --type=kubernetes.io/ssh-auth "

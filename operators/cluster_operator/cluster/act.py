@@ -25,6 +25,7 @@ from operators.cluster_operator.cluster.grants import (
     purpose_of_change,
     settle_named,
 )
+from operators.cluster_operator.cluster.node_ports import NodePortLook
 from operators.cluster_operator.cluster.release_act import write_release
 from operators.cluster_operator.cluster.sealed import sealed_copy, sealed_ref, unsealed
 from operators.cluster_operator.cluster.world import World
@@ -47,8 +48,8 @@ AT_ONCE = 8
 class Actor:
     """Does steps."""
 
-    def __init__(self, world: World, business: BusinessLook) -> None:
-        self._world, self._business, self._etcd = world, business, EtcdActor(world)
+    def __init__(self, world: World, business: BusinessLook, node_ports: NodePortLook) -> None:
+        self._world, self._business, self._node_ports, self._etcd = world, business, node_ports, EtcdActor(world)
 
     async def act(self, view: PlaneView, step: steps.Step) -> Waits | None:  # noqa: C901 - one arm per step is the point
         """Do it, or say what it waits for. Raises KokError; then the next pass sees what came of it."""
@@ -71,7 +72,7 @@ class Actor:
                 if waits := await leave_to_roll(self._world, view, objects, step.reason):
                     return waits
                 for wave in _waves(objects):
-                    await self._each(self._apply_meta, wave)
+                    await self._each(lambda manifest: self._apply_child(view, manifest), wave)
             case steps.RecordBootstrap(records=records):
                 await self._each(self._create, records)
             case steps.RollMember(pod=pod):
@@ -203,6 +204,14 @@ class Actor:
             written = await self._world.meta.apply(manifest)
         self._world.cache.put(written)
 
+    async def _apply_child(self, view: PlaneView, manifest: Manifest) -> None:
+        try:
+            await self._apply_meta(manifest)
+        except Invalid as error:
+            if refusal := await self._node_ports.refusal(view.cluster, manifest, error):
+                raise refusal from error
+            raise
+
     async def _apply_meta(self, manifest: Manifest) -> None:
         """What was applied must be seen afterwards, or the next pass would apply it again, for ever."""
         if wants_node_port(manifest) and self._world.cache.get(Ref.of(manifest)) is None:
@@ -280,13 +289,16 @@ async def _applied(port: KubePort, manifest: Manifest) -> None:
     await apply_whole(port, manifest)
 
 
-def _waves(objects: Sequence[Manifest]) -> tuple[list[Manifest], list[Manifest]]:
-    """What comes later: bindings, which the API server refuses while their role is not there, and Services that take any node port."""
+def _waves(objects: Sequence[Manifest]) -> Iterable[list[Manifest]]:
+    """First what may be refused, a certain node port, so that no pod runs for a plane that has none. Last bindings, which the API server
+    refuses while their role is not there, and Services that take any node port."""
 
-    def is_late(manifest: Manifest) -> bool:
-        return manifest["kind"].endswith("RoleBinding") or takes_any_node_port(manifest)
+    def wave_of(manifest: Manifest) -> int:
+        if wants_node_port(manifest):
+            return 0
+        return 2 if manifest["kind"].endswith("RoleBinding") or takes_any_node_port(manifest) else 1
 
-    return [each for each in objects if not is_late(each)], [each for each in objects if is_late(each)]
+    return [[each for each in objects if wave_of(each) == wave] for wave in range(3)]
 
 
 def _runs_of_a_kind(objects: Sequence[Manifest]) -> list[list[Manifest]]:

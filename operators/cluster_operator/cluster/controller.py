@@ -7,18 +7,22 @@ from dataclasses import replace
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.act import Actor
 from operators.cluster_operator.cluster.business import BusinessLook
+from operators.cluster_operator.cluster.node_ports import NodePortLook
 from operators.cluster_operator.cluster.observe import Observer
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.domain.plane import ladder, status
-from operators.domain.plane.steps import POLL_SECONDS, Release, Step, Wait
+from operators.domain.plane.steps import POLL_SECONDS, Release, Stall, Step, Wait
 from operators.domain.plane.view import PlaneView
 from operators.engine.reconcile import StatusWrite, Waits
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Key
 
 PATIENT_TIMES = 5
 """So often the same step may follow itself at once: a cache may lag behind a write for a moment."""
+
+STALLING = frozenset({ErrorCode.PortTaken})
+"""Refusals of a step that a person has to mend: shown as the stall that the next pass finds."""
 
 
 class ClusterController:
@@ -27,9 +31,9 @@ class ClusterController:
     name = kinds.CONTROLLER
 
     def __init__(self, world: World) -> None:
-        business = BusinessLook(world)
-        self._observer = Observer(world, Planner(world.catalogue), business)
-        self._actor = Actor(world, business)
+        business, node_ports = BusinessLook(world), NodePortLook(world)
+        self._observer = Observer(world, Planner(world.catalogue), business, node_ports)
+        self._actor = Actor(world, business, node_ports)
         self._repeated: Remembered[tuple[str, int]] = Remembered(5_000)
 
     async def observe(self, key: Key) -> PlaneView | None:
@@ -58,6 +62,8 @@ class ClusterController:
         """See Controller."""
         if isinstance(outcome, Waits):
             step, outcome = Wait("", outcome.reason, outcome.after), None
+        if isinstance(outcome, KokError) and outcome.code in STALLING:
+            step, outcome = Stall(outcome.code, outcome.message), None
         if isinstance(step, Release) and outcome is None:
             return None
         metadata = view.cluster.metadata

@@ -20,6 +20,7 @@ from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.endpoint import endpoint_of, tunnel_of
 from operators.cluster_operator.cluster.etcd_look import forget_members, look_at_members
 from operators.cluster_operator.cluster.grants import held_grants
+from operators.cluster_operator.cluster.node_ports import NodePortLook
 from operators.cluster_operator.cluster.planning import Planner
 from operators.cluster_operator.cluster.release_look import ReleaseLook
 from operators.cluster_operator.cluster.remains import claims_of, pools_of, remains_of
@@ -62,8 +63,8 @@ class Objects:
 class Observer:
     """Makes PlaneViews."""
 
-    def __init__(self, world: World, planner: Planner, business: BusinessLook) -> None:
-        self._world, self._planner, self._business = world, planner, business
+    def __init__(self, world: World, planner: Planner, business: BusinessLook, node_ports: NodePortLook) -> None:
+        self._world, self._planner, self._business, self._node_ports = world, planner, business, node_ports
         self._release = ReleaseLook(world, planner, business)
         self._packages: Remembered[ClusterPackageVersion] = Remembered(64, PACKAGE_SECONDS)
 
@@ -79,7 +80,8 @@ class Observer:
         release, package = await self._authorised(cluster)
         claims = [each for found, each in view.objects.items() if found.kind == kinds.VOLUME_CLAIM.kind]
         workloads = await with_volume_trouble(self._world, view.workloads, claims)
-        view = replace(view, release=release, package=package, workloads=workloads)
+        taken = await self._node_ports.taken(cluster)
+        view = replace(view, release=release, package=package, workloads=workloads, taken_port=taken)
         view = await self._release.facts(key, view)
         if isinstance(package, ClusterPackageVersion) and not view.older:
             view = await self._planned(key, view, package)

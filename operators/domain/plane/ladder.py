@@ -20,6 +20,7 @@ from operators.domain.plane.etcd_rungs import etcd_size, first_quorum, member_st
 from operators.domain.plane.grants import finished_grants, leftover_grants
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
+from operators.domain.plane.node_ports import free_ports, free_to_begin, is_refused
 from operators.domain.plane.overdue import in_time
 from operators.domain.plane.ranges import overlap
 from operators.domain.plane.release import authorised_wish, refused_birth, refused_wish
@@ -163,7 +164,7 @@ def missing_objects(view: PlaneView) -> Step | None:
     """What is not there is created at once, all components together; small objects that differ are put back with it."""
     objects = _components(view, *(each for each in _plan(view).components if each != MACHINE_OPERATOR))
     wanted = [each for each in objects if _id(each) not in view.objects or each["kind"] not in WORKLOADS]
-    return _apply_differing(view, "masters", [each for each in wanted if not _is_early(view, each)])
+    return _apply_differing(view, "masters", [each for each in wanted if not _is_early(view, each) and not is_refused(view, each)])
 
 
 def _is_early(view: PlaneView, manifest: Manifest) -> bool:
@@ -282,6 +283,7 @@ LADDER = (
     root_keys,
     endpoint,
     leaf_certificates,
+    free_to_begin,
     missing_objects,
     stranded,
     removed_members,
@@ -290,6 +292,7 @@ LADDER = (
     apiserver,
     controllers,
     konnectivity,
+    free_ports,
     masters_up,
     inside_objects,
     surplus,

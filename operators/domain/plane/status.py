@@ -13,6 +13,7 @@ from operators.api.cluster import ClusterStatus, ComponentStatus
 from operators.domain.machine.pending import sum_of
 from operators.domain.plane.desired import KONNECTIVITY
 from operators.domain.plane.inputs import Manifest
+from operators.domain.plane.node_ports import own_url
 from operators.domain.plane.release_words import hop_phase, release_verdict
 from operators.domain.plane.steps import Done, Paused, Stall, Step, Wait
 from operators.domain.plane.tunnel import tunnel_verdict
@@ -37,7 +38,7 @@ def status_of(view: PlaneView, step: Step, error: KokError | None) -> Manifest:
         kubernetes_version=view.business.version
         if not isinstance(view.business, Unknown)
         else str(view.shown.get("kubernetesVersion", "")),
-        endpoint=view.endpoint.url if view.endpoint and not isinstance(view.endpoint, Unknown) else "",
+        endpoint=own_url(view),
         package_version=view.release.spec.current.package_version if view.release and not isinstance(view.release, Unknown) else "",
         components=tuple(_line(view, workload) for workload in view.workloads.values()),
         machines=sum(pool.machines for pool in view.pools),

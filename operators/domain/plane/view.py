@@ -129,6 +129,19 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenPort:
+    """A node port that the API server refused us, and the Service that has it (no name: none is seen)."""
+
+    field: str
+    """spec.endpoint.port or spec.endpoint.konnectivityPort."""
+    port: int
+    namespace: str = ""
+    name: str = ""
+    cluster: str = ""
+    """Whose endpoint that Service is; empty if it is no Cluster's."""
+
+
+@dataclass(frozen=True, slots=True)
 class HeldGrant:
     """An OperationGrant of ours that is granted and not reported yet."""
 
@@ -167,6 +180,8 @@ class PlaneView:
     """Why there is no endpoint yet."""
     tunnel_waits: str = ""
     """Why agents of konnectivity cannot be told yet where to dial."""
+    taken_port: TakenPort | None = None
+    """A node port of ours that was refused because another has it, and still has."""
     objects: Mapping[ObjectId, Manifest] = field(default_factory=dict)
     """Every object of this cluster in the meta cluster, but for pods."""
     roots: RootKeys | None = None

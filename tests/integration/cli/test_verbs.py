@@ -87,6 +87,9 @@ def world(meta_server: ApiServer) -> ApiServer:
     store(meta_server, sample("pool-follow.yaml"))
     secret = {"kubeconfig": base64.b64encode(meta_server.admin_kubeconfig.read_bytes()).decode()}
     store(meta_server, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "demo-kubeconfig", "namespace": "demo"}, "data": secret})
+    ports = [{"name": "https", "port": 6443, "nodePort": 31443}]
+    metadata = {"name": "demo-apiserver", "namespace": "demo"}
+    store(meta_server, {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"type": "NodePort", "ports": ports}})
     unscheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": PENDING}
     store(meta_server, pod(), {"phase": "Pending", "conditions": [unscheduled]})
     store(meta_server, event())
@@ -209,6 +212,28 @@ def test_should_say_why_there_is_no_kubeconfig_yet(kok: Kok) -> None:
     assert code == 1
     assert "Cluster scratch/scratch has no kubeconfig yet" in err
     assert "kok why cluster scratch -n scratch" in err
+
+
+def test_should_give_no_kubeconfig_whose_port_is_another_clusters(kok: Kok, world: ApiServer) -> None:
+    taken = (
+        "spec.endpoint.port: node port 31443 is taken by Cluster demo/demo (Service demo/demo-apiserver); set another spec.endpoint.port"
+    )
+    world.kubectl("create", "namespace", "late")
+    conditions = [condition("Ready", "False", "PortTaken", taken), condition("Stalled", "True", "PortTaken", taken)]
+    conditions += [condition("EtcdReady", "False", "Missing", "etcd does not exist yet")]
+    late = sample("cluster-small.yaml", name="late", namespace="late")
+    store(world, late, {"phase": "Stalled", "message": taken, "conditions": conditions})
+    secret = {"kubeconfig": base64.b64encode(world.admin_kubeconfig.read_bytes()).decode()}
+    store(world, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "late-kubeconfig", "namespace": "late"}, "data": secret})
+    code, out, err = kok("kubeconfig", "late", "-n", "late")
+    assert (code, out) == (1, "")
+    assert taken in err
+    assert "code  PortTaken" in err
+    why = " ".join(kok("why", "cluster", "late", "-n", "late")[1].split())
+    assert taken in why
+    assert "kok explain PortTaken" in why
+    assert "describe deployment" not in why
+    world.kubectl("delete", "clusters.kok.dev", "late", "-n", "late")
 
 
 def test_should_show_versions(kok: Kok) -> None:

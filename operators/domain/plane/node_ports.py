@@ -1,0 +1,103 @@
+"""A node port that a Cluster wishes and another Service has: who holds it, and the sentence. Pure; called by ladder and status, and by who asks the API server.
+
+That a port is taken is the API server's word, its refusal of our Service; who holds it is looked up only to say it. One number is one Service's
+in the whole meta cluster, so nothing is guessed from wishes: two Clusters may wish the same port while neither has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from operators.api.base import LABEL_CLUSTER
+from operators.api.cluster import Cluster, EndpointType
+from operators.domain.plane.drift import ObjectId
+from operators.domain.plane.inputs import Manifest, Names
+from operators.domain.plane.steps import Stall
+from operators.domain.plane.view import PlaneView, TakenPort, Unknown
+from operators.errors import ErrorCode
+
+ALLOCATED = "provided port is already allocated"
+"""How the API server refuses a Service whose node port another has (k8s.io/kubernetes/pkg/registry/core/service/portallocator)."""
+LOOK_AGAIN_SECONDS = 10.0
+
+
+def refused_ports(cluster: Cluster, service: Manifest, refusal: str) -> tuple[TakenPort, ...]:
+    """Node ports of ours in that Service, if the API server refused it because one of them is taken; nobody holds them as yet."""
+    if ALLOCATED not in refusal or cluster.spec.endpoint.type is not EndpointType.NodePort:
+        return ()
+    wish = cluster.spec.endpoint
+    fields = {wish.port: "spec.endpoint.port", wish.konnectivity_port: "spec.endpoint.konnectivityPort"}
+    return tuple(TakenPort(fields[port], port) for port in sorted(node_ports_of(service)) if port in fields)
+
+
+def node_ports_of(service: Manifest) -> set[int]:
+    """Every port of the nodes that a Service takes."""
+    spec = service.get("spec") or {}
+    found = {port.get("nodePort") for port in spec.get("ports") or ()} | {spec.get("healthCheckNodePort")}
+    return {int(port) for port in found if port}
+
+
+def held_by(taken: TakenPort, service: Manifest) -> TakenPort:
+    """The same port with its holder."""
+    metadata = service["metadata"]
+    return TakenPort(
+        taken.field, taken.port, metadata["namespace"], metadata["name"], str((metadata.get("labels") or {}).get(LABEL_CLUSTER) or "")
+    )
+
+
+def first_holder(wanted: Iterable[TakenPort], services: Iterable[Manifest], own: ObjectId) -> TakenPort | None:
+    """The first of these ports that a Service other than our own has, with that Service."""
+    others = [each for each in services if ObjectId.of(each) != own]
+    return next((held_by(taken, each) for taken in wanted for each in others if taken.port in node_ports_of(each)), None)
+
+
+def is_wished(cluster: Cluster, taken: TakenPort) -> bool:
+    """Whether the Cluster still asks for that port in that field."""
+    wish = cluster.spec.endpoint
+    return wish.type is EndpointType.NodePort and taken.port in (wish.port, wish.konnectivity_port)
+
+
+def words(taken: TakenPort, why_unknown: str = "") -> str:
+    """The one sentence: field, value, holder, next step."""
+    head = f"{taken.field}: node port {taken.port} is taken"
+    if not taken.name:
+        unseen = why_unknown or "no Service has it now; the API server gives it back within minutes"
+        return f"{head}: the meta cluster's API server says so, and {unseen}; wait, or set another {taken.field}"
+    holder = f"Service {taken.namespace}/{taken.name}"
+    if taken.cluster:
+        holder = f"Cluster {taken.namespace}/{taken.cluster} ({holder})"
+    return f"{head} by {holder}; set another {taken.field}, or free the port there: then this goes on by itself"
+
+
+def is_refused(view: PlaneView, manifest: Manifest) -> bool:
+    """Whether it is the Service that the API server would refuse again."""
+    return view.taken_port is not None and manifest["kind"] == "Service" and view.taken_port.port in node_ports_of(manifest)
+
+
+def free_to_begin(view: PlaneView) -> Stall | None:
+    """The rung for a plane that never lived: while somebody has its port no pod is started for it."""
+    return None if view.has_lived else free_ports(view)
+
+
+def free_ports(view: PlaneView) -> Stall | None:
+    """The rung for one that lives: its masters are kept well, and whoever wished it another port is told that it is taken."""
+    if view.taken_port is None:
+        return None
+    return Stall(ErrorCode.PortTaken, words(view.taken_port), after=LOOK_AGAIN_SECONDS)
+
+
+def own_url(view: PlaneView) -> str:
+    """https://host:port, or nothing while that node port is not (yet) this plane's: whoever called it would reach somebody else."""
+    if view.endpoint is None or isinstance(view.endpoint, Unknown):
+        return ""
+    if view.cluster.spec.endpoint.type is not EndpointType.NodePort:
+        return view.endpoint.url
+    ports = set(_own_ports(view))
+    return view.endpoint.url if not ports or view.endpoint.port in ports else ""
+
+
+def _own_ports(view: PlaneView) -> Iterator[int]:
+    """Node ports of our Service; 0 if there is none."""
+    names = Names.of(view.cluster)
+    service = view.objects.get(ObjectId("v1", "Service", names.namespace, names["apiserver"]))
+    yield from node_ports_of(service) if service else (0,)
