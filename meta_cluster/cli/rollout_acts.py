@@ -14,17 +14,19 @@ from meta_cluster.cli.options import Access
 from meta_cluster.cli.plan_pods import lost_pods
 from meta_cluster.cli.plan_view import BudgetLine, LostPods
 from meta_cluster.cli.rollout_budgets import budget_lines
+from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words
 from meta_cluster.cli.rollout_view import ENDED, OVER, phase_of
-from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_selected, rollout_manifest
+from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_named, members_selected, rollout_manifest
 from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import Conflict, Kind, Manifest, NotFound
+from operators.ports.kube import Conflict, Forbidden, Kind, Manifest, NotFound
 
 ROLLOUT = Kind(API_VERSION, "FleetRollout")
 PACKAGE = Kind(API_VERSION, "ClusterPackageVersion")
 MACHINE_PACKAGE = Kind(API_VERSION, "MachinePackageVersion")
 MACHINE_POOL = Kind(API_VERSION, "MachinePool")
+RELEASE, POOL_RELEASE = Kind(API_VERSION, "ClusterRelease"), Kind(API_VERSION, "MachinePoolRelease")
 REVIEW = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
 TRIES = 5
 VERSIONS_SHOWN = 6
@@ -36,6 +38,17 @@ LEFT_BEHIND = timedelta(minutes=10)
 
 async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: bool = False) -> Manifest:
     """The FleetRollout that the words mean, with canaries found and the version there. Raises KokError Usage or NotFound."""
+    words, selected = await _selected(meta, words)
+    return await _signed(meta, name, words, selected, plan=plan)
+
+
+async def _signed(meta: Meta, name: str, words: UpgradeWords, selected: Sequence[Manifest], *, plan: bool = False) -> Manifest:
+    said = replace(words, by=await user_name(meta))
+    return rollout_manifest(name or fresh_name(words.to), said, canaries_of(words.canaries, members_named(selected)), plan=plan)
+
+
+async def _selected(meta: Meta, words: UpgradeWords) -> tuple[UpgradeWords, list[Manifest]]:
+    """The words with what their version is, and the Clusters or pools that they mean: at least one. Raises KokError."""
     labels = labels_of(words.selector)
     rollout_manifest("check", words, ())  # before anybody is asked
     to, of_machines = await _version_named(meta, words.to)
@@ -48,8 +61,7 @@ async def checked_manifest(meta: Meta, name: str, words: UpgradeWords, *, plan: 
             f"--selector {words.selector}: no {members.kind} has these labels",
             f"kubectl get {members.kind.lower()}s.kok.dev -A --show-labels",
         )
-    said = replace(words, by=await user_name(meta))
-    return rollout_manifest(name or fresh_name(words.to), said, canaries_of(words.canaries, selected), plan=plan)
+    return words, selected
 
 
 async def _version_named(meta: Meta, to: str) -> tuple[str, bool]:
@@ -88,10 +100,23 @@ async def user_name(meta: Meta) -> str:
     return str(((answer.get("status") or {}).get("userInfo") or {}).get("username") or "")
 
 
-async def started(access: Access, name: str, words: UpgradeWords) -> Manifest:
-    """Make it. Raises KokError."""
+async def started(access: Access, name: str, words: UpgradeWords) -> Manifest | str:
+    """Make it; or why none was made: nobody is left to change. Raises KokError."""
     async with open_meta(access) as meta:
-        return await meta.kube.create(await checked_manifest(meta, name, words))
+        words, selected = await _selected(meta, words)
+        manifest = await _signed(meta, name, words, selected)
+        if not left_to_change(words.to, selected, await _releases(meta, of_machines=words.of_machines)):
+            return unchanged_words(words.to, words.selector, selected)
+        return await meta.kube.create(manifest)
+
+
+async def _releases(meta: Meta, *, of_machines: bool) -> dict[str, Manifest]:
+    """By namespace/name. None for who may not read them: then the operators find out who is left to change."""
+    try:
+        listing = await meta.kube.list(POOL_RELEASE if of_machines else RELEASE)
+    except Forbidden:
+        return {}
+    return {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in listing.items}
 
 
 async def drafted(access: Access, name: str, words: UpgradeWords) -> Manifest:

@@ -83,14 +83,15 @@ def stages_of(words: UpgradeWords, canaries: Sequence[str]) -> list[Manifest]:
     return made
 
 
-def members_selected(clusters: Iterable[Manifest], labels: dict[str, str]) -> list[str]:
-    """Clusters or pools that carry all these labels, as namespace/name, sorted."""
-    found = []
-    for each in clusters:
-        have = each["metadata"].get("labels") or {}
-        if all(have.get(key) == value for key, value in labels.items()):
-            found.append(f"{each['metadata']['namespace']}/{each['metadata']['name']}")
-    return sorted(found)
+def members_selected(members: Iterable[Manifest], labels: dict[str, str]) -> list[Manifest]:
+    """Clusters or pools that carry all these labels."""
+    have = [(each, each["metadata"].get("labels") or {}) for each in members]
+    return [each for each, own in have if all(own.get(key) == value for key, value in labels.items())]
+
+
+def members_named(members: Iterable[Manifest]) -> list[str]:
+    """As namespace/name, sorted."""
+    return sorted(f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in members)
 
 
 def canaries_of(words: Sequence[str], selected: Sequence[str]) -> list[str]:

@@ -49,7 +49,7 @@ def upgrade(
 ) -> None:
     """Bring many clusters to another version, in stages, judged after each; what is bad is taken back by itself.
 
-    Makes a FleetRollout; the same object committed to Git does the same. Exit codes with --follow: 0 done, 1 failed or taken back, 4 timed out, 130 interrupted (it goes on).
+    Makes a FleetRollout; the same object committed to Git does the same. Where everything selected is at that version already, none is made. Exit codes with --follow: 0 done, 1 failed or taken back, 4 timed out, 130 interrupted (it goes on).
 
     Examples:
 
@@ -92,7 +92,11 @@ def _upgrade(access: Access, words: UpgradeWords, manner: Manner) -> None:
     if wanted is not Output.Table:
         say(structured(run(drafted(access, manner.name, words)), wanted))
         return
-    made = str(run(started(access, manner.name, words))["metadata"]["name"])
+    answer = run(started(access, manner.name, words))
+    if isinstance(answer, str):
+        say(answer)
+        return
+    made = str(answer["metadata"]["name"])
     orders = (f"follow it   {come_back(made)}", f"stop it     kok rollout pause {made}", f"take back   kok rollout abort {made}")
     say("\n  ".join([f"FleetRollout {made} is made", *orders]))
     if manner.follow:

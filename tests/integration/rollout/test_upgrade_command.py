@@ -94,6 +94,13 @@ async def test_should_follow_a_good_one_to_its_end_and_say_what_to_commit(kube: 
         code, _, err = await kok("rollout", "pause", name)
         assert (code, "has ended Good" in err) == (1, True)
         await _records_tell(kok, fleet, name)
+    before = {each["metadata"]["name"] for each in (await kube.list(kinds.ROLLOUT)).items}
+    assert await kok(*upgrade_words(fleet, "--follow")) == (
+        0,
+        f"unchanged: all 2 clusters with fleet={fleet.name} are at {NEW} already; no FleetRollout was made\n",
+        "",
+    )
+    assert {each["metadata"]["name"] for each in (await kube.list(kinds.ROLLOUT)).items} == before
     assert await fleet.versions() == dict.fromkeys(fleet.clusters, NEW)
 
 

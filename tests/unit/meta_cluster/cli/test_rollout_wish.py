@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from meta_cluster.cli.main import run
-from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_selected, rollout_manifest, seconds_of
+from meta_cluster.cli.rollout_wish import (
+    UpgradeWords,
+    canaries_of,
+    labels_of,
+    members_named,
+    members_selected,
+    rollout_manifest,
+    seconds_of,
+)
 from operators.api.rollout import FleetRollout, Order
 from operators.errors import KokError
 
@@ -81,7 +89,7 @@ def test_should_select_clusters_that_carry_all_labels() -> None:
     def cluster(name: str, **labels: str) -> dict[str, object]:
         return {"metadata": {"name": name, "namespace": "n", "labels": labels}}
 
-    found = members_selected([cluster("b", env="prod", zone="z1"), cluster("a", env="prod"), cluster("c")], {"env": "prod"})
+    found = members_named(members_selected([cluster("b", env="prod", zone="z1"), cluster("a", env="prod"), cluster("c")], {"env": "prod"}))
     assert found == ["n/a", "n/b"]
 
 

@@ -1,0 +1,34 @@
+"""Whether an upgrade would change nobody: everything selected is authorised for that version already. Pure; used by `kok upgrade`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from meta_cluster.cli.lines import counted
+from operators.ports.kube import Manifest
+
+
+def left_to_change(to: str, members: Iterable[Manifest], releases: Mapping[str, Manifest]) -> list[str]:
+    """Clusters or pools, as namespace/name, that are not all authorised for `to`. `releases`: theirs by namespace/name."""
+    places = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in members}
+    return [place for place, member in places.items() if not _is_at(to, member, releases.get(place))]
+
+
+def _is_at(to: str, member: Manifest, release: Manifest | None) -> bool:
+    """A pool is there when each of its hosts is; one without hosts never is, so that the operators say what they think of it."""
+    if release is None:
+        return False
+    if member["kind"] == "Cluster":
+        return bool(release["spec"]["current"]["packageVersion"] == to)
+    wished = [host["name"] for host in member["spec"].get("hosts") or ()]
+    there = {host["name"] for host in release["spec"].get("hosts") or () if to in (host.get("packages") or ())}
+    turned = any(to in (order.get("insteadOf"), order.get("package")) for order in release["spec"].get("orders") or ())
+    explicit = (member["spec"].get("packages") or {}).get("explicit")
+    return bool(wished) and there.issuperset(wished) and not turned and (explicit is None or to in explicit)
+
+
+def unchanged_words(to: str, selector: str, members: Sequence[Manifest]) -> str:
+    """What `kok upgrade` says instead of making an empty rollout."""
+    noun = "pool" if members[0]["kind"] == "MachinePool" else "cluster"
+    who = f"the {noun}" if len(members) == 1 else f"all {counted(len(members), noun)}"
+    return f"unchanged: {who} with {selector} {'is' if len(members) == 1 else 'are'} at {to} already; no FleetRollout was made"
