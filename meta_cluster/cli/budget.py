@@ -42,7 +42,7 @@ def budget(words: typer.Context, kubeconfig: KubeconfigOption = "", context: Con
         return
     from meta_cluster.cli.access import run
     from meta_cluster.cli.budget_view import notes_text, overview, rows_data, rows_table
-    from meta_cluster.cli.console import say, width
+    from meta_cluster.cli.console import say, table_width, width
     from meta_cluster.cli.output import Output, output_named, structured
     from meta_cluster.cli.tables import rendered
     from meta_cluster.cli.times import now_utc
@@ -50,7 +50,7 @@ def budget(words: typer.Context, kubeconfig: KubeconfigOption = "", context: Con
     wanted = output_named(output, Output.Wide, Output.Json, Output.Yaml)
     rows = run(overview(Access(kubeconfig, context)))
     if wanted is Output.Table:
-        say(rendered(rows_table(rows), width=width()) + "\n" + notes_text(rows, now_utc(), width()))
+        say(rendered(rows_table(rows), width=table_width()) + "\n" + notes_text(rows, now_utc(), width()))
     elif wanted is Output.Wide:
         say(rendered(rows_table(rows, wide=True)))
     else:

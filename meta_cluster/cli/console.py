@@ -38,8 +38,13 @@ def painted(text: str, paint: Paint | None, *, coloured: bool) -> str:
 
 
 def width() -> int:
-    """Columns to fill: NARROW, or fewer on a narrower terminal."""
+    """Columns to wrap sentences at: NARROW, or fewer on a narrower terminal."""
     return min(NARROW, shutil.get_terminal_size((NARROW, 24)).columns) if sys.stdout.isatty() else NARROW
+
+
+def table_width() -> int | None:
+    """Columns that a table has to fit; None off a terminal, where what is cut would be missing to whoever reads on, as with kubectl."""
+    return width() if sys.stdout.isatty() else None
 
 
 def say(text: str) -> None:

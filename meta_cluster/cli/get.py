@@ -79,7 +79,7 @@ async def _get(access: Access, query: Query, output: Output) -> None:
 
 
 def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], query: Query, output: Output) -> str:
-    from meta_cluster.cli.console import width
+    from meta_cluster.cli.console import table_width, width
     from meta_cluster.cli.output import Output
     from meta_cluster.cli.tables import messages_of, rendered, table_of
     from meta_cluster.cli.times import now_utc
@@ -91,14 +91,14 @@ def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], qu
             table = table_of(kind, objects[kind.name], now, wide=wide, namespaces=query.everywhere)
             title = f"{kind.full}\n" if len(kinds) > 1 else ""
             said = "" if wide else messages_of(kind, objects[kind.name], width())
-            texts.append(title + rendered(table, width=None if wide else width()) + (f"\n\n{said}" if said else ""))
+            texts.append(title + rendered(table, width=None if wide else table_width()) + (f"\n\n{said}" if said else ""))
     return "\n\n".join(texts)
 
 
 async def _watch(access: Access, query: Query, output: Output) -> None:
     """One row (or object) per change, as kubectl does it."""
     from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.console import say
+    from meta_cluster.cli.console import say, table_width
     from meta_cluster.cli.kinds import ALL, NAMED, kind_named
     from meta_cluster.cli.observe import changes
     from meta_cluster.cli.output import Output, data_text, name_text
@@ -121,4 +121,5 @@ async def _watch(access: Access, query: Query, output: Output) -> None:
                 if not widths:
                     widths = [max(size, 10) for size in column_widths(table, None)]
                     say("   ".join(h.ljust(w) for h, w in zip(table.headings, widths, strict=True)).rstrip())
-                say("   ".join(shortened(cell, 60).ljust(w) for cell, w in zip(table.rows[0], widths, strict=True)).rstrip())
+                cells = [shortened(cell, 60) if table_width() else cell for cell in table.rows[0]]
+                say("   ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip())

@@ -54,7 +54,7 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
     import json
 
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.console import say, tell, width
+    from meta_cluster.cli.console import say, table_width, tell, width
     from meta_cluster.cli.history_view import history_table, story_text
     from meta_cluster.cli.output import Output, structured
     from meta_cluster.cli.tables import rendered
@@ -74,7 +74,7 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
     elif any(each["kind"] in ("Event", "Order") for each in entries):
         say(story_text(entries, width()))
     else:
-        say(rendered(history_table(entries, wide=False), width=width()))
+        say(rendered(history_table(entries, wide=False), width=table_width()))
 
 
 async def _entries(access: Access, name: str) -> list[Entry]:

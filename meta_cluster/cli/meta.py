@@ -137,12 +137,12 @@ def status(kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> No
     """
     from meta_cluster.bootstrap.status import rows_of
     from meta_cluster.cli.access import run
-    from meta_cluster.cli.console import say, width
+    from meta_cluster.cli.console import say, table_width
     from meta_cluster.cli.tables import Table, rendered
     from operators.errors import ErrorCode, KokError
 
     rows = rows_of(run(_look(Access(kubeconfig, context))))
-    say(rendered(Table(("PART", "STATE", "DETAIL"), tuple((row.part, row.state, row.detail) for row in rows)), width=width()))
+    say(rendered(Table(("PART", "STATE", "DETAIL"), tuple((row.part, row.state, row.detail) for row in rows)), width=table_width()))
     if any(row.state != "ok" for row in rows):
         raise KokError(ErrorCode.NotFound, "kok is not whole there", "kok meta install brings what is missing")
 

@@ -73,7 +73,7 @@ def _branches(nodes: Sequence[Node], guide: str, width: int | None, coloured: bo
 def _wrapped(text: str, size: int | None) -> list[str]:
     if size is None or len(text) <= size:
         return [text]
-    return textwrap.wrap(text, max(size, 20), break_on_hyphens=False) or [""]
+    return textwrap.wrap(text, max(size, 20), break_on_hyphens=False, break_long_words=False) or [""]
 
 
 def _tinted(node: Node, text: str, coloured: bool) -> str:

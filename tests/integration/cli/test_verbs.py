@@ -122,7 +122,23 @@ def test_should_show_every_kind_of_every_namespace(kok: Kok) -> None:
     ]
     assert "business cluster scratch/scratch was not looked into" in err
     assert "-A shows all" in kok("get", "kok", "-n", "demo")[2]
-    assert max(map(len, out.splitlines())) <= 100
+
+
+def test_should_cut_nothing_off_a_terminal_and_fit_100_columns_on_one(kok: Kok, world: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rollout = sample("rollout.yaml", name=f"kubernetes-1.35.4-r1-lab-{'0a' * 30}-october")
+    rollout["spec"]["change"]["clusterPackageVersion"] = f"kubernetes-1.35.4-r1-lab-{'0b' * 30}"
+    store(world, rollout)
+    for words in (("get", "kok", "-A"), ("rollout",), ("rollout", "list"), ("get", "rollouts")):
+        out = kok(*words)[1]
+        assert rollout["metadata"]["name"] in out, words
+        assert "…" not in out
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    monkeypatch.setenv("COLUMNS", "180")
+    for words in (("get", "kok", "-A"), ("rollout",)):
+        out = kok(*words)[1]
+        assert max(map(len, out.splitlines())) <= 100
+        assert "…" in out
+    world.kubectl("delete", "fleetrollouts.kok.dev", rollout["metadata"]["name"])
 
 
 def test_should_show_a_cluster_and_why_it_is_not_ready(kok: Kok) -> None:
