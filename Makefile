@@ -37,9 +37,9 @@ test-integration: setup ## real etcd, API servers, sshd, Ansible
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"
 
-test-share: setup ## SHARE=3/12: that share of the slow tests that need no lab, for 8 minutes
+test-share: setup ## SHARE=3/12: that share of the slow integration tests, for 8 minutes
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(PYTEST) tests/integration -q -m "slow and not lab" -n 2 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
+	$(PYTEST) tests/integration -q -m slow -n 2 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
 
 test-all: setup ## everything, the slow tests too
 	@$(PY) -m meta_cluster.assets.ensure test
