@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from operators.api.base import (
     LIST_SET,
@@ -25,14 +26,27 @@ from operators.api.base import (
 )
 from operators.api.pending import PendingSum
 
-CIDR = r"^([0-9]{1,3}\.){3}[0-9]{1,3}/([0-9]|[12][0-9]|3[0-2])$"
+NO_RANGE = "is not an IPv4 range: write its first address and a length of at most 32, such as 10.245.0.0/16"
+
+
+def _ipv4_range(text: str) -> str:
+    """For who reads an object that no API server has seen. Raises ValueError."""
+    try:
+        is_range = "/" in text and isinstance(ipaddress.ip_network(text, strict=False), ipaddress.IPv4Network)
+    except ValueError:
+        is_range = False
+    if not is_range:
+        raise ValueError(NO_RANGE)
+    return text
+
+
 Cidr = Annotated[
     str,
+    AfterValidator(_ipv4_range),
     Field(
-        pattern=CIDR,
-        max_length=18,
+        max_length=64,
         json_schema_extra=rules(
-            cel("isCIDR(self)", "must be an IPv4 CIDR such as 10.245.0.0/16"),
+            cel("isCIDR(self) && cidr(self).ip().family() == 4", NO_RANGE),  # no pattern: a regular expression tells nobody what to write
             cel(
                 "!isCIDR(self) || cidr(self).masked() == cidr(self)",
                 "must be the first address of its range: 10.245.0.0/16, not 10.245.0.1/16",

@@ -68,11 +68,14 @@ REFUSALS = (
     cluster(
         "services within the pods' range", "spec.network", {"serviceCIDR": "10.245.8.0/24"}, "overlap", {"serviceCIDR": "10.246.8.0/24"}
     ),
-    cluster("a CIDR out of range", "spec.network", {"podCIDR": "10.300.0.0/16"}, "must be an IPv4 CIDR", {"podCIDR": "10.30.0.0/16"}),
+    cluster("a CIDR out of range", "spec.network", {"podCIDR": "10.300.0.0/16"}, "is not an IPv4 range", {"podCIDR": "10.30.0.0/16"}),
     cluster(
         "a CIDR with host bits", "spec.network", {"podCIDR": "10.30.0.1/16"}, "first address of its range", {"podCIDR": "10.30.0.0/16"}
     ),
-    cluster("an address without its length", "spec.network", {"podCIDR": "10.30.0.0"}, "should match", {"podCIDR": "10.30.0.0/16"}),
+    cluster("an address without its length", "spec.network", {"podCIDR": "10.30.0.0"}, "is not an IPv4 range", {"podCIDR": "10.30.0.0/16"}),
+    cluster(
+        "a length that no range has", "spec.network", {"podCIDR": "10.30.0.0/33"}, "a length of at most 32", {"podCIDR": "10.30.0.0/16"}
+    ),
     cluster("too few pod addresses", "spec.network", {"podCIDR": "10.30.0.0/25"}, "every node takes a /24", {"podCIDR": "10.30.0.0/24"}),
     cluster("too few services", "spec.network", {"serviceCIDR": "10.97.0.0/29"}, "between /12 and /28", {"serviceCIDR": "10.97.0.0/28"}),
     cluster("another network later", "spec.network.domain", "other.local", "cannot change", "cluster.local", stored=True),
@@ -116,7 +119,7 @@ REFUSALS = (
         "choose another range",
         {"serviceCIDR": "10.89.1.0/24"},
     ),
-    cluster("an IPv6 range", "spec.network", {"podCIDR": "fd00::/64"}, "should match", {"podCIDR": "10.30.0.0/16"}),
+    cluster("an IPv6 range", "spec.network", {"podCIDR": "fd00::/64"}, "is not an IPv4 range", {"podCIDR": "10.30.0.0/16"}),
     cluster("a range that is the other", "spec.network", {"podCIDR": "10.97.0.0/16"}, "overlap", {"podCIDR": "10.98.0.0/16"}),
     cluster("a domain in capitals", "spec.network", {"domain": "Cluster.local"}, "should match", {"domain": "cluster.local"}),
     cluster("a domain with an umlaut", "spec.network", {"domain": "clüster.local"}, "should match", {"domain": "xn--clster-3ya.local"}),
