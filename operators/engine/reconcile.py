@@ -25,7 +25,10 @@ log = structlog.get_logger(__name__)
 
 
 class Step(Protocol):
-    """What the ladder chose. Any frozen dataclass with these two members will do; `reason` is the one sentence that people read."""
+    """What the ladder chose. Any frozen dataclass with these two members will do; `reason` is the one sentence that people read.
+
+    A step that a person has to mend also has a `code` (an ErrorCode): its event is a Warning with that reason, as that of a failure.
+    """
 
     @property
     def reason(self) -> str:
@@ -191,11 +194,12 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
         if self._told.get(key) == words:
             return
         self._told[key] = words
-        reason = str(outcome.code) if isinstance(outcome, KokError) else type(step).__name__
+        code = outcome.code if isinstance(outcome, KokError) else getattr(step, "code", None)
+        is_code = isinstance(code, ErrorCode)
+        reason = str(code) if is_code else type(step).__name__
         log.info("step", step=reason, reason=words)
         uid = shown.get("metadata", {}).get("uid", "")
-        failed = isinstance(outcome, KokError)
-        await self._tools.recorder.record(Occurrence(write.ref, uid, reason, words, action=type(step).__name__, warning=failed))
+        await self._tools.recorder.record(Occurrence(write.ref, uid, reason, words, action=type(step).__name__, warning=is_code))
 
 
 GONE = -1.0

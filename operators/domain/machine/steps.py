@@ -49,6 +49,11 @@ class Wait(Step):
 
     stalled: ErrorCode | None = None
 
+    @property
+    def code(self) -> ErrorCode | None:
+        """Reason of its event, which is a Warning then."""
+        return self.stalled
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done(Step):

@@ -27,7 +27,7 @@ async def says_the_same_everywhere(stage: Stage, step: Stall) -> None:
     assert shown["Ready"] == ("False", str(step.code), step.reason)
     assert status["message"] == step.reason
     events = await stage.admin.list(Kind("events.k8s.io/v1", "Event"), namespace=stage.namespace)
-    assert step.reason in {each["note"] for each in events.items}
+    assert {(each["type"], each["reason"]) for each in events.items if each["note"] == step.reason} == {("Warning", str(step.code))}
 
 
 BAD_WISHES: list[tuple[dict[str, Any], ErrorCode, tuple[str, ...], dict[str, Any]]] = [

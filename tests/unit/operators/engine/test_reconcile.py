@@ -131,6 +131,16 @@ async def test_should_tell_and_come_back_as_an_act_says_that_could_not_begin():
     assert [round(at) for at in bench.lamp.passes] == [0, 20, 40]
 
 
+async def test_should_warn_of_a_step_that_a_person_has_to_mend():
+    @dataclass(frozen=True, slots=True)
+    class Stall(Wait):
+        code: ErrorCode = ErrorCode.HostDiskFull
+
+    bench = Bench(Lamp(step=Stall("the drawer of bulbs is full")))
+    await bench.run(5)
+    assert [(event["type"], event["reason"]) for event in bench.kube.events] == [("Warning", "HostDiskFull")]
+
+
 async def test_should_show_an_error_of_the_act_then_back_off():
     def fuse() -> None:
         raise KokError(ErrorCode.HostRefused, "the fuse is blown", "change it")
