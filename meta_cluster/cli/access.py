@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from meta_cluster.cli.near import near_hint, where_else
 from meta_cluster.cli.options import Access
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import Credentials, in_cluster_credentials, kubeconfig_credentials, kubeconfig_file_credentials
@@ -94,7 +95,7 @@ async def kubeconfig_of(meta: Meta, namespace: str, cluster: str) -> str:
     PortTaken (its address is not its own), saying why."""
     found = await meta.kube.get(CLUSTER.ref(cluster, namespace))
     if found is None:
-        raise KokError(ErrorCode.NotFound, f"there is no Cluster {namespace}/{cluster}", "kok get clusters -A lists them")
+        raise await no_cluster(meta, namespace, cluster)
     secret = await meta.kube.get(SECRET.ref(f"{cluster}-kubeconfig", namespace))
     text = ((secret or {}).get("data") or {}).get("kubeconfig")
     if not text:
@@ -110,6 +111,12 @@ async def kubeconfig_of(meta: Meta, namespace: str, cluster: str) -> str:
             ErrorCode.PortTaken, f"Cluster {namespace}/{cluster} is not at its address: {why}", f"kok why cluster {cluster} -n {namespace}"
         )
     return base64.b64decode(text).decode()
+
+
+async def no_cluster(meta: Meta, namespace: str, cluster: str) -> KokError:
+    """NotFound, with where else it is or what was meant."""
+    hint = await where_else(meta.kube, CLUSTER, cluster, namespace, "kok get clusters -A lists them")
+    return KokError(ErrorCode.NotFound, f"there is no Cluster {namespace}/{cluster}", hint)
 
 
 async def _not_its_own(meta: Meta, cluster: Manifest) -> str:
@@ -150,6 +157,8 @@ async def clusters_in(meta: Meta, *, namespace: str = "", cluster: str = "") -> 
         return items
     named = [item for item in items if item["metadata"]["name"] == cluster]
     if not named:
-        place = f"in namespace {namespace}" if namespace else "anywhere"
-        raise KokError(ErrorCode.NotFound, f"there is no Cluster {cluster} {place}", "kok get clusters -A lists them")
+        if namespace:
+            raise await no_cluster(meta, namespace, cluster)
+        hint = near_hint(cluster, (item["metadata"]["name"] for item in items), "kok get clusters -A lists them")
+        raise KokError(ErrorCode.NotFound, f"there is no Cluster {cluster} anywhere", hint)
     return named

@@ -20,7 +20,7 @@ from meta_cluster.cli.options import (
 if TYPE_CHECKING:
     from meta_cluster.cli.budget_view import Answer
 
-app = typer.Typer(help="Limits of dangerous acts, and who holds them.")
+app = typer.Typer()
 OutputOption = Annotated[str, typer.Option("--output", "-o", help="json or yaml.", show_default=False)]
 TableOutput = Annotated[str, typer.Option("--output", "-o", help="wide, json or yaml.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", help="Why; shown to everybody who is denied.")]
@@ -28,7 +28,7 @@ Reason = Annotated[str, typer.Option("--reason", help="Why; shown to everybody w
 
 @app.callback(invoke_without_command=True)
 def budget(words: typer.Context, kubeconfig: KubeconfigOption = "", context: ContextOption = "", output: TableOutput = "") -> None:
-    """Show every budget and each scope that uses it: used, free, by whom, when free.
+    """Show limits of dangerous acts: every budget and each scope that uses it, used, free, by whom, when free.
 
     Examples:
 

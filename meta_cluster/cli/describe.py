@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def describe(
-    kind: Annotated[str, typer.Argument(help="cluster, machine, pool, or any other kind of kok.", autocompletion=complete_kind)],
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    kind: Annotated[
+        str, typer.Argument(help="cluster, machine, pool, or any other kind of kok; or KIND/NAME.", autocompletion=complete_kind)
+    ],
+    name: Annotated[str, typer.Argument(help="Its name.", show_default=False)] = "",
     namespace: NamespaceOption = "",
     cluster: ClusterOption = "",
     everything: Annotated[bool, typer.Option("--all", "-a", help="Unfold what is fine, too.")] = False,
@@ -36,9 +38,11 @@ def describe(
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import is_coloured, say, width
     from meta_cluster.cli.output import Output, output_named
+    from meta_cluster.cli.targets import one_target
     from meta_cluster.cli.tree import folded, rendered
 
     wanted = output_named(output)
+    kind, name = one_target(kind, name)
     access = Access(kubeconfig, context, namespace)
     if wanted in (Output.Json, Output.Yaml, Output.Name):
         from meta_cluster.cli.get import get

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from meta_cluster.cli.output import Output
     from operators.ports.kube import Manifest
 
+    Queries = list[tuple[tuple[NamedKind, ...], Query]]
+
 
 def get(
     kind: Annotated[
         str,
         typer.Argument(
-            help="clusters, machines, machinepools, ... or their short names; `kok` for every kind.", autocompletion=complete_kind
+            help="clusters, machines, machinepools, ... or their short names, KIND,KIND or KIND/NAME; `kok` for every kind.",
+            autocompletion=complete_kind,
         ),
     ],
     names: Annotated[list[str] | None, typer.Argument(help="Only these.", show_default=False)] = None,
@@ -42,36 +45,41 @@ def get(
 
       kok get clusters -n demo -o wide
 
+      kok get cluster/demo pool/workers -n demo
+
       kok get machines -n demo -w
     """
     from meta_cluster.cli.access import run
     from meta_cluster.cli.observe import Query
     from meta_cluster.cli.output import output_named
+    from meta_cluster.cli.targets import targets_of
 
-    query = Query(kind, tuple(names or ()), all_namespaces, cluster, selector)
     access, wanted = Access(kubeconfig, context, namespace), output_named(output)
-    run(_watch(access, query, wanted) if watch else _get(access, query, wanted))
+    targets = targets_of(kind, names or ())
+    queries = [(each.kinds, Query(each.word, each.names, all_namespaces, cluster, selector)) for each in targets]
+    run(_watch(access, queries, wanted) if watch else _get(access, queries, wanted))
 
 
-async def _get(access: Access, query: Query, output: Output) -> None:
+async def _get(access: Access, queries: Queries, output: Output) -> None:
     from meta_cluster.cli.access import open_meta
     from meta_cluster.cli.console import say, tell
-    from meta_cluster.cli.kinds import kinds_named
-    from meta_cluster.cli.observe import listed
+    from meta_cluster.cli.observe import Found, listed
     from meta_cluster.cli.output import Output, data_text, name_text
 
-    kinds = kinds_named(query.kind)
+    found, kinds, query = Found(), tuple(kind for kinds, _ in queries for kind in kinds), queries[0][1]
     async with open_meta(access) as meta:
-        found = await listed(meta, kinds, query)
+        for asked, each in queries:
+            found.take(await listed(meta, asked, each))
     for note in found.notes:
         tell(f"note: {note}")
-    if len(kinds) > 1 and not query.everywhere:
+    if len(kinds) > 1 and not query.everywhere and not query.names:
         tell(f"note: of namespace {meta.namespace}, and what is in no namespace; -A shows all")
     every = [manifest for kind in kinds for manifest in found.objects[kind.name]]
     if output in (Output.Json, Output.Yaml):
-        say(data_text(every, output, single=len(query.names) == 1 and len(every) == 1))
+        say(data_text(every, output, single=sum(len(each.names) for _, each in queries) == 1 and len(every) == 1))
     elif not every:
-        tell("No resources found." if query.everywhere else f"No resources found in namespace {meta.namespace}.")
+        somewhere = not query.everywhere and any(kind.namespaced for kind in kinds)
+        tell(f"No resources found in namespace {meta.namespace}." if somewhere else "No resources found.")
     elif output is Output.Name:
         say(name_text(every))
     else:
@@ -95,20 +103,20 @@ def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], qu
     return "\n\n".join(texts)
 
 
-async def _watch(access: Access, query: Query, output: Output) -> None:
+async def _watch(access: Access, queries: Queries, output: Output) -> None:
     """One row (or object) per change, as kubectl does it."""
     from meta_cluster.cli.access import open_meta
     from meta_cluster.cli.console import say, table_width
-    from meta_cluster.cli.kinds import ALL, NAMED, kind_named
+    from meta_cluster.cli.kinds import NAMED
     from meta_cluster.cli.observe import changes
     from meta_cluster.cli.output import Output, data_text, name_text
     from meta_cluster.cli.tables import column_widths, shortened, table_of
     from meta_cluster.cli.times import now_utc
     from operators.errors import ErrorCode, KokError
 
-    if query.kind.lower() == ALL:
-        raise KokError(ErrorCode.Usage, f"-w follows one kind, not {ALL}", f"one of {', '.join(kind.plural for kind in NAMED)}")
-    kind = kind_named(query.kind)
+    ((kind, *more), query), *others = queries
+    if more or others:
+        raise KokError(ErrorCode.Usage, "-w follows one kind, not several", f"one of {', '.join(kind.plural for kind in NAMED)}")
     widths: list[int] = []
     async with open_meta(access) as meta:
         async for manifest in changes(meta, kind, query):

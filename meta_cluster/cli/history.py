@@ -29,6 +29,10 @@ def history(
             autocompletion=complete_subject,
         ),
     ] = "",
+    namespace: Annotated[
+        str,
+        typer.Option("--namespace", "-n", help="Only clusters and pools of this namespace; default the whole fleet.", show_default=False),
+    ] = "",
     limit: Annotated[int, typer.Option("--limit", help="Only the newest so many; 0: all.", min=0)] = 0,
     output: Annotated[
         str, typer.Option("--output", "-o", help="wide, json, jsonl (one JSON object a line) or yaml.", show_default=False)
@@ -42,11 +46,13 @@ def history(
 
       kok history
 
-      kok history demo -o wide
+      kok history -n demo
+
+      kok history demo -n demo -o wide
 
       kok history rollout/october -o jsonl > october.jsonl
     """
-    show_history(Access(kubeconfig, context), name, output, limit)
+    show_history(Access(kubeconfig, context, namespace), name, output, limit)
 
 
 def show_history(access: Access, name: str, output: str, limit: int) -> None:
@@ -80,7 +86,8 @@ def show_history(access: Access, name: str, output: str, limit: int) -> None:
 async def _entries(access: Access, name: str) -> list[Entry]:
     """Records that are about the name; KokError NotFound for a name that nothing has."""
     from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.history_view import NOT_REPORTED, in_order, is_about, under_way, with_outcomes
+    from meta_cluster.cli.history_view import NOT_REPORTED, in_order, is_about, names_of, under_way, with_outcomes
+    from meta_cluster.cli.near import near_hint
     from meta_cluster.cli.rollout_acts import ROLLOUT
     from meta_cluster.cli.rollout_follow import RELEASE
     from operators.api.rollout import FleetRollout
@@ -89,18 +96,21 @@ async def _entries(access: Access, name: str) -> list[Entry]:
     from operators.errors import ErrorCode, KokError
     from operators.services.ledger import SYSTEM_NAMESPACE
 
+    if access.namespace and name.startswith("rollout/"):
+        raise KokError(ErrorCode.Usage, f"-n {access.namespace}: a FleetRollout is in no namespace", f"kok history {name}")
     async with open_meta(access) as meta:
         ended = await read_history(meta.kube, SYSTEM_NAMESPACE)
         releases = (await meta.kube.list(RELEASE)).items
-        found = [each for each in (*ended, *under_way(releases, ended)) if is_about(each, name)]
+        found = [each for each in (*ended, *under_way(releases, ended)) if is_about(each, name, access.namespace)]
         if any(grant["outcome"] == NOT_REPORTED for each in found for grant in each.get("grants") or ()):
             found = with_outcomes(found, (await meta.kube.list(GRANT)).items)
         alone = name.removeprefix("rollout/")
-        rollout = await meta.kube.get(ROLLOUT.ref(alone)) if alone and "/" not in alone else None
+        rollout = await meta.kube.get(ROLLOUT.ref(alone)) if alone and "/" not in alone and not access.namespace else None
         if rollout:
             found += await read_story(meta.kube, SYSTEM_NAMESPACE, FleetRollout.parse(rollout))
     if name and not found and rollout is None:
-        raise KokError(
-            ErrorCode.NotFound, f"nothing is recorded of {name}", "kok history shows all records; kok get clusters -A the clusters"
-        )
+        known = [known for each in (*ended, *under_way(releases, ended)) for known in names_of(each)]
+        hint = near_hint(name, known, "kok history shows all records; kok get clusters -A the clusters")
+        place = f" in namespace {access.namespace}" if access.namespace else ""
+        raise KokError(ErrorCode.NotFound, f"nothing is recorded of {name}{place}", hint)
     return in_order(found)

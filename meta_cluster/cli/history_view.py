@@ -34,8 +34,13 @@ EVENTS = {
 """What happened to a rollout, in words."""
 
 
-def is_about(entry: Entry, name: str) -> bool:
-    """Whether an entry belongs to what `name` means: a cluster (name, namespace/name, cluster/...), a rollout (name, rollout/...); empty: all."""
+def is_about(entry: Entry, name: str, namespace: str = "") -> bool:
+    """Whether an entry belongs to what `name` means: a cluster (name, namespace/name, cluster/...), a rollout (name, rollout/...); empty: all.
+
+    With a namespace only what is in it: clusters and pools.
+    """
+    if namespace and (entry["kind"] not in ("Cluster", "Pool") or not str(entry["subject"]).startswith(f"{namespace}/")):
+        return False
     kind, _, rest = name.partition("/")
     if kind == "rollout" and rest:
         return entry.get("rollout") == rest
@@ -46,6 +51,12 @@ def is_about(entry: Entry, name: str) -> bool:
         return True
     of_cluster = entry["kind"] in ("Cluster", "Pool") and name in (subject, subject.partition("/")[2])
     return of_cluster or (kind != "cluster" and entry.get("rollout") == name)
+
+
+def names_of(entry: Entry) -> list[str]:
+    """What an entry may be asked for by: subject, its name alone, its rollout."""
+    subject = str(entry["subject"])
+    return [each for each in (subject, subject.partition("/")[2], str(entry.get("rollout") or "")) if each]
 
 
 def under_way(releases: Iterable[Manifest], ended: Iterable[Entry]) -> list[Entry]:
@@ -104,7 +115,14 @@ def history_table(entries: Sequence[Entry], *, wide: bool) -> Table:
 def _short_cells(entry: Entry) -> tuple[str, ...]:
     subject = f"{str(entry['kind']).lower()} {entry['subject']}"
     change = change_words(str(entry.get("from") or ""), str(entry.get("to") or ""))
-    return shown_at(moment_of(entry))[:16], subject, change, _by(entry) or str(entry.get("who") or ""), str(entry.get("outcome") or "")
+    return shown_at(moment_of(entry))[:16], subject, change, _by(entry) or who_of(entry), str(entry.get("outcome") or "")
+
+
+def who_of(entry: Entry) -> str:
+    """A person; of a wish only what wrote it is known, the field manager: `via flux`. An API audit log says more."""
+    who = str(entry.get("who") or "")
+    of_wish = entry["kind"] in ("Cluster", "Pool") and not entry.get("rollout")
+    return f"via {who}" if who and of_wish else who
 
 
 def shown_at(stamp: str) -> str:
@@ -153,7 +171,7 @@ def _by(entry: Entry) -> str:
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:
-    who = str(entry.get("who") or "")
+    who = who_of(entry)
     by = _by(entry) or ("spec" if entry.get("by") == "Spec" else "")
     told = f"{who}{f' ({by})' if by else ''}" if who else by
     what = str(entry.get("event") or entry["kind"]).lower()

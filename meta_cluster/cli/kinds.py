@@ -34,10 +34,15 @@ class NamedKind:
         return f"{self.plural}.kok.dev"
 
 
+ASK_INSTEAD = {
+    "node": "kok calls it a machine: kok get machines, kok why machine NAME; its Node: kubectl get nodes with what `kok kubeconfig` prints",
+}
+"""Kinds that people look for here, and what to type instead."""
 ALL = "kok"
 """On the command line: every kind, as in `kubectl get kok`."""
 _EXTRA_ALIASES = {
     "MachinePool": ("pool", "pools"),
+    "Machine": ("host", "hosts"),
     "OperationGrant": ("grant", "grants"),
     "FleetRollout": ("rollout", "rollouts"),
     "ClusterRelease": ("release", "releases"),
@@ -62,7 +67,7 @@ def kind_named(word: str) -> NamedKind:
         return found
     close = difflib.get_close_matches(word.lower(), [*_BY_ALIAS, ALL], n=1)
     hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(kind.plural for kind in NAMED)}, or {ALL} for all"
-    raise KokError(ErrorCode.Usage, f"kok has no kind {word!r}", hint)
+    raise KokError(ErrorCode.Usage, f"kok has no kind {word!r}", ASK_INSTEAD.get(word.lower().rstrip("s"), hint))
 
 
 def kinds_named(word: str) -> tuple[NamedKind, ...]:

@@ -17,9 +17,13 @@ def kubeconfig(
 ) -> None:
     """Print a kubeconfig for a business cluster, as its admin.
 
-    Example:
+    It is a credential: who has the file is admin there until its certificate ends. Keep it from others (umask 077), out of Git and of chats.
 
-      kok kubeconfig demo -n demo > demo.kubeconfig && kubectl --kubeconfig demo.kubeconfig get nodes
+    Examples:
+
+      (umask 077; kok kubeconfig demo -n demo > demo.kubeconfig)
+
+      kubectl --kubeconfig demo.kubeconfig get nodes
     """
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import say

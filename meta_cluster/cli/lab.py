@@ -22,6 +22,10 @@ app.add_typer(host_app, name="host")
 
 NOTICED = "hosts of the lab are looked at every 10 s; a look without an answer ends after 20 s. Watch: kok get machines -n NAMESPACE -w"
 Name = Annotated[str, typer.Argument(help="The host's name.")]
+INTERRUPTED = 130
+INTERRUPTED_UP = """interrupted; what was made stays: assets, and containers and networks with the lab's label (kok lab status)
+  go on      kok lab up, with the same options: it does only what is missing
+  take away  kok lab down; the assets folder stays, so the next up is quick"""
 
 
 def _status_output(word: str) -> Output:
@@ -52,7 +56,11 @@ def up(
     """
     from meta_cluster.lab import layout, lifecycle
 
-    lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image, planes=tuple(planes or ()), meta_nodes=meta_nodes))
+    try:
+        lifecycle.up(lifecycle.Wanted(dev=dev, node_image=node_image, planes=tuple(planes or ()), meta_nodes=meta_nodes))
+    except KeyboardInterrupt:
+        tell(INTERRUPTED_UP)
+        raise typer.Exit(INTERRUPTED) from None
     print(layout.kubeconfig_path())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 from typing import Annotated
@@ -42,6 +43,7 @@ typer.core.HAS_RICH = False
 """Help is plain text: with rich at hand typer escapes its own brackets, and loading it takes time."""
 COMPLETE = "_KOK_COMPLETE"
 INTERRUPTED = 130
+NO_SUCH_COMMAND = re.compile(r"No such command '([^']*)'")
 UsageError = typer.BadParameter.__mro__[1]
 ClickException = typer.BadParameter.__mro__[2]
 
@@ -60,7 +62,7 @@ def app_for(words: list[str]) -> typer.Typer:
             continue
         module = import_module(f"meta_cluster.cli.{verb}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=verb, help=does)
+            app.add_typer(module.app, name=verb, short_help=does)
         else:
             app.command(verb, short_help=does)(getattr(module, verb))
     return app
@@ -132,8 +134,21 @@ def _told_usage(error: Exception) -> int:
         return 1
     path = context.command_path if context else "kok"
     message = getattr(error, "format_message", lambda: str(error))().rstrip(".")
-    tell_error(KokError(ErrorCode.Usage, message[:1].lower() + message[1:], f"{path} --help"))
+    meant, message = _meant(message, context), message.partition(" Did you mean")[0].rstrip(".")
+    tell_error(KokError(ErrorCode.Usage, message[:1].lower() + message[1:], meant or f"{path} --help"))
     return 1
+
+
+def _meant(message: str, context: typer.Context | None) -> str:
+    """`did you mean kok get?` of a command that nearly is one; typer and click each say it in the middle of their message."""
+    unknown = NO_SUCH_COMMAND.match(message)
+    if not unknown or context is None:
+        return ""
+    from difflib import get_close_matches
+
+    known = getattr(context.command, "commands", {})
+    close = get_close_matches(unknown[1], known, n=1)
+    return f"did you mean {context.command_path} {close[0]}?" if close else ""
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from meta_cluster.cli.access import Meta, clusters_in, open_business
 from meta_cluster.cli.kinds import NamedKind
+from meta_cluster.cli.near import near_hint, where_else
 from meta_cluster.cli.tables import CLUSTER
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import DeadlineExceeded, KubePort, Manifest, NotFound, Unreachable, WatchEventType, WatchExpired
@@ -35,23 +36,36 @@ class Found:
     objects: dict[str, list[Manifest]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    def take(self, other: Found) -> None:
+        """Take in what another look found."""
+        for kind, items in other.objects.items():
+            self.objects.setdefault(kind, []).extend(items)
+        self.notes += other.notes
+
 
 async def listed(meta: Meta, kinds: Sequence[NamedKind], query: Query) -> Found:
     """Objects of all kinds that the query asks for. Raises KokError NotFound if a named object is not there."""
-    found = Found()
+    found, before = Found(), list[str]()
     for kind in kinds:
         items = await (_in_meta(meta, kind, query) if kind.home == "meta" else _in_business(meta, kind, query, found.notes))
+        before += [item["metadata"]["name"] for item in items]
         if query.names:
             items = [item for item in items if item["metadata"]["name"] in query.names]
         found.objects[kind.name] = items
     there = {item["metadata"]["name"] for items in found.objects.values() for item in items}
     if missing := [name for name in query.names if name not in there]:
-        noun = kinds[0].kind.kind.lower() if len(kinds) == 1 else query.kind
-        place = "" if query.everywhere else f" in namespace {meta.namespace}"
-        raise KokError(
-            ErrorCode.NotFound, f"there is no {noun} {', '.join(missing)}{place}", f"kok get {query.kind} -A lists what there is"
-        )
+        raise await _missing(meta, kinds, query, missing, before)
     return found
+
+
+async def _missing(meta: Meta, kinds: Sequence[NamedKind], query: Query, missing: Sequence[str], before: Sequence[str]) -> KokError:
+    """NotFound, with where else it is or what was meant; `before`: names of all that was looked at."""
+    noun = kinds[0].kind.kind.lower() if len(kinds) == 1 else query.kind
+    place = "" if query.everywhere or not any(kind.namespaced for kind in kinds) else f" in namespace {meta.namespace}"
+    hint = near_hint(missing[0], before, f"kok get {query.kind} -A lists what there is")
+    if len(kinds) == 1 and kinds[0].home == "meta" and not query.everywhere:
+        hint = await where_else(meta.kube, kinds[0].kind, missing[0], meta.namespace, hint)
+    return KokError(ErrorCode.NotFound, f"there is no {noun} {', '.join(missing)}{place}", hint)
 
 
 async def _in_meta(meta: Meta, kind: NamedKind, query: Query) -> list[Manifest]:

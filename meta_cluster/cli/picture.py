@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from meta_cluster.cli.access import CLUSTER, Meta, open_business
+from meta_cluster.cli.access import CLUSTER, Meta, no_cluster, open_business
 from operators.api.base import API_VERSION, LABEL_CLUSTER
-from operators.errors import ErrorCode, KokError
+from operators.errors import KokError
 from operators.ports.kube import Kind, KubePort, Manifest, NotFound
 
 MACHINE, POOL, RELEASE = (Kind(API_VERSION, name) for name in ("Machine", "MachinePool", "ClusterRelease"))
@@ -60,7 +60,7 @@ async def look_at_cluster(meta: Meta, name: str, namespace: str) -> ClusterPictu
     """The picture of a Cluster. Raises KokError NotFound if there is none."""
     cluster = await meta.kube.get(CLUSTER.ref(name, namespace))
     if cluster is None:
-        raise KokError(ErrorCode.NotFound, f"there is no Cluster {namespace}/{name}", "kok get clusters -A lists them")
+        raise await no_cluster(meta, namespace, name)
     async with asyncio.TaskGroup() as group:
         release = group.create_task(meta.kube.get(RELEASE.ref(name, namespace)))
         pods = group.create_task(_items(meta.kube, POD, namespace, f"{LABEL_CLUSTER}={name}"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from meta_cluster.cli.output import Output
     from meta_cluster.cli.rollout_acts import Change
 
-app = typer.Typer(help="Changes over many clusters: how they stand, and orders to them.")
+app = typer.Typer()
 ListOutput = Annotated[str, typer.Option("--output", "-o", help="wide, json, yaml or name.", show_default=False)]
 HistoryOutput = Annotated[
     str, typer.Option("--output", "-o", help="wide, json, jsonl (one JSON object a line) or yaml.", show_default=False)
@@ -23,7 +23,7 @@ FollowOption = Annotated[bool, typer.Option("--follow", "-f", help="Stay and wat
 
 @app.callback(invoke_without_command=True)
 def rollout(words: typer.Context, kubeconfig: KubeconfigOption = "", context: ContextOption = "", output: ListOutput = "") -> None:
-    """Show all rollouts, or give one an order.
+    """Show changes over many clusters, how they stand, or give one an order.
 
     Examples:
 

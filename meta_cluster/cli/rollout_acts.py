@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from meta_cluster.cli.access import CLUSTER, Meta, open_meta
+from meta_cluster.cli.near import where_else
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.plan_pods import lost_pods
 from meta_cluster.cli.plan_view import BudgetLine, LostPods
@@ -167,7 +168,8 @@ async def rollout_named(meta: Meta, name: str) -> Manifest:
     """The FleetRollout. Raises KokError NotFound."""
     found = await meta.kube.get(ROLLOUT.ref(name))
     if found is None:
-        raise KokError(ErrorCode.NotFound, f"there is no FleetRollout {name}", "kok rollout list shows what there is")
+        hint = await where_else(meta.kube, ROLLOUT, name, "", "kok rollout list shows what there is")
+        raise KokError(ErrorCode.NotFound, f"there is no FleetRollout {name}", hint)
     return found
 
 

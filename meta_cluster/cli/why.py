@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 
 def why(
-    kind: Annotated[str, typer.Argument(help="cluster, machine, pool, or any other kind of kok.", autocompletion=complete_kind)],
-    name: Annotated[str, typer.Argument(help="Its name.")],
+    kind: Annotated[
+        str, typer.Argument(help="cluster, machine, pool, or any other kind of kok; or KIND/NAME.", autocompletion=complete_kind)
+    ],
+    name: Annotated[str, typer.Argument(help="Its name.", show_default=False)] = "",
     namespace: NamespaceOption = "",
     cluster: ClusterOption = "",
     output: Annotated[str, typer.Option("--output", "-o", help="json or yaml.", show_default=False)] = "",
@@ -29,14 +31,18 @@ def why(
       kok why cluster demo -n demo
 
       kok why machine demo-1 -n demo
+
+      kok why host demo-1 -n demo
     """
     from dataclasses import asdict
 
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import say, width
     from meta_cluster.cli.output import Output, output_named, structured
+    from meta_cluster.cli.targets import one_target
 
     wanted = output_named(output, Output.Json, Output.Yaml)
+    kind, name = one_target(kind, name)
     chain = run(_chain(Access(kubeconfig, context, namespace), kind, name, cluster))
     say(structured({**asdict(chain), "because": list(chain.because)}, wanted) if wanted else chain.text(width()))
 
@@ -62,11 +68,13 @@ async def _chain(access: Access, word: str, name: str, cluster: str) -> Chain:
 async def _machine(meta: Meta, name: str, cluster: str) -> Chain:
     """The Machine of that name in the namespace's Cluster; a host without a Machine is explained by its pool."""
     from meta_cluster.cli.access import clusters_in
+    from meta_cluster.cli.near import near_hint
     from meta_cluster.cli.picture import look_at_cluster
     from meta_cluster.cli.reasons import machine_chain, missing_machine_chain
     from meta_cluster.cli.times import now_utc
     from operators.errors import ErrorCode, KokError
 
+    known: list[str] = []
     for found in await clusters_in(meta, namespace=meta.namespace, cluster=cluster):
         picture = await look_at_cluster(meta, found["metadata"]["name"], meta.namespace)
         for machine in picture.business.machines:
@@ -74,6 +82,6 @@ async def _machine(meta: Meta, name: str, cluster: str) -> Chain:
                 return machine_chain(machine, picture.business, picture.place, now_utc())
         if chain := missing_machine_chain(name, picture):
             return chain
-    raise KokError(
-        ErrorCode.NotFound, f"there is no machine {name} in namespace {meta.namespace}", f"kok get machines -n {meta.namespace} lists them"
-    )
+        known += [host["name"] for pool in picture.pools for host in pool["spec"].get("hosts") or ()]
+    hint = near_hint(name, known, f"kok get machines -n {meta.namespace} lists them")
+    raise KokError(ErrorCode.NotFound, f"there is no machine {name} in namespace {meta.namespace}", hint)

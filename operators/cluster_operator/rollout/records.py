@@ -199,7 +199,7 @@ class RecordsController:
         if found is None or (uid and found["metadata"]["uid"] != uid):
             return ""
         said = found["spec"].get("said") or {}
-        return str(said.get("by") or words.manager_of(found, "change"))
+        return str(said.get("by") or "") or words.via(words.manager_of(found, "change"))
 
     async def _who_of_pool(self, pool: str, due: DuePool) -> str:
         """Who signed the rollout, or owns the pool's wish; a pool that follows its cluster has the cluster's record beside it."""

@@ -284,6 +284,11 @@ def manager_of(manifest: Mapping[str, Any], field: str) -> str:
     return max(owners, default=("", ""))[1]
 
 
+def via(manager: str) -> str:
+    """How a field manager stands where a person would: nobody takes a tool for who used it."""
+    return f"via {manager}" if manager else ""
+
+
 def order_words(spec: FleetRolloutSpec) -> dict[str, Any]:
     """What persons told a rollout, as it stands in its spec."""
     return {
@@ -309,7 +314,7 @@ def order_record(rollout: str, note: Mapping[str, Any], before: Mapping[str, Any
         kind="Order",
         subject=rollout,
         at=str(note["at"]),
-        who=str(note.get("by") or note.get("manager") or ""),
+        who=str(note.get("by") or "") or via(str(note.get("manager") or "")),
         rollout=rollout,
         why=str(note.get("reason") or ""),
         outcome=_order_told(note, before),

@@ -167,6 +167,7 @@ def test_should_give_names(kok: Kok) -> None:
 
 def test_should_say_when_there_is_nothing(kok: Kok) -> None:
     assert kok("get", "pools", "-n", "scratch") == (0, "", "No resources found in namespace scratch.\n")
+    assert kok("get", "budgets", "-n", "scratch") == (0, "", "No resources found.\n"), "they are in no namespace"
 
 
 @pytest.mark.parametrize("word", ["cluster", "clusters"])
@@ -175,6 +176,38 @@ def test_should_fail_for_what_is_not_there(kok: Kok, word: str) -> None:
     assert (code, out) == (1, "")
     assert "there is no cluster nobody in namespace demo" in err
     assert "code  NotFound" in err
+
+
+def test_should_take_kubectls_forms(kok: Kok) -> None:
+    assert kok("get", "cluster/demo", "-n", "demo") == kok("get", "cluster", "demo", "-n", "demo")
+    assert kok("get", "clusters,pools", "-n", "demo", "-o", "name")[1].split() == ["cluster.kok.dev/demo", "machinepool.kok.dev/workers"]
+    code, out, err = kok("get", "pool/workers", "cluster/demo", "host/demo-2", "-n", "demo", "-o", "name")
+    assert (code, out.split(), err) == (0, ["machinepool.kok.dev/workers", "cluster.kok.dev/demo", "machine.kok.dev/demo-2"], "")
+    assert json.loads(kok("get", "cluster/demo", "-n", "demo", "-o", "json")[1])["kind"] == "Cluster"
+    assert kok("describe", "pool/workers", "-n", "demo") == kok("describe", "pool", "workers", "-n", "demo")
+    assert kok("why", "host/demo-2", "-n", "demo") == kok("why", "machine", "demo-2", "-n", "demo")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("get", "cluster", "dmeo", "-n", "demo"), "did you mean demo?"),
+        (("get", "cluster", "demo"), "namespace demo has it: -n demo"),
+        (("get", "cluster", "nobody", "-n", "demo"), "kok get cluster -A lists what there is"),
+        (("get", "machine", "dmeo-1", "-n", "demo"), "did you mean demo-1?"),
+        (("why", "cluster", "demo"), "namespace demo has it: -n demo"),
+        (("describe", "cluster", "dem", "-n", "demo"), "did you mean demo?"),
+        (("kubeconfig", "demmo", "-n", "demo"), "did you mean demo?"),
+        (("why", "host", "dem-2", "-n", "demo"), "did you mean demo-2?"),
+        (("get", "pool", "workrs", "-n", "demo"), "did you mean workers?"),
+        (("rollout", "status", "nobody"), "kok rollout list shows what there is"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",
+)
+def test_should_say_where_a_name_is_or_what_was_meant(kok: Kok, words: tuple[str, ...], hint: str) -> None:
+    code, out, err = kok(*words)
+    assert (code, out) == (1, "")
+    assert f"  do    {hint}\n" in err
 
 
 def test_should_describe_a_cluster(kok: Kok) -> None:

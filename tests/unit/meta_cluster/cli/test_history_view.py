@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meta_cluster.cli.history_view import change_words, history_table, in_order, story_text, with_outcomes
+from meta_cluster.cli.history_view import change_words, history_table, in_order, is_about, story_text, with_outcomes
 from meta_cluster.cli.tables import rendered
 
 OLD, NEW = "kubernetes-1.34.4-r1-lab-3976ae", "kubernetes-1.35.4-r1-lab-1986d5"
@@ -33,7 +33,7 @@ def test_should_fit_a_hundred_columns_with_what_matters() -> None:
     assert first.startswith("2026-03-01 09:03   cluster demo/demo   ")
     assert "   1.34.4 -> 1.35.4" in first
     assert first.endswith("Reached")
-    assert "kubelet 1.34.4 -> 1.35.4 (+1)   flux" in second
+    assert "kubelet 1.34.4 -> 1.35.4 (+1)   via flux" in second
     assert OLD in rendered(history_table([CHANGE], wide=True))
 
 
@@ -96,3 +96,21 @@ def test_should_show_the_outcome_that_a_grant_got_after_its_record() -> None:
     grants = [{"metadata": {"name": "g1"}, "spec": {"outcome": "Succeeded"}}, {"metadata": {"name": "g2"}, "spec": {}}]
     (found,) = with_outcomes([{**CHANGE, "grants": lines}], grants)
     assert [each["outcome"] for each in found["grants"]] == ["Succeeded", "not reported"]
+
+
+def test_should_choose_a_namespace() -> None:
+    other = entry("Cluster", "shop/demo", by="Spec", who="flux")
+    order = entry("Order", "try1", rollout="try1")
+    assert [each["subject"] for each in (CHANGE, POOL, other, order) if is_about(each, "", "demo")] == ["demo/demo", "demo/workers"]
+    assert [each["subject"] for each in (CHANGE, other) if is_about(each, "demo", "shop")] == ["shop/demo"]
+
+
+def test_should_never_show_a_tool_as_if_it_were_a_person() -> None:
+    def by(each: dict[str, Any]) -> str:
+        return history_table([each], wide=False).rows[0][3]
+
+    assert by(POOL) == "via flux"
+    assert by(entry("Cluster", "demo/demo", who="kubectl-edit", outcome="Deleted")) == "via kubectl-edit"
+    assert by(entry("Order", "try1", rollout="try1", who="jane")) == "jane"
+    assert by(CHANGE) == f"rollout {NEW}-ab12"
+    assert "via flux (spec)" in rendered(history_table([POOL], wide=True))

@@ -31,6 +31,14 @@ def test_should_load_nothing_heavy_before_there_is_work(words: list[str]) -> Non
         (["get"], "missing argument 'KIND'"),
         (["get", "--nonsense"], "no such option"),
         (["get", "machnes"], "did you mean machines?"),
+        (["gte", "clusters"], "no such command 'gte'\n  do    did you mean kok get?"),
+        (["rollout", "pasue", "x"], "did you mean kok rollout pause?"),
+        (["get", "cluster/demo", "pool"], "pool: KIND/NAME and other forms cannot be mixed"),
+        (["why", "cluster"], "one kind and one name are wanted"),
+        (["why", "node", "demo-1"], "kok why machine NAME"),
+        (["get", "clusters,machnes"], "did you mean machines?"),
+        (["get", "clusters,machines", "-w"], "-w follows one kind"),
+        (["history", "rollout/october", "-n", "demo"], "a FleetRollout is in no namespace"),
         (["get", "clusters", "-o", "xml"], "one of wide, json, yaml, name"),
         (["describe", "cluster", "demo", "-o", "bogus"], "-o bogus: unknown output format"),
         (["why", "cluster", "demo", "-o", "name"], "one of json, yaml"),
@@ -157,3 +165,27 @@ def test_should_rewrite_progress_in_place(capsys: pytest.CaptureFixture[str]) ->
     assert lines[0] == "one\nwaiting for a"
     assert lines[1].endswith("…")
     assert lines[2] == "two\n"
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"lab", "meta", "assets", "host", "version"}))
+def test_should_show_examples_with_every_verbs_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    assert f"kok {verb}" in capsys.readouterr().out.partition("Example")[2]
+
+
+def test_should_say_that_a_kubeconfig_is_a_credential(capsys: pytest.CaptureFixture[str]) -> None:
+    run(["kubeconfig", "--help"])
+    told = capsys.readouterr().out
+    assert "It is a credential" in told
+    assert "umask 077" in told
+
+
+def test_should_say_what_stays_of_a_lab_that_was_interrupted(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(wanted: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("meta_cluster.lab.lifecycle.up", interrupted)
+    assert run(["lab", "up"]) == 130
+    told = capsys.readouterr().err
+    for words in ("what was made stays", "kok lab status", "go on      kok lab up", "take away  kok lab down"):
+        assert words in told
