@@ -46,6 +46,12 @@ IDLE = (
     "--etcd-compaction-interval=0",
 )  # fmt: skip
 """What a server does besides answering: of ten servers beside each other it was a tenth of all work."""
+UNUSED_CONTROLLERS = (
+    "endpoints-controller", "endpointslice-controller", "endpointslice-mirroring-controller", "ttl-controller", "resourcequota-controller",
+    "horizontal-pod-autoscaler-controller", "persistentvolume-attach-detach-controller", "validatingadmissionpolicy-status-controller",
+    "replicationcontroller-controller", "cronjob-controller", "ttl-after-finished-controller", "legacy-serviceaccount-token-cleaner-controller",
+)  # fmt: skip
+"""Controllers whose work no test looks at: those of endpoints alone write two objects and two events whenever a pod of a plane changes."""
 TEST_PORTS = (10_000, 30_000)
 PORT_CLAIMS = Path(tempfile.gettempdir()) / "kok-test-ports"
 _CLAIMS: list[IO[str]] = []
@@ -271,7 +277,7 @@ class ApiServer:
         self.apiserver.kill()
 
     def start_controller_manager(self) -> None:
-        """Run kube-controller-manager (garbage collection, endpoints, service accounts, namespaces); does nothing if it runs."""
+        """Run kube-controller-manager (garbage collection, workloads, volumes, service accounts, namespaces); does nothing if it runs."""
         if self.controller_manager:
             return
         argv = [
@@ -281,6 +287,7 @@ class ApiServer:
             f"--cluster-signing-cert-file={self.folder / 'ca.crt'}", f"--cluster-signing-key-file={self.folder / 'ca.key'}",
             f"--cert-dir={self.folder / 'controller-manager'}", "--kube-api-qps=1000", "--kube-api-burst=1000",
             "--node-monitor-grace-period=1h",  # simulated kubelets do not renew what they said
+            f"--controllers={','.join(('*', *(f'-{name}' for name in UNUSED_CONTROLLERS)))}",
         ]  # fmt: skip
         self.controller_manager = Child("kube-controller-manager", argv, self.folder)
         self.controller_manager.start()

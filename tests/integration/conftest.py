@@ -12,10 +12,11 @@ import pytest
 
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
-from tests.integration.api_server import ApiServer
+from tests.integration.api_server import LAZY, ApiServer
 from tests.integration.remembered_lists import EtcdLook
 
 HERE = Path(__file__).parent
+LAZY.setdefault("GOMAXPROCS", "1")  # a dozen servers share two cores: threads that look for work in each other's queues only cost
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,7 +50,7 @@ def api_server() -> Iterator[ApiServer]:
 
 @pytest.fixture
 def api_server_with_controllers(api_server: ApiServer) -> ApiServer:
-    """The shared one, with kube-controller-manager from now on: garbage collection, endpoints, pods of workloads, namespaces' ends.
+    """The shared one, with kube-controller-manager from now on: garbage collection, pods of workloads, namespaces' ends.
 
     Also for tests that did not ask, unless they play its part themselves and ask for `no_controllers`.
     """

@@ -14,6 +14,7 @@ from operators.cluster_operator.cluster import kinds
 from operators.domain.plane.etcd_observed import NO_DATA
 from operators.domain.plane.steps import Done
 from operators.ports.kube import Invalid, Manifest, NotFound, Subresource
+from tests.integration.cluster_operator.pod_status import shows
 from tests.integration.cluster_operator.world_of_planes import READY, Operator, Pods, Stage
 
 
@@ -61,8 +62,7 @@ class EtcdPods(Pods):
         return _status(name, 0, ready=bool(member and not member.is_learner))
 
     async def _show(self, pod: Manifest, wanted: Manifest) -> None:
-        shown = pod.get("status") or {}
-        if all(shown.get(part) == value for part, value in wanted.items()):
+        if shows(pod.get("status") or {}, wanted):
             return
         try:
             await self.stage.admin.patch_json(

@@ -36,6 +36,7 @@ from operators.errors import ErrorCode, KokError
 from operators.ports.etcd import EtcdConnector
 from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.kube import Key, KubePort, Manifest, NotFound, Subresource, Watched
+from tests.integration.cluster_operator.pod_status import shows
 
 PACKAGE = "kubernetes-1.35.4-test"
 SYSTEM = "kok-system"
@@ -197,7 +198,7 @@ class Pods:
             wanted = self.broken.get(component, SUCCEEDED if component == "snapshot" else READY)
             status = pod.get("status") or {}
             wanted = self.of_image.get(_image_of(pod), wanted)
-            if status.get("conditions") == wanted["conditions"] or pod["metadata"].get("deletionTimestamp"):
+            if shows(status, wanted) or pod["metadata"].get("deletionTimestamp"):
                 continue
             ref = kinds.POD.ref(pod["metadata"]["name"], self._namespace)
             try:
