@@ -29,19 +29,23 @@ async def _stalled(rig: Rig, host: dict[str, Any], reason: str) -> dict[str, Any
     return found if found.get("status") == "True" and found["reason"] == reason else {}
 
 
-@pytest.mark.parametrize(("fault", "reason", "words"), FAULTS, ids=[fault.value for fault, _, _ in FAULTS])
-async def test_should_show_one_clear_condition_let_others_go_on_and_heal(rig: Rig, fault: HostFault, reason: str, words: str) -> None:
-    good, bad = rig.host("good", 1), rig.host("bad", 2)
-    rig.sim(bad).fault = fault
-    await rig.pool([good, bad])
+async def test_should_show_one_clear_condition_each_let_others_go_on_and_heal(rig: Rig) -> None:
+    """Every fault at once, each on a host of its own, beside one that is well."""
+    good, bad = rig.host("good", 1), [rig.host(f"bad{number}", number + 2) for number in range(len(FAULTS))]
+    for host, (fault, _, _) in zip(bad, FAULTS, strict=True):
+        rig.sim(host).fault = fault
+    await rig.pool([good, *bad])
     await rig.start()
     await rig.until(lambda: rig.is_open(good))
-    found = await rig.until(lambda: _stalled(rig, bad, reason))
-    assert words in found["message"]
-    assert condition(await rig.machine(bad), "Ready")["status"] == "False"
-    rig.sim(bad).fault = HostFault.Nothing
-    await rig.until(lambda: rig.is_open(bad))
-    assert condition(await rig.machine(bad), "Stalled")["status"] == "False"
+    for host, (_, reason, words) in zip(bad, FAULTS, strict=True):
+        found = await rig.until(lambda host=host, reason=reason: _stalled(rig, host, reason))
+        assert words in found["message"]
+        assert condition(await rig.machine(host), "Ready")["status"] == "False"
+    for host in bad:
+        rig.sim(host).fault = HostFault.Nothing
+    await rig.until(lambda: rig.is_open(*bad))
+    for host in bad:
+        assert condition(await rig.machine(host), "Stalled")["status"] == "False"
 
 
 async def test_should_try_a_failing_host_less_and_less_often(rig: Rig) -> None:
