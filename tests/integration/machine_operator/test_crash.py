@@ -150,6 +150,7 @@ async def test_should_end_every_decommissioning_that_was_killed_at_its_nth_write
     assert 5 < number < 39
 
 
+@pytest.mark.slow  # a control
 async def test_should_notice_an_operator_that_forgets_its_token(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Positive control: with a step that is not done again after a crash, the same test does not converge."""
 

@@ -138,6 +138,7 @@ async def _story(rig: Rig, folder: Path, disturb: Disturbance, *, hosts: int = 3
         await assert_the_same_end(rig, replicas, wished)
 
 
+@pytest.mark.slow  # its short twin is of the engine alone: engine/test_process.py
 async def test_should_end_the_same_after_a_leader_that_was_stopped_beyond_its_lease(rig: Rig, tmp_path: Path) -> None:
     """The short sample: one host, every fence."""
     await _story(rig, tmp_path, stopped, hosts=1)
@@ -188,7 +189,9 @@ class StaleHosts(StaleKube):
     stale_kinds = (kinds.NODE, kinds.MACHINE_KIND, kinds.MACHINE_POOL, kinds.HOST_CLAIM)
 
 
-@pytest.mark.parametrize("trouble", [pytest.param(BusyKube, marks=pytest.mark.slow), SlowKube, StaleHosts])
+@pytest.mark.parametrize(
+    "trouble", [pytest.param(BusyKube, marks=pytest.mark.slow), pytest.param(SlowKube, marks=pytest.mark.slow), StaleHosts]
+)
 async def test_should_end_the_same_over_an_api_that_is_in_trouble(rig: Rig, trouble: type[RecordingKube]) -> None:
     one, two = rig.host("m1", 1), rig.host("m2", 2)
     meta, business = trouble(rig.meta_record.kube), trouble(rig.business_record.kube)

@@ -107,7 +107,7 @@ async def ground(rig: Rig, host: OwnHost, tmp_path: Path) -> Ground:
     return made
 
 
-@pytest.mark.slow  # its short twin is the next
+@pytest.mark.slow
 async def test_should_stage_survive_a_kill_and_be_made_of_what_was_staged(ground: Ground) -> None:
     rig, host = ground.rig, ground.host
     await wish(rig, ground.new)
@@ -150,6 +150,7 @@ async def _kill_while_it_is_sent(ground: Ground) -> None:
     await ground.runner.close()
 
 
+@pytest.mark.slow  # its short twin runs the module alone: tests/unit/playbooks/test_staging.py
 async def test_should_take_in_what_a_cut_run_sent_whole_and_throw_away_the_rest(ground: Ground) -> None:
     await ground.rig.stop()
     folder = ground.host.root / "var/cache/kok/staging"
