@@ -63,6 +63,7 @@ def written(plane: RenderedPlane) -> list[str]:
     return sorted(each["metadata"]["name"] for each in items if (each.get("data") or {}).get("written") == "here")
 
 
+@pytest.mark.slow  # its short twin is the next
 def test_should_keep_what_was_written_at_every_stage_of_a_minor_up_and_back(plane: RenderedPlane) -> None:
     assert serve(plane, OLD) == "v1.34.4 as 1.34"
     write(plane, "w1-before")
@@ -79,14 +80,22 @@ def test_should_keep_what_was_written_at_every_stage_of_a_minor_up_and_back(plan
     assert written(plane) == ["w1-before", "w2-soak", "w3-free", "w4-lowered"]
 
 
-def test_should_run_the_controllers_of_the_new_minor_under_emulation(plane: RenderedPlane) -> None:
-    serve(plane, NEW, emulated="1.34")
+def test_should_run_the_new_minor_under_emulation_and_go_straight_back(plane: RenderedPlane) -> None:
+    """Up to the soak: the API server and the controllers of the new minor, then the old binary over what was written meanwhile."""
+    assert serve(plane, OLD) == "v1.34.4 as 1.34"
+    write(plane, "w1-before")
+    assert serve(plane, NEW, emulated="1.34") == "v1.35.4 as 1.34"
+    write(plane, "w2-soak")
     for component in ("controller-manager", "scheduler"):
         plane.start(component)
     plane.wait(
         "controllers",
         lambda: all(plane.probe(name, "readinessProbe", plane.address) == 200 for name in ("controller-manager", "scheduler")),
     )
+    for component in ("controller-manager", "scheduler"):
+        plane.kill(component)
+    assert serve(plane, OLD) == "v1.34.4 as 1.34"
+    assert written(plane) == ["w1-before", "w2-soak"]
 
 
 def test_should_take_a_snapshot_that_a_person_can_restore(plane: RenderedPlane, tmp_path: Path) -> None:
