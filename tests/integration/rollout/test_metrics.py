@@ -90,6 +90,7 @@ async def start(business: Business, soak: int = 8) -> None:
     await business.fleet.kube.create(business.fleet.manifest(business.name, *stages, analysis=analysis))
 
 
+@pytest.mark.slow  # its short twin is the next, which fails
 async def test_should_judge_by_a_business_metric_and_show_its_numbers(business: Business) -> None:
     await start(business)
     shown = await business.until("Soaking", "orders 9")
@@ -111,6 +112,7 @@ async def test_should_take_back_a_version_that_makes_pods_but_loses_orders(busin
     assert await business.fleet.versions() == dict.fromkeys(business.fleet.clusters, OLD)
 
 
+@pytest.mark.slow  # the twins: a provider that is away, test_prometheus.py; a hold, test_vitals.py
 async def test_should_hold_while_prometheus_is_dead_and_go_on_when_it_is_back(business: Business) -> None:
     await start(business, soak=4)
     await business.until("Soaking")
