@@ -71,7 +71,10 @@ def lasting(api_server: ApiServer) -> Iterator[list[str]]:
     yield namespaces
     for namespace in namespaces:
         api_server.kubectl("delete", "namespace", namespace, "--wait=false")
-        api_server.kubectl("-n", namespace, "patch", "cluster", "demo", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        if api_server.kubectl("-n", namespace, "get", "clusters.kok.dev", "demo", "--ignore-not-found", "-o", "name"):
+            api_server.kubectl(
+                "-n", namespace, "patch", "clusters.kok.dev", "demo", "--type=merge", "-p", '{"metadata":{"finalizers":null}}'
+            )
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ async def _new_stage(meta: KubePort, business: KubePort) -> Stage:
 _REFERENCE: list[tuple[int, dict[str, Manifest]]] = []
 
 
-async def _undisturbed(meta: KubePort, business: KubePort) -> tuple[int, dict[str, Manifest]]:
+async def undisturbed(meta: KubePort, business: KubePort) -> tuple[int, dict[str, Manifest]]:
     """How many writes a creation takes, and what is there at its end; made once, as nothing in it is of a time or a namespace."""
     if not _REFERENCE:
         _REFERENCE.append(await _undisturbed_creation(meta, business))
@@ -86,7 +86,7 @@ def _difference(found: dict[str, Manifest], reference: dict[str, Manifest]) -> s
 
 @pytest.mark.slow
 async def test_should_end_the_same_wherever_it_was_killed(meta: KubePort, business: KubePort) -> None:
-    count, reference = await _undisturbed(meta, business)
+    count, reference = await undisturbed(meta, business)
     print(f"a creation takes about {count} writes")
     assert count > 40
     assert await _matrix(range(1, count - 1), reference, meta, business) == []
@@ -106,7 +106,7 @@ class _OneWrite(CrashingKube):
 
 async def test_should_end_the_same_though_every_process_dies_after_its_first_write(meta: KubePort, business: KubePort) -> None:
     """The quick part of the matrix, every n in one creation: between any two writes is one death, and what follows is a fresh process's doing."""
-    count, reference = await _undisturbed(meta, business)
+    count, reference = await undisturbed(meta, business)
     stage, deaths, sealed = await _new_stage(meta, business), 0, dict[str, str]()
     await stage.create()
     while True:
@@ -126,15 +126,16 @@ async def test_should_end_the_same_though_every_process_dies_after_its_first_wri
 
 async def test_should_end_the_same_after_a_kill_at_sampled_writes(meta: KubePort, business: KubePort) -> None:
     """Of processes that have done much: in the middle of parallel writes, and near the end."""
-    count, reference = await _undisturbed(meta, business)
+    count, reference = await undisturbed(meta, business)
     assert await _matrix((20, count - 3), reference, meta, business) == []
 
 
+@pytest.mark.slow  # a control
 async def test_should_find_a_ladder_that_takes_the_first_object_for_the_whole(
     meta: KubePort, business: KubePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The positive control."""
-    _, reference = await _undisturbed(meta, business)
+    _, reference = await undisturbed(meta, business)
     monkeypatch.setattr(act, "AT_ONCE", 1)  # one write after the other, so that the kill leaves the same half every time
     honest = ladder.missing_objects
 
@@ -165,8 +166,9 @@ class _AfterStatefulSet(CrashingKube):
         super()._accepted(write)  # type: ignore[arg-type]
 
 
-async def test_should_put_back_everything_inside_after_a_kill_in_the_middle_of_it(meta: KubePort, business: KubePort) -> None:
-    """The writes into the business cluster: its objects are deleted, the operator killed after the n-th it puts back."""
+@pytest.mark.parametrize("step", [pytest.param(1, marks=pytest.mark.slow), 6])
+async def test_should_put_back_everything_inside_after_a_kill_in_the_middle_of_it(meta: KubePort, business: KubePort, step: int) -> None:
+    """The writes into the business cluster: its objects are deleted, the operator killed after every n-th it puts back."""
     stage = await _new_stage(meta, business)
     await stage.create()
     operator = stage.operator()
@@ -176,7 +178,7 @@ async def test_should_put_back_everything_inside_after_a_kill_in_the_middle_of_i
     assert isinstance(view.plan, Plan)
     removable = [each for each in view.plan.inside if each["kind"] in REMOVABLE]
     assert len(removable) > 10
-    for write in range(1, len(removable), 3):
+    for write in range(1, len(removable), step):
         for manifest in removable:
             await business.delete(Ref.of(manifest))
         crashing = Stage(meta, OneBusinessServer(CrashingKube(business, after=write)), stage.namespace)

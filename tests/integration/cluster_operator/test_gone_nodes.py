@@ -172,6 +172,7 @@ async def test_should_say_that_the_only_member_went_with_its_data(stage: Stage, 
     assert message.startswith(f"etcd has lost its quorum: volume data-demo-etcd-0 was on node {node_of(stage)}, which does not exist")
 
 
+@pytest.mark.slow  # a control
 async def test_should_find_an_operator_that_takes_silence_for_an_end(
     stage: Stage, members: EtcdPods, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -15,7 +14,8 @@ from operators.cluster_operator.cluster.observe import Observer
 from operators.cluster_operator.cluster.sealed import sealed_ref
 from operators.domain.plane.view import PlaneView
 from operators.errors import KokError
-from operators.ports.kube import Key, Kind, KubePort, Listing, Manifest
+from operators.ports.kube import Key, Kind, KubePort, Listing
+from tests.integration.cluster_operator.test_crashes import undisturbed
 from tests.integration.cluster_operator.world_of_planes import SYSTEM, OneBusinessServer, Operator, Stage
 from tests.integration.kube_proxies import RecordingKube
 from tests.integration.troubled_kube import BusyKube, LaggingKube
@@ -43,29 +43,17 @@ def twice(kube: RecordingKube) -> list[str]:
     return [write for write, count in creates.items() if count > 1]
 
 
-async def undisturbed(stage: Stage) -> dict[str, Manifest]:
-    """What a creation ends with, in a namespace beside."""
-    namespace = f"test-{uuid4().hex[:10]}"
-    await stage.admin.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
-    beside = Stage(stage.admin, stage.business, namespace)
-    await beside.create()
-    await beside.settle(beside.operator())
-    snapshot = await beside.snapshot()
-    await beside.clear()
-    return snapshot
-
-
 class Busy(BusyKube):
     """A pass makes some dozens of calls, and one that is refused ends it."""
 
     share = 1 / 15
 
 
-@pytest.mark.parametrize("trouble", [Busy, LaggingKube])
+@pytest.mark.parametrize("trouble", [pytest.param(Busy, marks=pytest.mark.slow), LaggingKube])  # 429 alone: adapters/test_kube.py
 async def test_should_make_the_same_plane_over_an_api_that_is_in_trouble(
     stage: Stage, business: KubePort, trouble: type[Busy] | type[LaggingKube]
 ) -> None:
-    reference = await undisturbed(stage)
+    _, reference = await undisturbed(stage.admin, business)
     meta = trouble(stage.admin)
     inside = Busy(business) if trouble is Busy else business
     await stage.create()
@@ -108,27 +96,23 @@ async def restarted_with_old_lists(stage: Stage) -> None:
     await stage.settle(Operator(OldListsKube(stage.admin, looks=4), stage.business))
 
 
-async def test_should_keep_keys_and_pods_of_a_plane_that_its_first_lists_do_not_show(stage: Stage) -> None:
-    await stage.create()
-    await stage.settle(stage.operator())
-    keys, plane, pods = await sealed_copy(stage), await stage.snapshot(), await uids_of_pods(stage)
+async def test_should_keep_keys_and_pods_of_a_plane_that_its_first_lists_do_not_show(plane: Stage) -> None:
+    keys, objects, pods = await sealed_copy(plane), await plane.snapshot(), await uids_of_pods(plane)
 
-    await restarted_with_old_lists(stage)
+    await restarted_with_old_lists(plane)
 
-    assert await sealed_copy(stage) == keys
-    assert await stage.snapshot() == plane
-    assert await uids_of_pods(stage) == pods
+    assert await sealed_copy(plane) == keys
+    assert await plane.snapshot() == objects
+    assert await uids_of_pods(plane) == pods
 
 
 async def uids_of_pods(stage: Stage) -> set[str]:
     return {pod["metadata"]["uid"] for pod in (await stage.admin.list(kinds.POD, namespace=stage.namespace)).items}
 
 
-async def test_should_notice_an_operator_that_believes_its_lists(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_should_notice_an_operator_that_believes_its_lists(plane: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """The positive control: without the second look, and without the write that only the first can make, new keys are made for it."""
-    await stage.create()
-    await stage.settle(stage.operator())
-    uid, _ = await sealed_copy(stage)
+    uid, _ = await sealed_copy(plane)
     new_roots = Actor._new_roots
 
     async def believe(self: Observer, key: Key, view: PlaneView) -> tuple[PlaneView, None]:
@@ -140,5 +124,5 @@ async def test_should_notice_an_operator_that_believes_its_lists(stage: Stage, m
 
     monkeypatch.setattr(Observer, "_with_live_roots", believe)
     monkeypatch.setattr(Actor, "_new_roots", overwrite)
-    await restarted_with_old_lists(stage)
-    assert (await sealed_copy(stage))[0] != uid
+    await restarted_with_old_lists(plane)
+    assert (await sealed_copy(plane))[0] != uid
