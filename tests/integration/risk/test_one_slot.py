@@ -160,7 +160,7 @@ def _without_the_ledger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("operators.services.ledger.decide", blind)
 
 
-@pytest.mark.parametrize("broken", [_without_the_compare, _without_the_ledger])
+@pytest.mark.parametrize("broken", [pytest.param(_without_the_compare, marks=pytest.mark.slow), _without_the_ledger])
 async def test_should_count_two_where_the_limit_is_broken(
     race: Race, monkeypatch: pytest.MonkeyPatch, broken: Callable[[pytest.MonkeyPatch], None]
 ) -> None:

@@ -97,6 +97,7 @@ async def test_should_take_back_a_version_whose_api_server_makes_errors_though_i
     assert set((await planes.fleet.versions()).values()) == {OLD}
 
 
+@pytest.mark.slow  # a control
 async def test_should_end_good_with_the_numbers_of_every_sign(kube: KubeClient, often: None) -> None:
     """The control: the same planes, without errors."""
     _, operator, name = await begun(kube)
