@@ -54,14 +54,15 @@ def first_holder(wanted: Iterable[TakenPort], services: Iterable[Manifest], own:
 def is_wished(cluster: Cluster, taken: TakenPort) -> bool:
     """Whether the Cluster still asks for that port in that field."""
     wish = cluster.spec.endpoint
-    return wish.type is EndpointType.NodePort and taken.port in (wish.port, wish.konnectivity_port)
+    asked = {"spec.endpoint.port": wish.port, "spec.endpoint.konnectivityPort": wish.konnectivity_port}
+    return wish.type is EndpointType.NodePort and asked[taken.field] == taken.port
 
 
-def words(taken: TakenPort, why_unknown: str = "") -> str:
+def words(taken: TakenPort) -> str:
     """The one sentence: field, value, holder, next step."""
     head = f"{taken.field}: node port {taken.port} is taken"
     if not taken.name:
-        unseen = why_unknown or "no Service has it now; the API server gives it back within minutes"
+        unseen = taken.unseen or "no Service has it now; the API server gives it back within minutes"
         return f"{head}: the meta cluster's API server says so, and {unseen}; wait, or set another {taken.field}"
     holder = f"Service {taken.namespace}/{taken.name}"
     if taken.cluster:
@@ -75,8 +76,14 @@ def is_refused(view: PlaneView, manifest: Manifest) -> bool:
 
 
 def free_to_begin(view: PlaneView) -> Stall | None:
-    """The rung for a plane that never lived: while somebody has its port no pod is started for it."""
-    return None if view.has_lived else free_ports(view)
+    """The rung for a plane that never lived: while somebody else has its port no pod is started for it. Its own Service gives it up first."""
+    return None if view.has_lived or _has_it_itself(view) else free_ports(view)
+
+
+def _has_it_itself(view: PlaneView) -> bool:
+    """Whether another Service of this very Cluster has the port, as after an edit that gave one field the other's."""
+    taken, metadata = view.taken_port, view.cluster.metadata
+    return taken is not None and (taken.namespace, taken.cluster) == (metadata.namespace, metadata.name)
 
 
 def free_ports(view: PlaneView) -> Stall | None:

@@ -139,6 +139,8 @@ class TakenPort:
     name: str = ""
     cluster: str = ""
     """Whose endpoint that Service is; empty if it is no Cluster's."""
+    unseen: str = ""
+    """Why no holder is seen, if that is not because there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import pytest
 from operators.cluster_operator.cluster import kinds
 from operators.domain.plane.steps import Done
 from operators.errors import ErrorCode
-from operators.ports.kube import Kind, Manifest
+from operators.ports.kube import DEFAULT_DEADLINE, Forbidden, Kind, Listing, Manifest
 from tests.integration.cluster_operator.world_of_planes import Stage
 from tests.integration.kube_proxies import RecordingKube
 
@@ -95,3 +95,28 @@ async def test_should_name_any_other_service_and_take_another_port(stage: Stage,
     assert await stage.admin.get(scheduler), "a plane that lives is kept well meanwhile"
     await stage.admin.delete(kinds.SERVICE.ref("shop", second.namespace))
     assert isinstance(await stage.settle(operator), Done)
+
+
+class WithoutServices(RecordingKube):
+    """Whose holder of a port is, nobody may see: only Services of Clusters can be listed."""
+
+    async def list(self, kind: Kind, *, namespace: str = "", selector: str = "", deadline: float = DEFAULT_DEADLINE) -> Listing:
+        if kind == kinds.SERVICE and not selector:
+            raise Forbidden("services is forbidden")
+        return await super().list(kind, namespace=namespace, selector=selector, deadline=deadline)
+
+
+async def test_should_keep_a_plane_well_though_nobody_is_seen_to_have_its_new_port(stage: Stage, second: Stage) -> None:
+    had, taken = next(PORTS), next(PORTS)
+    await stage.create(**at_port(had))
+    operator = stage.operator(WithoutServices(stage.admin))
+    assert isinstance(await stage.settle(operator), Done)
+    await stage.admin.create(other_service(second.namespace, taken))
+    await stage.admin.patch_json(kinds.CLUSTER.ref("demo", stage.namespace), {"spec": {"endpoint": {"port": taken}}})
+    step = await stage.stalled_with(operator, ErrorCode.PortTaken, "Services cannot be listed")
+    await says(stage, step.reason)
+    scheduler = kinds.DEPLOYMENT.ref("demo-scheduler", stage.namespace)
+    await stage.admin.delete(scheduler)
+    for _ in range(3):
+        await operator.one_pass(stage.key)
+    assert await stage.admin.get(scheduler), "a plane that lives is kept well meanwhile"

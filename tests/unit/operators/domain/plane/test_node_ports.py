@@ -10,7 +10,7 @@ import pytest
 from operators.domain.plane import steps
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.ladder import next_step
-from operators.domain.plane.node_ports import first_holder, own_url, refused_ports, words
+from operators.domain.plane.node_ports import first_holder, free_to_begin, is_wished, own_url, refused_ports, words
 from operators.domain.plane.view import Plan, TakenPort
 from operators.errors import ErrorCode
 from tests.unit.operators.domain.plane import planes
@@ -71,6 +71,20 @@ def test_should_make_nothing_for_a_plane_that_never_lived_while_its_port_is_take
     assert isinstance(step, steps.Stall)
     assert (step.code, step.reason) == (ErrorCode.PortTaken, words(HELD))
     assert isinstance(next_step(replace(view, taken_port=None)), steps.ApplyObjects), "positive control"
+
+
+def test_should_let_a_plane_that_never_lived_move_a_port_from_one_field_to_the_other() -> None:
+    view = planes.never_lived(cluster=planes.cluster(), namespace_label="demo", release=planes.release(), roots=right().roots)
+    metadata = view.cluster.metadata
+    own = TakenPort("spec.endpoint.port", 31443, metadata.namespace or "", f"{metadata.name}-konnectivity-agents", metadata.name)
+    assert free_to_begin(replace(view, taken_port=own)) is None, "its other Service gives the port up by being applied"
+    assert free_to_begin(replace(view, taken_port=replace(own, cluster="another"))), "positive control"
+
+
+def test_should_forget_a_refusal_whose_port_is_wished_in_another_field() -> None:
+    swapped = planes.cluster(endpoint={"type": "NodePort", "host": "10.0.0.1", "port": 31999, "konnectivityPort": 31443})
+    assert not is_wished(swapped, HELD)
+    assert is_wished(swapped, replace(HELD, field="spec.endpoint.konnectivityPort"))
 
 
 def wishing(port: int) -> dict[str, Any]:
