@@ -66,7 +66,7 @@ async def _get(access: Access, queries: Queries, output: Output) -> None:
     from meta_cluster.cli.observe import Found, listed
     from meta_cluster.cli.output import Output, data_text, name_text
 
-    found, kinds, query = Found(), tuple(kind for kinds, _ in queries for kind in kinds), queries[0][1]
+    found, kinds, query = Found(), tuple(dict.fromkeys(kind for kinds, _ in queries for kind in kinds)), queries[0][1]
     async with open_meta(access) as meta:
         for asked, each in queries:
             found.take(await listed(meta, asked, each))

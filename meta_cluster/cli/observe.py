@@ -39,7 +39,9 @@ class Found:
     def take(self, other: Found) -> None:
         """Take in what another look found."""
         for kind, items in other.objects.items():
-            self.objects.setdefault(kind, []).extend(items)
+            mine = self.objects.setdefault(kind, [])
+            known = {each["metadata"]["uid"] for each in mine}
+            mine.extend(each for each in items if each["metadata"]["uid"] not in known)
         self.notes += other.notes
 
 
@@ -63,7 +65,7 @@ async def _missing(meta: Meta, kinds: Sequence[NamedKind], query: Query, missing
     noun = kinds[0].kind.kind.lower() if len(kinds) == 1 else query.kind
     place = "" if query.everywhere or not any(kind.namespaced for kind in kinds) else f" in namespace {meta.namespace}"
     hint = near_hint(missing[0], before, f"kok get {query.kind} -A lists what there is")
-    if len(kinds) == 1 and kinds[0].home == "meta" and not query.everywhere:
+    if len(kinds) == 1 and kinds[0].home == "meta" and not query.everywhere and not query.selector:
         hint = await where_else(meta.kube, kinds[0].kind, missing[0], meta.namespace, hint)
     return KokError(ErrorCode.NotFound, f"there is no {noun} {', '.join(missing)}{place}", hint)
 

@@ -15,7 +15,7 @@ from meta_cluster.cli.options import Access
 from meta_cluster.cli.plan_pods import lost_pods
 from meta_cluster.cli.plan_view import BudgetLine, LostPods
 from meta_cluster.cli.rollout_budgets import budget_lines
-from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words
+from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words, under_way
 from meta_cluster.cli.rollout_view import ENDED, OVER, phase_of
 from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_named, members_selected, rollout_manifest
 from meta_cluster.cli.times import now_utc
@@ -106,8 +106,9 @@ async def started(access: Access, name: str, words: UpgradeWords) -> Manifest | 
     async with open_meta(access) as meta:
         words, selected = await _selected(meta, words)
         manifest = await _signed(meta, name, words, selected)
-        if not left_to_change(words.to, selected, await _releases(meta, of_machines=words.of_machines)):
-            return unchanged_words(words.to, words.selector, selected)
+        releases = await _releases(meta, of_machines=words.of_machines)
+        if not left_to_change(words.to, selected, releases):
+            return unchanged_words(words.to, words.selector, selected, under_way(words.to, selected, releases))
         return await meta.kube.create(manifest)
 
 

@@ -1,4 +1,4 @@
-"""Whether an upgrade would change nobody: everything selected is authorised for that version already. Pure; used by `kok upgrade`."""
+"""Whether an upgrade would change nobody: everything selected is authorised for that version already, there or on its way. Pure; used by `kok upgrade`."""
 
 from __future__ import annotations
 
@@ -27,8 +27,24 @@ def _is_at(to: str, member: Manifest, release: Manifest | None) -> bool:
     return bool(wished) and there.issuperset(wished) and not turned and (explicit is None or to in explicit)
 
 
-def unchanged_words(to: str, selector: str, members: Sequence[Manifest]) -> str:
-    """What `kok upgrade` says instead of making an empty rollout."""
+def under_way(to: str, members: Iterable[Manifest], releases: Mapping[str, Manifest]) -> list[str]:
+    """Of members that are all authorised for `to` those that are not there yet, as namespace/name: in the middle of it, or held up on the way."""
+    places = [f"{each['metadata']['namespace']}/{each['metadata']['name']}" for each in members]
+    return [place for place in places if place in releases and not _has_reached(to, releases[place]["spec"])]
+
+
+def _has_reached(to: str, release: Manifest) -> bool:
+    hosts = release.get("hosts") or ()
+    return not release.get("hop") and release.get("reached", "") in ("", to) and all(each.get("openedAt") for each in hosts)
+
+
+def unchanged_words(to: str, selector: str, members: Sequence[Manifest], coming: Sequence[str] = ()) -> str:
+    """What `kok upgrade` says instead of making an empty rollout. `coming`: who is not there yet."""
     noun = "pool" if members[0]["kind"] == "MachinePool" else "cluster"
     who = f"the {noun}" if len(members) == 1 else f"all {counted(len(members), noun)}"
-    return f"unchanged: {who} with {selector} {'is' if len(members) == 1 else 'are'} at {to} already; no FleetRollout was made"
+    verb, made = "is" if len(members) == 1 else "are", "no FleetRollout was made"
+    if not coming:
+        return f"unchanged: {who} with {selector} {verb} at {to} already; {made}"
+    namespace, _, name = coming[0].partition("/")
+    left = f"{len(coming)} not there yet (kok why {noun} {name} -n {namespace})"
+    return f"unchanged: {who} with {selector} {verb} authorised for {to} already, {left}; {made}"

@@ -183,6 +183,7 @@ def test_should_take_kubectls_forms(kok: Kok) -> None:
     assert kok("get", "clusters,pools", "-n", "demo", "-o", "name")[1].split() == ["cluster.kok.dev/demo", "machinepool.kok.dev/workers"]
     code, out, err = kok("get", "pool/workers", "cluster/demo", "host/demo-2", "-n", "demo", "-o", "name")
     assert (code, out.split(), err) == (0, ["machinepool.kok.dev/workers", "cluster.kok.dev/demo", "machine.kok.dev/demo-2"], "")
+    assert kok("get", "kok/workers", "pool/workers", "-n", "demo", "-o", "name")[1].split() == ["machinepool.kok.dev/workers"]
     assert json.loads(kok("get", "cluster/demo", "-n", "demo", "-o", "json")[1])["kind"] == "Cluster"
     assert kok("describe", "pool/workers", "-n", "demo") == kok("describe", "pool", "workers", "-n", "demo")
     assert kok("why", "host/demo-2", "-n", "demo") == kok("why", "machine", "demo-2", "-n", "demo")
@@ -193,6 +194,7 @@ def test_should_take_kubectls_forms(kok: Kok) -> None:
     [
         (("get", "cluster", "dmeo", "-n", "demo"), "did you mean demo?"),
         (("get", "cluster", "demo"), "namespace demo has it: -n demo"),
+        (("get", "cluster", "demo", "-n", "demo", "-l", "no=such"), "kok get cluster -A lists what there is"),
         (("get", "cluster", "nobody", "-n", "demo"), "kok get cluster -A lists what there is"),
         (("get", "machine", "dmeo-1", "-n", "demo"), "did you mean demo-1?"),
         (("why", "cluster", "demo"), "namespace demo has it: -n demo"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words
+from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words, under_way
 
 TO = "kubernetes-1.35.4-r1"
 
@@ -56,3 +56,27 @@ def test_should_find_a_pool_changed_when_every_host_is(wished: dict[str, Any], r
 def test_should_say_who_is_there_already() -> None:
     assert unchanged_words(TO, "env=prod", [cluster("a")]).startswith(f"unchanged: the cluster with env=prod is at {TO} already")
     assert unchanged_words("runc-1", "env=prod", [pool("a"), pool("b")]).startswith("unchanged: all 2 pools with env=prod are at runc-1")
+
+
+@pytest.mark.parametrize(
+    ("member", "release", "left"),
+    [
+        (cluster("a"), {"current": {"packageVersion": TO}, "reached": TO, "hop": None}, False),
+        (cluster("a"), {"current": {"packageVersion": TO}}, False),
+        (cluster("a"), {"current": {"packageVersion": TO}, "reached": "kubernetes-1.34.4-r1"}, True),
+        (cluster("a"), {"current": {"packageVersion": TO}, "reached": TO, "hop": {"stage": "Addons"}}, True),
+        (pool("a"), {"hosts": [{"name": "a", "packages": [TO], "openedAt": "2026-01-01T00:00:00Z"}]}, False),
+        (pool("a"), {"hosts": [{"name": "a", "packages": [TO]}]}, True),
+    ],
+)
+def test_should_not_say_that_somebody_is_there_who_is_on_the_way(member: dict[str, Any], release: dict[str, Any], left: bool) -> None:
+    name = member["metadata"]["name"]
+    releases = {f"demo/{name}": {"spec": release}}
+    assert left_to_change(TO, [member], releases) == []
+    coming = under_way(TO, [member], releases)
+    assert bool(coming) is left
+    told = unchanged_words(TO, "env=prod", [member], coming)
+    assert ("authorised" in told, f"1 not there yet (kok why {'pool' if name == 'workers' else 'cluster'} {name} -n demo)" in told) == (
+        left,
+        left,
+    )
