@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from meta_cluster.cli.options import Access
 from meta_cluster.cli.plan_pods import lost_pods
 from meta_cluster.cli.plan_view import BudgetLine, LostPods
 from meta_cluster.cli.rollout_budgets import budget_lines
-from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words, under_way
+from meta_cluster.cli.rollout_idle import brought_by, left_to_change, unchanged_words, under_way
 from meta_cluster.cli.rollout_view import ENDED, OVER, phase_of
 from meta_cluster.cli.rollout_wish import UpgradeWords, canaries_of, labels_of, members_named, members_selected, rollout_manifest
 from meta_cluster.cli.times import now_utc
@@ -107,7 +107,8 @@ async def started(access: Access, name: str, words: UpgradeWords) -> Manifest | 
         words, selected = await _selected(meta, words)
         manifest = await _signed(meta, name, words, selected)
         releases = await _releases(meta, of_machines=words.of_machines)
-        if not left_to_change(words.to, selected, releases):
+        brought = await _brought(meta) if words.of_machines else {}
+        if not left_to_change(words.to, selected, releases, brought):
             return unchanged_words(words.to, words.selector, selected, under_way(words.to, selected, releases))
         return await meta.kube.create(manifest)
 
@@ -119,6 +120,14 @@ async def _releases(meta: Meta, *, of_machines: bool) -> dict[str, Manifest]:
     except Forbidden:
         return {}
     return {f"{each['metadata']['namespace']}/{each['metadata']['name']}": each for each in listing.items}
+
+
+async def _brought(meta: Meta) -> dict[str, Collection[str]]:
+    """What pools get that follow their Cluster. None for who may not read it, as above."""
+    try:
+        return brought_by((await meta.kube.list(RELEASE)).items, (await meta.kube.list(PACKAGE)).items)
+    except Forbidden:
+        return {}
 
 
 async def drafted(access: Access, name: str, words: UpgradeWords) -> Manifest:

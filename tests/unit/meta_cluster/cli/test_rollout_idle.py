@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from meta_cluster.cli.rollout_idle import left_to_change, unchanged_words, under_way
+from meta_cluster.cli.rollout_idle import brought_by, left_to_change, unchanged_words, under_way
 
 TO = "kubernetes-1.35.4-r1"
 
@@ -20,7 +20,7 @@ def authorised(version: str) -> dict[str, Any]:
 
 
 def pool(*hosts: str, **packages: Any) -> dict[str, Any]:
-    spec = {"hosts": [{"name": name} for name in hosts], "packages": packages or {"follow": "Cluster"}}
+    spec = {"clusterName": "c", "hosts": [{"name": name} for name in hosts], "packages": packages or {"follow": "Cluster"}}
     return {"kind": "MachinePool", "metadata": {"namespace": "demo", "name": "workers"}, "spec": spec}
 
 
@@ -50,7 +50,20 @@ TURNED = ({"component": "runc", "package": "runc-2", "insteadOf": "runc-1"},)
     ],
 )
 def test_should_find_a_pool_changed_when_every_host_is(wished: dict[str, Any], release: dict[str, Any] | None, left: bool) -> None:
-    assert bool(left_to_change("runc-1", [wished], {"demo/workers": release} if release else {})) is left
+    assert bool(left_to_change("runc-1", [wished], {"demo/workers": release} if release else {}, {"demo/c": ["runc-1"]})) is left
+
+
+@pytest.mark.parametrize(
+    ("reached", "hop", "left"), [("old", None, False), ("new", None, True), ("new", "Down", False), ("old", "Up", False)]
+)
+def test_should_leave_a_pool_to_the_operators_whose_cluster_brings_it_something_else_by_now(reached: str, hop: str, left: bool) -> None:
+    moment = "2026-01-01T00:00:00Z"
+    under_way = {"lower": "old", "upper": "new", "direction": hop, "startedAt": moment, "stageSince": moment}
+    spec = {"current": {"packageVersion": "new", "by": "Spec", "at": moment}, "reached": reached, **({"hop": under_way} if hop else {})}
+    release = {"apiVersion": "kok.dev/v1alpha1", "kind": "ClusterRelease", "metadata": {"namespace": "demo", "name": "c"}, "spec": spec}
+    packages = [{"metadata": {"name": name}, "spec": {"machinePackages": [runc]}} for name, runc in (("old", "runc-1"), ("new", "runc-2"))]
+    brought = brought_by([release], packages)
+    assert bool(left_to_change("runc-1", [pool("a")], {"demo/workers": given(["runc-1"], "a")}, brought)) is left
 
 
 def test_should_say_who_is_there_already() -> None:
@@ -72,7 +85,7 @@ def test_should_say_who_is_there_already() -> None:
 def test_should_not_say_that_somebody_is_there_who_is_on_the_way(member: dict[str, Any], release: dict[str, Any], left: bool) -> None:
     name = member["metadata"]["name"]
     releases = {f"demo/{name}": {"spec": release}}
-    assert left_to_change(TO, [member], releases) == []
+    assert left_to_change(TO, [member], releases, {"demo/c": [TO]}) == []
     coming = under_way(TO, [member], releases)
     assert bool(coming) is left
     told = unchanged_words(TO, "env=prod", [member], coming)
