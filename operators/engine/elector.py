@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -67,6 +66,7 @@ class Elector:
         self._lease, self._config, self._lost, self._clock, self._now = lease, config, lost, clock, now
         self.leadership = Leadership(clock)
         self._mine: LeaseRecord | None = None
+        self._released = threading.Event()
         self._seen: tuple[str, float] = ("", 0.0)
 
     async def acquire(self) -> int:
@@ -87,6 +87,7 @@ class Elector:
 
     def _lead(self, record: LeaseRecord, began: float) -> None:
         self._mine = record
+        self._released.clear()
         self.leadership.until = began + self._config.renew_deadline
         self.leadership.epoch = record.epoch
 
@@ -159,17 +160,19 @@ class Elector:
         return self.leadership.epoch > 0 and not self.leadership.is_held
 
     def watch_over(self, every: float = 0.25) -> None:
-        """Start the thread that ends the process at the deadline even if its event loop is stuck."""
+        """Start the thread that ends the process at the deadline even if its event loop is stuck; it ends itself when the lease is given back."""
         threading.Thread(target=self._guard, args=(every,), name="lease-guard", daemon=True).start()
 
     def _guard(self, every: float) -> None:
-        while not self.is_over():
-            time.sleep(every)
-        self._lost("the lease ran out while the process was stuck or stopped")
+        while not self._released.wait(every):
+            if self.is_over():
+                self._lost("the lease ran out while the process was stuck or stopped")
+                return
 
     async def release(self) -> None:
         """Give the lease back so that the next one need not wait. Call it when nothing acts any more."""
         mine, self._mine, self.leadership.epoch = self._mine, None, 0
+        self._released.set()
         if mine is None:
             return
         try:

@@ -109,9 +109,11 @@ class Process:
         self.port = await server.start(self._config.host, self._config.port)
         leading = asyncio.create_task(self._lead())
         stopping = asyncio.create_task(self._run.stopping.wait())
-        await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await self._end(leading, stopping)
-        await server.close()
+        try:
+            await asyncio.wait({leading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also when it is cancelled: a lease that nobody renews and nobody gives back ends the process hard
+            await self._end(leading, stopping)
+            await server.close()
         return 1 if self._run.failure else 0
 
     async def _lead(self) -> None:

@@ -92,6 +92,17 @@ async def test_should_converge_what_was_there_and_what_comes(kube, lamps, runnin
     await eventually(words_of(kube, lamps, "new", "the lamp is dark"))
 
 
+async def test_should_give_the_lease_back_when_it_is_cancelled(api_server, kube, lamps):
+    """Else its guard would end whoever ran it."""
+    operator = Running(api_server, lamps, "cancelled")
+    await eventually(lambda: operator.process.leadership.epoch)
+    operator.task.cancel()
+    await asyncio.wait({operator.task}, timeout=30)
+    assert operator.process.leadership.epoch == 0
+    assert await holder(kube, lamps, "")()
+    await operator.kube.close()
+
+
 async def test_should_write_nothing_once_all_is_right(kube, lamps, running):
     for number in range(10):
         await kube.apply(lamp(lamps, f"lamp-{number}", on=True))

@@ -83,6 +83,7 @@ class Rig:
     def __init__(self, meta: ApiServer, business: ApiServer, namespace: str) -> None:
         self.meta_server, self.business_server, self.namespace = meta, business, namespace
         self.tag, self.number = uuid4().hex[:5], next(NUMBERS)
+        self._clients: list[KubeClient] = []
         self.meta = self._client(meta, "test")
         self.business = self._client(business, "test")
         self.meta_record = RecordingKube(self._client(meta, FIELD_MANAGER))
@@ -95,14 +96,13 @@ class Rig:
         self.lease = SimLease()
         self.assembly: Assembly | None = None
         self._tasks: list[asyncio.Task[Any]] = []
-        self._clients: list[KubeClient] = []
         self.starts = 0
         self.probe_seconds = 1.0
         self.drain_seconds = 900.0
 
     def _client(self, server: ApiServer, manager: str) -> KubeClient:
         client = KubeClient(kubeconfig_credentials(server.kubeconfig("test-admin", groups=["system:masters"])), field_manager=manager)
-        self.__dict__.setdefault("_clients", []).append(client)
+        self._clients.append(client)
         return client
 
     def name(self, host: str) -> str:
@@ -150,7 +150,7 @@ class Rig:
             kubeconfig_credentials(s.kubeconfig("test-admin", groups=["system:masters"])) for s in (self.meta_server, self.business_server)
         ]
         watches = (KopfWatch(logins[0], meta_kinds, namespaces=(self.namespace,)), KopfWatch(logins[1], business_kinds))
-        config = ProcessConfig(ElectorConfig(f"test#{self.starts}", lease_seconds=60, renew_deadline=40), host="127.0.0.1", port=0)
+        config = ProcessConfig(ElectorConfig(f"test#{self.starts}", lease_seconds=600, renew_deadline=400), host="127.0.0.1", port=0)
         process = Process(config, ProcessServers({"meta": meta, "business": business}, watches, self.lease))
         process.watch(*meta_kinds, *business_kinds)
         grants = KubeGrants(meta)
@@ -170,9 +170,11 @@ class Rig:
             self.assembly.process.stop()
             serving, running, centre = self._tasks
             await asyncio.wait({running}, timeout=15)
-            for task in (serving, centre):
+            for task in self._tasks:
                 task.cancel()
             await asyncio.wait({serving, centre})
+            await asyncio.wait({running}, timeout=15)
+            await self.assembly.process.elector.release()  # whatever still hangs: a lease that runs out would end pytest
             self.assembly = None
 
     @property

@@ -209,7 +209,7 @@ async def process(crds: None, api_server: ApiServer, kube: KubeClient, clock: Cl
         except AlreadyExists:
             continue
     credentials = kubeconfig_credentials(api_server.admin_kubeconfig.read_text())
-    elector = ElectorConfig("risk-test", lease_seconds=60, renew_deadline=40.0, retry=0.4)
+    elector = ElectorConfig("risk-test", lease_seconds=600, renew_deadline=400.0, retry=0.4)
     servers = Servers(
         {"meta": kube}, [KopfWatch(credentials, RiskCentre.WATCHED)], KubeLease(kube, namespace=SYSTEM_NAMESPACE, name="risk-test")
     )

@@ -186,3 +186,18 @@ async def test_should_end_the_process_from_a_thread_while_its_loop_is_stuck():
     time.sleep(0.6)  # noqa: ASYNC251 - the loop is stuck, that is the point
     assert lost == ["lease-guard"]
     holding.cancel()
+
+
+@pytest.mark.looptime(False)
+async def test_should_guard_nothing_any_more_once_the_lease_is_given_back():
+    lost: list[str] = []
+    elector = Elector(SimLease(), ElectorConfig("one", renew_deadline=0.1, retry=0.05), lost=lost.append)
+    await elector.acquire()
+    before = {thread for thread in threading.enumerate() if thread.name == "lease-guard"}
+    elector.watch_over(every=0.02)
+    (guard,) = {thread for thread in threading.enumerate() if thread.name == "lease-guard"} - before
+    await elector.release()
+    guard.join(5)
+    assert not guard.is_alive()
+    await asyncio.sleep(0.2)
+    assert lost == []
