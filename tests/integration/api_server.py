@@ -23,7 +23,7 @@ import urllib.request
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import yaml
 from cryptography import x509
@@ -249,6 +249,17 @@ class ApiServer:
                 "current-context": "test",
             }
         )
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self) -> None:
         """Start both and wait until the server is ready."""

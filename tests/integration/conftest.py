@@ -40,12 +40,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | Non
 @pytest.fixture(scope="session")
 def api_server() -> Iterator[ApiServer]:
     """The one that all tests share; never stop it. A test that breaks its server asks for `own_api_server`."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
@@ -67,12 +63,8 @@ def no_controllers(api_server: ApiServer) -> None:
 @pytest.fixture
 def own_api_server() -> Iterator[ApiServer]:
     """One to stop, start and break."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 _credentials_of = functools.cache(kubeconfig_credentials)

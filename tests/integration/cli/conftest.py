@@ -19,12 +19,8 @@ DEPLOYMENT = Kind("apps/v1", "Deployment")
 @pytest.fixture(scope="module")
 def meta_server() -> Iterator[ApiServer]:
     """A meta cluster's API server, shared by the tests of one file."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -20,12 +20,8 @@ from tests.integration.remembered_lists import EtcdLook, RememberingKube
 @pytest.fixture(scope="session")
 def business_server() -> Iterator[ApiServer]:
     """The API server that answers for every business cluster."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="session")

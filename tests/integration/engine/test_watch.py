@@ -109,12 +109,8 @@ class Cable:
 @pytest.fixture(scope="module")
 def second_server() -> Iterator[ApiServer]:
     """Of this file alone: one test restarts it."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from tests.integration.machine_operator.rig import Rig
 @pytest.fixture(scope="session")
 def business_server() -> Iterator[ApiServer]:
     """The business cluster of all tests here, one after the other."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         server.start_controller_manager()
         server.install_kinds()
         server.kubectl(
@@ -27,8 +25,6 @@ def business_server() -> Iterator[ApiServer]:
         server.kubectl("create", "namespace", "kok-conditions")
         bind_reports(server)
         yield server
-    finally:
-        server.close()
 
 
 def bind_reports(server: ApiServer) -> None:

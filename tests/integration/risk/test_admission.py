@@ -63,17 +63,13 @@ ALLOWED = {
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     """One of its own: the policies would bind every other test. The journals of the samples are in it."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         server.install_kinds()
         for namespace in ("demo", "prod", "kok-system"):
             server.kubectl("create", "namespace", namespace)
         server.kubectl("apply", "-f", str(sample_path("journals.yaml")))
         server.kubectl("apply", "--server-side", "-f", str(POLICIES))
         yield server
-    finally:
-        server.close()
 
 
 As = Callable[[str], KubePort]

@@ -52,16 +52,12 @@ NUMBERS = itertools.count()
 @pytest.fixture(scope="module")
 def server() -> Iterator[ApiServer]:
     """One of its own: the policies would bind every other test."""
-    server = ApiServer()
-    try:
-        server.start()
+    with ApiServer() as server:
         server.install_kinds()
         items = list(ground(server))
         server.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
         server.kubectl("apply", "--server-side", "-f", str(POLICIES))
         yield server
-    finally:
-        server.close()
 
 
 @dataclass
