@@ -29,7 +29,7 @@ fi
 
 uv=$(command -v uv || true)
 if [ -z "$uv" ]; then
-  tools=${KOK_ASSETS:-$HOME/.cache/kok}/tools
+  tools=${KOK_ASSETS:-${XDG_CACHE_HOME:-$HOME/.cache}/kok}/tools
   uv=$tools/bin/uv
   if ! "$uv" --version >/dev/null 2>&1; then
     "$python" -c 'import ensurepip' 2>/dev/null || apt_install python3-venv

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from meta_cluster.assets import python_packages
 from meta_cluster.assets.operator_image import content_hash, image_name
 from meta_cluster.assets.toolchain import parse_version
 from meta_cluster.assets.unpacked import libraries_in, resolve
+from operators.errors import KokError
 
 
 @pytest.mark.parametrize(("text", "version"), [("go1.26.8", (1, 26)), ("go1.9", (1, 9)), ("devel", None), ("", None)])
@@ -53,3 +55,24 @@ def test_should_not_count_compiled_files_as_content(tmp_path: Path) -> None:
     before = content_hash(root)
     (root / "operators" / "__pycache__" / "a.pyc").write_text("other")
     assert content_hash(root) == before
+
+
+@pytest.fixture
+def no_uv_but_of_setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing of uv: an empty PATH, a Python without it."""
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    monkeypatch.setenv("KOK_ASSETS", str(tmp_path))
+    monkeypatch.setattr(python_packages.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(python_packages.importlib.util, "find_spec", lambda name: None)
+    return tmp_path / "tools" / "bin" / "uv"
+
+
+def test_should_use_the_uv_that_setup_installed(no_uv_but_of_setup: Path) -> None:
+    no_uv_but_of_setup.parent.mkdir(parents=True)
+    no_uv_but_of_setup.touch()
+    assert python_packages.uv() == [str(no_uv_but_of_setup)]
+
+
+def test_should_say_what_to_install_where_no_uv_is(no_uv_but_of_setup: Path) -> None:
+    with pytest.raises(KokError, match="uv is not installed"):
+        python_packages.uv()
