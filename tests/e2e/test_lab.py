@@ -45,10 +45,17 @@ def answers(address: str) -> bool:
     return True
 
 
-@pytest.fixture
-def host(fleet: Fleet) -> Iterator[dict[str, Any]]:
-    yield one_host("add", HOST)
+@pytest.fixture(scope="module")
+def host_of_its_own(fleet: Fleet) -> Iterator[None]:
+    """One for all of these stories: each leaves it running."""
+    yield
     lab("host", "remove", HOST)
+
+
+@pytest.fixture
+def host(host_of_its_own: None) -> dict[str, Any]:
+    """What the lab says of it, running."""
+    return one_host("add", HOST)
 
 
 def test_should_reboot_with_a_new_boot_id_and_the_same_disk(host: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A real API server for tests: etcd and kube-apiserver from the assets, on loopback, in a folder of their own; kube-controller-manager on request.
 
-Every identity is a client certificate: the admin's, and any other that a test asks for. Started by tests/integration/conftest.py.
+The admin shows a token, every other identity that a test asks for a client certificate. Started by tests/integration/conftest.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import ipaddress
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -52,6 +53,8 @@ UNUSED_CONTROLLERS = (
     "replicationcontroller-controller", "cronjob-controller", "ttl-after-finished-controller", "legacy-serviceaccount-token-cleaner-controller",
 )  # fmt: skip
 """Controllers whose work no test looks at: those of endpoints alone write two objects and two events whenever a pod of a plane changes."""
+ADMIN = ("test-admin", ("system:masters",))
+"""User and groups of nearly every request. Its token is a string to compare; a certificate is verified anew for each request: an eighth of a server's work."""
 TEST_PORTS = (10_000, 30_000)
 PORT_CLAIMS = Path(tempfile.gettempdir()) / "kok-test-ports"
 _CLAIMS: list[IO[str]] = []
@@ -188,6 +191,7 @@ class ApiServer:
         self.port, self._etcd_ports = free_port(), (free_port(), free_port())
         self.url = f"https://127.0.0.1:{self.port}"
         self._kubeconfigs = dict[tuple[str, tuple[str, ...]], str]()
+        self._admin_token = secrets.token_urlsafe()
         self._write_keys()
         self.etcd = Child("etcd", self._etcd_argv(), self.folder)
         self.apiserver = Child("kube-apiserver", [*self._apiserver_argv(), *extra_flags], self.folder)
@@ -202,10 +206,12 @@ class ApiServer:
         certificate, key = self.authority.leaf("kube-apiserver", server=True)
         service_accounts = key_pem(ec.generate_private_key(ec.SECP256R1()))
         files = {"ca.crt": self.authority.pem, "ca.key": self.authority.key_pem, "server.crt": certificate, "server.key": key}
-        for name, text in {**files, "service-accounts.key": service_accounts}.items():
+        user, groups = ADMIN
+        files |= {"service-accounts.key": service_accounts, "tokens.csv": f"{self._admin_token},{user},1,{','.join(groups)}\n"}
+        for name, text in files.items():
             (self.folder / name).write_text(text)
         self.admin_kubeconfig = self.folder / "admin.kubeconfig"
-        self.admin_kubeconfig.write_text(self.kubeconfig("test-admin", groups=["system:masters"]))
+        self.admin_kubeconfig.write_text(self.kubeconfig(ADMIN[0], groups=ADMIN[1]))
 
     def _etcd_argv(self) -> list[str | Path]:
         client, peer = (f"http://127.0.0.1:{port}" for port in self._etcd_ports)
@@ -221,7 +227,7 @@ class ApiServer:
             asset(APISERVER), f"--etcd-servers=http://127.0.0.1:{self._etcd_ports[0]}", "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1", f"--secure-port={self.port}", f"--tls-cert-file={folder / 'server.crt'}",
             f"--tls-private-key-file={folder / 'server.key'}", f"--client-ca-file={folder / 'ca.crt'}",
-            "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--enable-bootstrap-token-auth",
+            f"--token-auth-file={folder / 'tokens.csv'}", "--authorization-mode=Node,RBAC", "--disable-admission-plugins=ServiceAccount", "--enable-bootstrap-token-auth",
             "--service-cluster-ip-range=10.96.0.0/16", "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={folder / 'service-accounts.key'}",
             f"--service-account-signing-key-file={folder / 'service-accounts.key'}",
@@ -236,9 +242,12 @@ class ApiServer:
         return self._kubeconfigs[identity]
 
     def _new_kubeconfig(self, user: str, groups: Sequence[str]) -> str:
-        certificate, key = self.authority.leaf(user, groups=groups)
         cluster = {"server": self.url, "certificate-authority-data": _base64(self.authority.pem)}
-        identity = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
+        if (user, tuple(groups)) == ADMIN:
+            identity = {"token": self._admin_token}
+        else:
+            certificate, key = self.authority.leaf(user, groups=groups)
+            identity = {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)}
         return yaml.safe_dump(
             {
                 "apiVersion": "v1",
@@ -341,7 +350,8 @@ class ApiServer:
         return True
 
     def _send(self, method: str, path: str, body: bytes | None = None) -> None:
-        request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": "application/apply-patch+yaml"}, method=method)
+        headers = {"Content-Type": "application/apply-patch+yaml", "Authorization": f"Bearer {self._admin_token}"}
+        request = urllib.request.Request(f"{self.url}{path}", body, headers, method=method)
         context = kubeconfig_credentials(self.admin_kubeconfig.read_text()).ssl_context()
         with urllib.request.urlopen(request, context=context, timeout=60):
             return

@@ -33,9 +33,7 @@ def business_look(business_server: ApiServer) -> EtcdLook:
 @pytest.fixture
 async def business(business_server: ApiServer, business_look: EtcdLook) -> AsyncIterator[KubePort]:
     """A port to it that may do everything, with the operator's field manager."""
-    client = KubeClient(
-        kubeconfig_credentials(business_server.kubeconfig("operator", groups=["system:masters"])), field_manager="kok-cluster-operator"
-    )
+    client = KubeClient(kubeconfig_credentials(business_server.admin_kubeconfig.read_text()), field_manager="kok-cluster-operator")
     yield RememberingKube(client, business_look)
     await client.close()
 
