@@ -8,6 +8,8 @@ import typer
 
 from meta_cluster.cli.options import Access, ClusterOption, ContextOption, KubeconfigOption, NamespaceOption, complete_kind
 
+INDENT = "  "
+
 if TYPE_CHECKING:
     from meta_cluster.cli.kinds import NamedKind
     from meta_cluster.cli.observe import Query
@@ -104,14 +106,12 @@ def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], qu
 
 
 async def _watch(access: Access, queries: Queries, output: Output) -> None:
-    """One row (or object) per change, as kubectl does it."""
+    """One row (or object) per change, as kubectl does it; below the row what is not fine."""
     from meta_cluster.cli.access import open_meta
-    from meta_cluster.cli.console import say, table_width
+    from meta_cluster.cli.console import say
     from meta_cluster.cli.kinds import NAMED
     from meta_cluster.cli.observe import changes
     from meta_cluster.cli.output import Output, data_text, name_text
-    from meta_cluster.cli.tables import column_widths, shortened, table_of
-    from meta_cluster.cli.times import now_utc
     from operators.errors import ErrorCode, KokError
 
     ((kind, *more), query), *others = queries
@@ -125,9 +125,18 @@ async def _watch(access: Access, queries: Queries, output: Output) -> None:
             elif output is Output.Name:
                 say(name_text([manifest]))
             else:
-                table = table_of(kind, [manifest], now_utc(), wide=True, namespaces=query.everywhere)
-                if not widths:
-                    widths = [max(size, 10) for size in column_widths(table, None)]
-                    say("   ".join(h.ljust(w) for h, w in zip(table.headings, widths, strict=True)).rstrip())
-                cells = [shortened(cell, 60) if table_width() else cell for cell in table.rows[0]]
-                say("   ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip())
+                say(_change(kind, manifest, query, widths, wide=output is Output.Wide))
+
+
+def _change(kind: NamedKind, manifest: Manifest, query: Query, widths: list[int], *, wide: bool) -> str:
+    """Its row, and below it what is not fine; above the first the headings. `widths` is filled by the first and kept by the others."""
+    from meta_cluster.cli.console import width
+    from meta_cluster.cli.tables import GAP, column_widths, messages_of, table_of
+    from meta_cluster.cli.times import now_utc
+
+    table = table_of(kind, [manifest], now_utc(), wide=wide, namespaces=query.everywhere)
+    rows = table.rows if widths else (table.headings, *table.rows)
+    widths[:] = widths or [max(size, 10) for size in column_widths(table, None)]
+    lines = [GAP.join(cell.ljust(size) for cell, size in zip(row, widths, strict=True)).rstrip() for row in rows]
+    said = "" if wide else messages_of(kind, [manifest], width() - len(INDENT))
+    return "\n".join([*lines, *(f"{INDENT}{line}" for line in said.splitlines())])
