@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from meta_cluster.assets.python_packages import uv
 
 CHECKOUT = Path(__file__).parents[3]
 # Run by the installed wheel: renders the plane of the sample Cluster and tells where everything came from.
@@ -34,14 +35,12 @@ print(json.dumps({
 
 def test_should_render_a_plane_from_an_installed_wheel(tmp_path: Path) -> None:
     """Everything comes from the wheel: the run sees neither the checkout nor an editable install of it."""
-    uv = shutil.which("uv")
-    assert uv, "uv sets up this project; see README.md"
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=CHECKOUT, check=True, capture_output=True
     )
     site = tmp_path / "site"
     wheel = next(tmp_path.glob("*.whl"))
-    install = [uv, "pip", "install", "-q", "--offline", "--no-index", "--no-deps", "--python", sys.executable, "--target", site, wheel]
+    install = [*uv(), "pip", "install", "-q", "--offline", "--no-index", "--no-deps", "--python", sys.executable, "--target", site, wheel]
     subprocess.run(install, check=True, cwd=tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", RENDER],
