@@ -15,7 +15,7 @@ from tests.e2e.ground import Fleet
 from tests.e2e.traffic import Traffic
 
 NAME, PORT = "upgrade", 31466
-OLD, NEW = "1.34.4", "1.35.4"
+OLDEST, OLD, NEW = "1.33.13", "1.34.4", "1.35.4"
 MINUTES = 240.0
 
 
@@ -23,6 +23,17 @@ MINUTES = 240.0
 def packages(fleet: Fleet) -> dict[str, str]:
     """Kubernetes version -> the newest package version of it in the lab."""
     kok("lab", "up", "--with", OLD)
+    return newest_of(fleet)
+
+
+@pytest.fixture(scope="module")
+def three_minors(fleet: Fleet) -> dict[str, str]:
+    """The same, with the oldest: its binaries take minutes to build, once."""
+    kok("lab", "up", "--with", OLD, "--with", OLDEST)
+    return newest_of(fleet)
+
+
+def newest_of(fleet: Fleet) -> dict[str, str]:
     found = fleet.meta.items("clusterpackageversions.kok.dev")
     newest = sorted(found, key=lambda each: each["metadata"]["creationTimestamp"])
     return {each["spec"]["kubernetesVersion"]: each["metadata"]["name"] for each in newest}
@@ -86,6 +97,44 @@ def test_should_go_a_minor_up_and_back_without_a_failed_request(fleet: Fleet, pa
     assert traffic.failures == []
     assert traffic.behind == [], "watches that missed a write"
     assert names_inside(fleet, traffic) == set(traffic.written)
+
+
+def versions_passed(fleet: Fleet, package: str) -> list[str]:
+    """Edit the one field; the packages that the plane had reached on its way, in order, until it is there."""
+    passed: list[str] = []
+
+    def there() -> bool:
+        reached = str((fleet.meta.get("clusterreleases.kok.dev", NAME, "-n", NAME) or {}).get("spec", {}).get("reached", ""))
+        if reached and reached not in passed[-1:]:
+            passed.append(reached)
+        return reached == package and at(fleet, package)
+
+    fleet.meta.run("patch", "clusters.kok.dev", NAME, "-n", NAME, "--type=merge", "-p", json.dumps({"spec": {"packageVersion": package}}))
+    wait_until(f"at {package}", there, timeout=2 * MINUTES, tell=lambda: message(fleet))
+    return passed
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("gone")
+def test_should_go_two_minors_up_and_back_each_reached_before_the_next(fleet: Fleet, three_minors: dict[str, str]) -> None:
+    """One edit each way; turned round once in the middle of the last hop."""
+    oldest, old, new = (three_minors[version] for version in (OLDEST, OLD, NEW))
+    make(fleet, oldest, replicas=2)
+    with Traffic(kubeconfig(fleet)) as traffic:
+        assert versions_passed(fleet, new) == [oldest, old, new]
+        assert versions_passed(fleet, oldest) == [new, old, oldest]
+        fleet.meta.run("patch", "clusters.kok.dev", NAME, "-n", NAME, "--type=merge", "-p", json.dumps({"spec": {"packageVersion": new}}))
+        wait_until("in the second hop", lambda: hop_from(fleet) == old, timeout=MINUTES, every=0.2, tell=lambda: message(fleet))
+        assert versions_passed(fleet, oldest)[-2:] == [old, oldest]
+    print(f"{OLDEST} to {NEW} and back, twice; {traffic}")
+    assert traffic.failures == []
+    assert names_inside(fleet, traffic) == set(traffic.written)
+
+
+def hop_from(fleet: Fleet) -> str:
+    """The lower end of the hop that is under way."""
+    release = (fleet.meta.get("clusterreleases.kok.dev", NAME, "-n", NAME) or {}).get("spec", {})
+    return str((release.get("hop") or {}).get("lower"))
 
 
 @pytest.mark.slow
