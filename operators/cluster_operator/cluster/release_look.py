@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from operators.api.cluster import ChangePolicy
@@ -50,8 +51,10 @@ class ReleaseLook:
         """The view with what a change of version needs; unchanged while there is none. A plane that never lived may begin at no bad version."""
         if view.release is None and not view.workloads:
             return replace(view, upgrade=await self._marked(UpgradeFacts(), live=True))
-        if not isinstance(view.release, ClusterRelease) or not _is_changing(view, view.release.spec):
+        if not isinstance(view.release, ClusterRelease):
             return view
+        if not _is_changing(view, view.release.spec):
+            return await self._left_to_a_rollout(view, view.release.spec)
         try:
             packages = await self._packages()
         except KokError as error:
@@ -60,6 +63,15 @@ class ReleaseLook:
         facts = await self._marked(UpgradeFacts(packages), live=_is_wished(view, view.release.spec))
         facts = replace(facts, kubelets_unknown=kubelets.reason) if isinstance(kubelets, Unknown) else replace(facts, kubelets=kubelets)
         return replace(view, upgrade=await self._served.with_unserved(key, view, view.release.spec, facts))
+
+    async def _left_to_a_rollout(self, view: PlaneView, release: ClusterReleaseSpec) -> PlaneView:
+        """The view with whether the wish can be followed at all; nobody is kept waiting by a catalogue that cannot be read."""
+        wish = view.cluster.spec.package_version
+        if wish == release.current.package_version:
+            return view
+        with suppress(KokError):
+            return replace(view, wish_missing=wish not in await self._packages())
+        return view
 
     async def _marked(self, facts: UpgradeFacts, *, live: bool) -> UpgradeFacts:
         """The facts with what rollouts found bad; where a wish depends on it, as it is now."""

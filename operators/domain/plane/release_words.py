@@ -50,9 +50,11 @@ def _not_followed(view: PlaneView, step: Step, authorised: str) -> tuple[str, st
             f"rollout {current.name} {went} {authorised}, past the spec, which still wishes {wish}: commit spec.packageVersion {authorised}",
         )
     if view.cluster.spec.change_policy is ChangePolicy.RolloutOnly:
+        missing = f"; no ClusterPackageVersion {wish} exists: commit it, or correct spec.packageVersion" if view.wish_missing else ""
         return (
             "RolloutNeeded",
-            f"the spec wishes {wish}, authorised is {authorised}: changePolicy is RolloutOnly, so only a FleetRollout that covers this Cluster authorises it",
+            f"the spec wishes {wish}, authorised is {authorised}: changePolicy is RolloutOnly, so only a FleetRollout that covers this Cluster "
+            f"authorises it{missing}",
         )
     if isinstance(step, Stall):
         return str(step.code), step.reason

@@ -175,6 +175,8 @@ class PlaneView:
     release: ClusterRelease | Unknown | None = None
     package: ClusterPackageVersion | Unknown | None = None
     """The authorised one; before the first authorisation the wished one."""
+    wish_missing: bool = False
+    """Whether no ClusterPackageVersion of the wished name exists, where only a rollout may follow the wish."""
     upgrade: UpgradeFacts | None = None
     """What a change of version needs to know; None while there is none."""
     endpoint: PlaneEndpoint | Unknown | None = None

@@ -261,4 +261,7 @@ async def test_should_wait_for_a_rollout_where_the_policy_says_so(upgradable: St
     assert not any(isinstance(step, WriteRelease) for step in operator.steps)
     condition = await upgradable.condition("ReleaseMatchesWish")
     assert (condition["status"], condition["reason"]) == ("False", "RolloutNeeded")
-    assert "only a FleetRollout that covers this Cluster" in condition["message"]
+    assert condition["message"].endswith("only a FleetRollout that covers this Cluster authorises it")
+    await wish(upgradable, "kubernetes-0.0.0-r0")
+    await settled(upgradable, operator, OLD)
+    assert "no ClusterPackageVersion kubernetes-0.0.0-r0 exists" in (await upgradable.condition("ReleaseMatchesWish"))["message"]

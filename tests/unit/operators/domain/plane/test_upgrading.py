@@ -109,6 +109,14 @@ def test_should_leave_a_wish_to_a_rollout_where_the_policy_says_so() -> None:
     assert isinstance(step, steps.Done)
     condition = next(each for each in status_of(seen, step, None)["conditions"] if each["type"] == "ReleaseMatchesWish")
     assert (condition["status"], condition["reason"]) == ("False", "RolloutNeeded")
+    assert "exists" not in condition["message"]
+
+
+def test_should_say_that_a_wish_that_waits_for_a_rollout_names_nothing() -> None:
+    seen = view("none", release(OLD), spec={"changePolicy": "RolloutOnly"}, upgrade=None)
+    status = status_of(replace(seen, wish_missing=True), steps.Done(""), None)
+    (condition,) = (each for each in status["conditions"] if each["type"] == "ReleaseMatchesWish")
+    assert condition["message"].endswith("no ClusterPackageVersion none exists: commit it, or correct spec.packageVersion")
 
 
 @pytest.mark.parametrize(
