@@ -49,7 +49,18 @@ def packages_rung(view: MachineView) -> Step | None:
     found = view.differences
     if not found:
         return None
-    return _obstacle(view, found) or _apply(view, found)
+    return _obstacle(view, found) or _apply(view, damaged_first(view, found) or found)
+
+
+def damaged_first(view: MachineView, found: tuple[PackageDifference, ...]) -> tuple[PackageDifference, ...]:
+    """What somebody damaged by hand and can be put back without a drain, where something else needs one: pods leave a node only through a
+    runtime and a kubelet that run. Tried once: what is still wrong then is for the run that follows the drain.
+    """
+    if view.node is None or not is_at_least(worst(each.effect for each in found), Effect.Drain):
+        return ()
+    damaged = tuple(each for each in drifts(view) if each in found and not is_at_least(each.effect, Effect.Drain))
+    was_tried = view.job is not None and view.job.signature == signature_of(view, _work(view, damaged))
+    return () if was_tried else damaged
 
 
 def _obstacle(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | None:
@@ -77,9 +88,7 @@ def _forbidden(view: MachineView, found: tuple[PackageDifference, ...]) -> str:
 
 
 def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | None:
-    packages = _differing(view.desired, found)
-    remove = tuple(each.component for each in found if not each.package)
-    work = ("apply", *(_digest(package) for package in packages), *remove)
+    packages, remove, work = _differing(view.desired, found), _removed(found), _work(view, found)
     if pause := pause_after(view, signature_of(view, work), found[0].words):
         return pause
     hurts = view.node is not None and is_at_least(worst(each.effect for each in found), Effect.Drain)
@@ -101,8 +110,17 @@ def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | No
     )
 
 
+def _removed(found: tuple[PackageDifference, ...]) -> tuple[str, ...]:
+    return tuple(each.component for each in found if not each.package)
+
+
+def _work(view: MachineView, found: tuple[PackageDifference, ...]) -> tuple[str, ...]:
+    """What a run over these differences does, to the letter."""
+    return ("apply", *(_digest(package) for package in _differing(view.desired, found)), *_removed(found))
+
+
 def _verb(view: MachineView, found: tuple[PackageDifference, ...]) -> str:
-    return "puts back" if drifts(view) == found else "applies"
+    return "puts back" if set(found) <= set(drifts(view)) else "applies"
 
 
 def _differing(desired: tuple[DesiredPackage, ...], found: tuple[PackageDifference, ...]) -> tuple[DesiredPackage, ...]:

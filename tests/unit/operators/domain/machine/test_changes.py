@@ -141,6 +141,31 @@ def draining(**changes: Any) -> Any:
     return b.right(**{"probe": b.probe(b.report(report_as_wanted(b.CONTAINERD), old)), "pods": (b.pod(marked=True),), **changes})
 
 
+def damaged(component: Any) -> Any:
+    """As wanted, but its unit was stopped by hand."""
+    return replace(report_as_wanted(component), units={f"{component.component}.service": UnitReport(active=False, enabled=True)})
+
+
+def test_should_put_the_runtime_back_before_a_drain_that_cannot_end_without_it() -> None:
+    old = replace(report_as_wanted(b.KUBELET), name="kubelet-0", version="0.9")
+    report = b.report(damaged(b.CONTAINERD), old)
+    view = draining(probe=b.probe(report), node=b.node(closed=True, unschedulable=True, annotations=CLAIMED))
+    step = next_step(view)
+    assert isinstance(step, steps.ApplyPackages)
+    assert step.reason == "puts back containerd-1: unit containerd.service is not running"
+    assert not step.needs_grant
+    tried = replace(view, job=b.job(signature=step.signature))
+    assert isinstance(next_step(tried), steps.DrainNode), "tried once; the run after the drain does all of it"
+    assert isinstance(next_step(draining(node=view.node)), steps.DrainNode)
+
+
+def test_should_not_put_back_by_itself_what_needs_the_drain_too() -> None:
+    old = replace(report_as_wanted(b.KUBELET), name="kubelet-0", version="0.9")
+    hurting = b.package("containerd-1", "containerd", 10, Effect.Drain)
+    view = draining(probe=b.probe(b.report(damaged(hurting), old)), desired=(hurting, b.KUBELET), node=b.node(closed=True))
+    assert isinstance(next_step(view), steps.DrainNode)
+
+
 def test_should_cancel_what_was_queued_when_a_person_uncordons() -> None:
     noted = next_step(draining(node=b.node(annotations=CLAIMED)))
     assert isinstance(noted, steps.PatchNode)
