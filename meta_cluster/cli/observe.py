@@ -12,7 +12,7 @@ from meta_cluster.cli.kinds import NamedKind
 from meta_cluster.cli.near import near_hint, where_else
 from meta_cluster.cli.tables import CLUSTER
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import DeadlineExceeded, KubePort, Manifest, NotFound, Unreachable, WatchEventType, WatchExpired
+from operators.ports.kube import DeadlineExceeded, KubePort, Manifest, NotFound, TooManyRequests, Unreachable, WatchEventType, WatchExpired
 
 BUSINESS_SECONDS = 5.0
 PARALLEL = 16
@@ -133,23 +133,25 @@ async def _only_cluster(meta: Meta, query: Query) -> Manifest:
 
 
 async def _followed(kube: KubePort, kind: NamedKind, namespace: str, selector: str) -> AsyncIterator[Manifest]:
-    """List, then watch; a watch that ends goes on where it was, an expired one lists again, a server that is away is asked again."""
-    version, seen = "", set[tuple[str, str]]()
+    """List, then watch; a watch that ends goes on where it was, an expired one lists again, a server that is away or goes is asked again."""
+    version, seen, has_begun = "", set[tuple[str, str]](), False
     while True:
-        if not version:
-            listing = await kube.list(kind.kind, namespace=namespace, selector=selector)
-            version = listing.resource_version
-            for item in listing.items:
-                mark = (item["metadata"]["uid"], item["metadata"]["resourceVersion"])
-                if mark not in seen:
-                    seen.add(mark)
-                    yield item
         try:
+            if not version:
+                listing = await kube.list(kind.kind, namespace=namespace, selector=selector)
+                version, has_begun = listing.resource_version, True
+                for item in listing.items:
+                    mark = (item["metadata"]["uid"], item["metadata"]["resourceVersion"])
+                    if mark not in seen:
+                        seen.add(mark)
+                        yield item
             async for event in kube.watch(kind.kind, namespace=namespace, selector=selector, resource_version=version):
                 version = event.object["metadata"]["resourceVersion"]
                 if event.type is not WatchEventType.Bookmark:
                     yield event.object
         except WatchExpired:
             version = ""
-        except (Unreachable, DeadlineExceeded):
-            await asyncio.sleep(1.0)
+        except (Unreachable, DeadlineExceeded, TooManyRequests) as error:
+            if not has_begun:
+                raise
+            await asyncio.sleep(max(1.0, error.retry_after if isinstance(error, TooManyRequests) else 0.0))
