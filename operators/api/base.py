@@ -46,9 +46,14 @@ ObservedGeneration = Annotated[int, Field(ge=-1)]
 """metadata.generation that a status was derived from; -1, the default of a status that nobody wrote yet, tells kstatus that it is not."""
 
 
-def cel(rule: str, message: str, *, field: str | None = None) -> dict[str, str]:
-    """One `x-kubernetes-validations` rule. `message` says what is wrong and what to do instead; `field` is the path it is reported at."""
-    return {"rule": rule, "message": message} | ({"fieldPath": field} if field else {})
+def cel(rule: str, message: str, *, field: str | None = None, found: str = "") -> dict[str, str]:
+    """One `x-kubernetes-validations` rule. `message` says what is wrong and what to do instead; `field` is the path it is reported at.
+
+    `found`: a CEL string of the values at fault, told at the end. The API server itself shows a value only where the rule stands at a scalar. Of
+    strings only: what `string(number)` costs is not bounded for it.
+    """
+    told = {"messageExpression": f"'{message}; found ' + {found}"} if found else {}
+    return {"rule": rule, "message": message} | told | ({"fieldPath": field} if field else {})
 
 
 def rules(*entries: dict[str, str]) -> dict[str, Any]:

@@ -172,14 +172,17 @@ class Network(Model):
                 "!isCIDR(self.podCIDR) || !isCIDR(self.serviceCIDR) || "
                 "!(cidr(self.podCIDR).containsIP(cidr(self.serviceCIDR).ip()) || cidr(self.serviceCIDR).containsIP(cidr(self.podCIDR).ip()))",
                 "podCIDR and serviceCIDR overlap; choose two disjoint ranges",
+                found="self.podCIDR + ' and ' + self.serviceCIDR",
             ),
             cel(
                 "!isCIDR(self.serviceCIDR) || (cidr(self.serviceCIDR).prefixLength() >= 12 && cidr(self.serviceCIDR).prefixLength() <= 28)",
                 "serviceCIDR must be between /12 and /28",
+                found="self.serviceCIDR",
             ),
             cel(
                 "!isCIDR(self.podCIDR) || cidr(self.podCIDR).prefixLength() <= 24",
                 "podCIDR must be /24 or larger: every node takes a /24 of it",
+                found="self.podCIDR",
             ),
         )
     )
@@ -220,6 +223,7 @@ class Endpoint(Model):
             cel(
                 "!has(self.additionalHosts) || !self.additionalHosts.exists(h, h == self.host)",
                 "endpoint.additionalHosts repeats endpoint.host; list the other meta nodes only",
+                found="self.host",
             ),
             cel(
                 "(has(self.additionalHosts) && self.additionalHosts.size() > 0) == (has(oldSelf.additionalHosts) && oldSelf.additionalHosts.size() > 0)",
@@ -270,6 +274,7 @@ def _endpoint_outside(field: str) -> dict[str, str]:
         f"!({known}) || !cidr(self.network.{field}).containsIP(self.endpoint.host)",
         f"endpoint.host lies in network.{field}: nodes would not find the API server; choose another range",
         field=".endpoint.host",
+        found=f"self.endpoint.host + ' in ' + self.network.{field}",
     )
 
 
