@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
@@ -168,6 +169,20 @@ def test_should_never_take_an_apiserver_away_before_the_next_is_ready() -> None:
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     for argument in ("--endpoint-reconciler-type=none", "--allow-privileged=true", "--shutdown-send-retry-after=true"):
         assert argument in container["args"]
+
+
+@pytest.mark.parametrize(("version", "known"), [("1.33.13", ["v1beta1"]), ("1.34.4", ["v1beta1", "v1"]), ("1.35.4", ["v1beta1", "v1"])])
+def test_should_write_the_authentication_that_the_version_and_its_neighbours_read(version: str, known: list[str]) -> None:
+    """https://kubernetes.io/docs/reference/config-api/apiserver-config.v1/ begins with 1.34; pods of two minors read one file while one is rolled."""
+    package = a_package()
+    package = package.model_copy(update={"spec": package.spec.model_copy(update={"kubernetes_version": version})})
+    plane = desired_plane(some_inputs(package=package), templates())
+    (config,) = (
+        one for one in chain(*plane.components.values()) if one["kind"] == "ConfigMap" and one["metadata"]["name"] == "demo-apiserver"
+    )
+    written = json.loads(config["data"]["authentication.json"])["apiVersion"].rpartition("/")[2]
+    assert written in known
+    assert written == ("v1beta1" if version < "1.35" else "v1"), "1.34 is a neighbour of 1.33"
 
 
 def test_should_spread_long_connections_only_over_several_apiservers() -> None:
