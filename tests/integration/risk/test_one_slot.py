@@ -138,11 +138,14 @@ async def test_should_never_let_two_act_in_a_hundred_rounds(race: Race) -> None:
 
 
 def _without_the_compare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last writer of the Ledger wins."""
+    """The last writer of the Ledger wins. It takes its time over it, so that the others do not depend on luck to come between."""
     original = KubeClient.patch_json
 
     async def patch_json(self: KubeClient, ref: Ref, patch: Manifest, *, resource_version: str = "", **rest: Any) -> Manifest:
-        return await original(self, ref, patch, resource_version="" if ref.kind == "Ledger" else resource_version, **rest)
+        if ref.kind != "Ledger":
+            return await original(self, ref, patch, resource_version=resource_version, **rest)
+        await asyncio.sleep(0.1)
+        return await original(self, ref, patch, resource_version="", **rest)
 
     monkeypatch.setattr(KubeClient, "patch_json", patch_json)
 
