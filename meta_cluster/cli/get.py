@@ -80,7 +80,7 @@ async def _get(access: Access, queries: Queries, output: Output) -> None:
     if output in (Output.Json, Output.Yaml):
         say(data_text(every, output, single=sum(len(each.names) for _, each in queries) == 1 and len(every) == 1))
     elif not every:
-        somewhere = not query.everywhere and any(kind.namespaced for kind in kinds)
+        somewhere = not query.everywhere and any(kind.namespaced or kind.home == "business" for kind in kinds)
         tell(f"No resources found in namespace {meta.namespace}." if somewhere else "No resources found.")
     elif output is Output.Name:
         say(name_text(every))

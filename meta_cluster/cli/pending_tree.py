@@ -28,6 +28,12 @@ def pending_nodes(manifest: Manifest) -> tuple[Node, ...]:
     return (Node("Pending", counted, wrong=True, children=tuple(_change(each) for each in pending)),)
 
 
+def pending_words(manifest: Manifest) -> tuple[str, ...]:
+    """A sentence for each change that is still to come."""
+    changes = map(_change, (manifest.get("status") or {}).get("pending") or ())
+    return tuple(", ".join([f"{each.label}: {each.text}".replace("   ", ", "), *(child.text for child in each.children)]) for each in changes)
+
+
 def _change(change: Mapping[str, Any]) -> Node:
     hosts = int(change.get("hosts", 0))
     start, end = change.get("from") or "nothing", change.get("to") or "removed"

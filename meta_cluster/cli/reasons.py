@@ -13,6 +13,7 @@ from meta_cluster.cli.cluster_tree import pods_of
 from meta_cluster.cli.conditions import ConditionView, conditions_in, is_ready, wrong_stages
 from meta_cluster.cli.errors_reference import REFERENCE
 from meta_cluster.cli.lines import hanging
+from meta_cluster.cli.pending_tree import pending_words
 from meta_cluster.cli.picture import Business, ClusterPicture
 from meta_cluster.cli.times import age_of
 from meta_cluster.cli.words_reference import REASONS
@@ -20,6 +21,7 @@ from meta_cluster.pods import last_warning, pod_trouble, says_the_same
 from operators.errors import ErrorCode
 from operators.ports.kube import Manifest
 
+GOES_ON = "nothing: it goes on by itself; ask again in a minute"
 COMPONENTS_OF = {
     "EtcdReady": ("etcd", "etcd-events"),
     "ApiserverReady": ("apiserver",),
@@ -80,6 +82,8 @@ def _ready_cluster_chain(picture: ClusterPicture) -> Chain:
     if not closed and stages:
         remedy = _remedy(str(stages[0]["reason"]), picture.cluster)
         return Chain(f"Cluster {picture.place} is ready, but not as wished", because, next=remedy)
+    if not closed and (coming := pending_words(picture.cluster)):
+        return Chain(f"Cluster {picture.place} is ready; of its machines some are still to change", coming, next=GOES_ON)
     if not closed:
         return Chain(f"Cluster {picture.place} is as wished; nothing is wrong", well=True)
     head = f"Cluster {picture.place} is ready, but {len(closed)} of {len(picture.business.machines)} machines are not open"
@@ -197,7 +201,7 @@ def _remedy(code: str, manifest: Manifest) -> str:
     if code in REASONS:
         return f"{REASONS[code].remedy}   (kok explain {code})"
     if conditions_in(manifest).get("Reconciling", {}).get("status") == "True":
-        return "nothing: it goes on by itself; ask again in a minute"
+        return GOES_ON
     return f"kubectl describe {manifest['kind'].lower()}s.kok.dev {manifest['metadata']['name']}"
 
 

@@ -18,6 +18,16 @@ def test_should_say_that_nothing_is_wrong() -> None:
     assert chain.text() == "Cluster demo/demo is as wished; nothing is wrong"
 
 
+def test_should_not_call_well_what_its_machines_are_still_to_follow() -> None:
+    waits = {"component": "kubelet", "from": "kubelet-1", "to": "kubelet-2", "effect": "Drain", "hosts": 2, "waits": "demo-1 goes first"}
+    cluster = {**p.WELL.cluster, "status": {**p.WELL.cluster["status"], "pending": [waits]}}
+    assert cluster_chain(replace(p.WELL, cluster=cluster), p.NOW).text().splitlines()[:3] == [
+        "Cluster demo/demo is ready; of its machines some are still to change",
+        "  because kubelet: kubelet-1 -> kubelet-2, drains the node first, 2 hosts, demo-1 goes first",
+        "Next: nothing: it goes on by itself; ask again in a minute",
+    ]
+
+
 AHEAD = "rollout try1 brought it to new, past the spec, which still wishes old: commit spec.packageVersion new"
 
 
