@@ -31,7 +31,9 @@ def pending_nodes(manifest: Manifest) -> tuple[Node, ...]:
 def pending_words(manifest: Manifest) -> tuple[str, ...]:
     """A sentence for each change that is still to come."""
     changes = map(_change, (manifest.get("status") or {}).get("pending") or ())
-    return tuple(", ".join([f"{each.label}: {each.text}".replace("   ", ", "), *(child.text for child in each.children)]) for each in changes)
+    return tuple(
+        ", ".join([f"{each.label}: {each.text}".replace("   ", ", "), *(child.text for child in each.children)]) for each in changes
+    )
 
 
 def _change(change: Mapping[str, Any]) -> Node:

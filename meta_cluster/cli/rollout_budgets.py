@@ -26,7 +26,9 @@ async def budget_lines(meta: Meta, rollout: Manifest) -> list[BudgetLine]:
     wanted = [(str(each["operation"]), int(each["count"])) for each in status.get("needs") or () if each["count"]]
     if not wanted:
         return []
-    members = await _clusters_of(meta, rollout)
+    pools = (await meta.kube.list(MACHINE_POOL)).items
+    members = _clusters_of(rollout, pools)
+    theirs = scopes_of(members, pools)
     budgets = [OperationBudget.parse(each) for each in (await meta.kube.list(BUDGET)).items]
     clusters = [each["metadata"] for each in (await meta.kube.list(CLUSTER)).items]
     labels = {ClusterId(each["namespace"], each["name"]): each.get("labels") or {} for each in clusters}
@@ -42,21 +44,31 @@ async def budget_lines(meta: Meta, rollout: Manifest) -> list[BudgetLine]:
         if not about:
             lines.append(BudgetLine(operation, count, "", "denied: no OperationBudget is about it"))
         for budget in sorted(about, key=lambda each: each.metadata.name):
-            uses = scope_uses(budget, ledger, labels, now_utc())
+            uses = tuple(use for use in scope_uses(budget, ledger, labels, now_utc()) if use.scope.rpartition(" of ")[2] in theirs)
             first = uses[0] if uses else None
             words = f"{free_words(budget, first)} free per {budget.spec.scope.per}, breaker {breaker_words(budget, uses, now_utc())}"
             lines.append(BudgetLine(operation, count, budget.metadata.name, words + _lasting(budget, count)))
     return lines
 
 
-async def _clusters_of(meta: Meta, rollout: Manifest) -> list[ClusterId]:
+def _clusters_of(rollout: Manifest, pools: Iterable[Manifest]) -> list[ClusterId]:
     """The clusters of the plan's members; of a pool its own."""
     keys = [str(each["cluster"]) for each in rollout["status"].get("members") or () if each.get("stage")]
     if not is_of_machines(rollout):
         return [ClusterId(*key.split("/")) for key in keys]
-    pools = (await meta.kube.list(MACHINE_POOL)).items
-    homes = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": str(each["spec"]["clusterName"]) for each in pools}
-    return [ClusterId(key.split("/")[0], homes[key]) for key in keys if key in homes]
+    homes = {f"{each['metadata']['namespace']}/{each['metadata']['name']}": _home_of(each) for each in pools}
+    return [homes[key] for key in keys if key in homes]
+
+
+def _home_of(pool: Manifest) -> ClusterId:
+    return ClusterId(str(pool["metadata"]["namespace"]), str(pool["spec"]["clusterName"]))
+
+
+def scopes_of(members: Iterable[ClusterId], pools: Iterable[Manifest]) -> set[str]:
+    """What a plan's members count in, as the Ledger writes it (`risk.scopes.scope_of`, of a zone its cluster): what others use is not theirs."""
+    clusters = set(members)
+    places = (f"pool {each['metadata']['namespace']}/{each['metadata']['name']}" for each in pools if _home_of(each) in clusters)
+    return {"the fleet", *(f"cluster {each}" for each in clusters), *places}
 
 
 def _is_theirs(budget: OperationBudget, members: Iterable[ClusterId], labels: Mapping[ClusterId, Mapping[str, str]]) -> bool:
