@@ -34,6 +34,9 @@ def plane(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
     wanted = cluster(fleet)
     wanted["spec"]["endpoint"] |= {"host": first, "additionalHosts": others, "konnectivityPort": PORT + 1}
     wanted["spec"]["machineAccess"] = {"sshKeySecretName": wish.SSH_SECRET}
+    secret = wish.ssh_secret(Path(fleet.lab["sshKey"]).read_text())
+    secret["metadata"]["namespace"] = NAME
+    fleet.meta.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAME}}, secret)
     with a_plane(fleet, wanted, tmp_path_factory.mktemp("spread") / "kubeconfig") as made:
         yield made
 
@@ -84,11 +87,9 @@ def node(fleet: Fleet, plane: Plane) -> Iterator[Kubectl]:
     """A host that is a node of the plane, through its own proxy; kubectl against the plane."""
     kok("lab", "host", "add", HOST)
     found = next(one for one in lab_status()["hosts"] if one["name"] == HOST)
-    secret = wish.ssh_secret(Path(fleet.lab["sshKey"]).read_text())
-    secret["metadata"]["namespace"] = NAME
     pool = wish.pool([wish.LabHost(HOST, found["address"], tuple(found["hostKeys"]))])
     pool["metadata"]["namespace"], pool["spec"]["clusterName"] = NAME, NAME
-    fleet.meta.apply(secret, pool)
+    fleet.meta.apply(pool)
     business = Kubectl(fleet.meta.binary, plane.kubeconfig)
     wait_until("the node is open", lambda: is_open(business, HOST), timeout=300, tell=plane.message)
     yield business
