@@ -245,6 +245,12 @@ async def test_should_pause_at_a_host_that_fails_and_take_the_others_once_a_pers
     assert (await annotations(rig))[FOUND_BAD].startswith(f"{rollouts.name}: ")
     assert installed(rig, hosts)[1] == OLD
     rig.sim(hosts[0]).fault = HostFault.Nothing
+
+    async def is_mended() -> bool:
+        """Only then: a member that is still failed when its failure is accepted is taken back alone."""
+        return installed(rig, hosts)[0] == NEW
+
+    await rig.until(is_mended)
     said = {"by": "jane", "reason": "the disk was full"}
     await rig.meta.patch_json(rollout_kinds.ROLLOUT.ref(rollouts.name), {"spec": {"acceptedFailures": ["all"], "said": said}})
     await rollouts.until("Good")
