@@ -66,9 +66,16 @@ def _forward(view: RolloutView, story: Story) -> Step:
         if stage.name not in story.passed:
             work = StageWork(view, story, stage, next(each for each in view.spec.stages if each.name == stage.name))
             return work.next_step()
-    count = len(view.plan.members) + len(story.joined)
-    told = "1 member is" if count == 1 else f"{count} members are"
-    return _note(view, Event.Ended, f"{told} at {view.plan.to}", outcome=Outcome.Good)
+    return _note(view, Event.Ended, _ended_words(view, story), outcome=Outcome.Good)
+
+
+def _ended_words(view: RolloutView, story: Story) -> str:
+    """Who is at the version, and who is not: taken back alone, or given another by somebody since."""
+    keys = [member.key for member in (*view.plan.members, *story.joined)]
+    away = [key for key in keys if (facts := view.members.get(key)) and facts.version != view.plan.to]
+    count = len(keys) - len(away)
+    told = f"{'1 member is' if count == 1 else f'{count} members are'} at {view.plan.to}"
+    return f"{told}; not {', '.join(away[:5])}{f' and {len(away) - 5} more' if len(away) > 5 else ''}" if away else told
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +118,15 @@ class StageWork:
 
     def _start(self) -> Step:
         if not self.stage.members and not (self.wish.rest and self.view.late):
-            return _note(self.view, Event.StagePassed, f"stage {self.name} has no clusters", stage=self.name)
+            return _note(self.view, Event.StagePassed, f"stage {self.name} has no members", stage=self.name)
         if self.view.spec.order == Order.Pause:
             return Wait(State.Paused, f"{self.view.spec.said.ordered('a pause')} before stage {self.name}")
         if self.wish.approval and self.name not in self.view.spec.approvals:
             return Wait(State.AwaitingApproval, f"stage {self.name} waits for approval: kok rollout approve", after=None)
         if isinstance(self.view.baseline, NoData):
             return Wait(State.Holding, f"stage {self.name} has not begun: {self.view.baseline.reason}")
-        words = f"stage {self.name} begins: {len(self.stage.members)} clusters"
+        count = len(self.stage.members)
+        words = f"stage {self.name} begins: {count} member{'' if count == 1 else 's'}"
         record = Record(Event.StageStarted, self.view.now, self.name, words, baseline=self.view.baseline)
         return Note(record, State.Changing)
 

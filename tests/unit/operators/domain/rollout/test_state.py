@@ -212,6 +212,7 @@ def test_should_take_back_alone_a_failure_that_is_allowed() -> None:
     assert world.outcome == Outcome.Good
     assert world.members[first].version == OLD
     assert len(world.changed()) == 5
+    assert world.records[-1].text == f"5 members are at {NEW}; not {first}"
 
 
 def test_should_have_no_more_in_hand_than_allowed_forward_and_back() -> None:
