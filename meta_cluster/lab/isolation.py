@@ -7,7 +7,7 @@ Services of a business cluster are reached through konnectivity or not at all. P
 from __future__ import annotations
 
 from meta_cluster.assets.progress import say
-from meta_cluster.lab import layout
+from meta_cluster.lab import boot, layout
 from meta_cluster.lab.docker import attempt, docker, labelled
 
 CHAIN = "KOK-ISOLATION"
@@ -37,8 +37,9 @@ def is_isolated(node: str) -> bool:
 
 
 def ensure_isolation() -> None:
-    """Every meta node of the lab; after a restart of its container the rules are gone and come back here."""
+    """Every meta node of the lab, now and after each of its boots."""
     for node in meta_nodes():
+        boot.keep(node, "isolation", script() + "\n")
         if not is_isolated(node):
             docker("exec", node, "sh", "-c", script())
             say(f"  isolation: from {node} only SSH goes to hosts ({HOSTS})")

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from meta_cluster.assets.progress import timed
-from meta_cluster.lab import layout
+from meta_cluster.lab import boot, layout
 from meta_cluster.lab.docker import attempt, docker, inspect
 from meta_cluster.lab.ground import Ground, power_options
 from meta_cluster.lab.isolation import meta_nodes
@@ -104,12 +104,13 @@ def _ranges() -> dict[str, str]:
 
 
 def _connect() -> None:
-    """Every node knows the way to every other's pods; gone again when a container was restarted."""
+    """Every node knows the way to every other's pods, now and after each of its boots."""
     ranges = {name: cidr for name, cidr in _ranges().items() if cidr}
     for node in meta_nodes():
         ways = [f"ip route replace {cidr} via {address_of(other)}" for other, cidr in sorted(ranges.items()) if other != node]
         if ways and node in node_names(MOST):
             attempt("exec", node, "sh", "-c", " && ".join(ways))
+            boot.keep(node, "routes", "\n".join(ways) + "\n")
 
 
 def _kubectl(*words: str) -> str:
