@@ -70,7 +70,7 @@ async def _differences(access: Access, loaded: Loaded) -> list[Difference]:
     from meta_cluster.cli.access import open_meta
     from meta_cluster.cli.diff_effects import Difference, difference_of, place_of
     from operators.errors import KokError
-    from operators.ports.kube import NotFound, Ref
+    from operators.ports.kube import Ref
 
     found = []
     async with open_meta(access) as meta:
@@ -78,9 +78,7 @@ async def _differences(access: Access, loaded: Loaded) -> list[Difference]:
         for manifest in loaded.manifests:
             live = await meta.kube.get(Ref.of(manifest))
             try:
-                wished = await _tried(access, manifest, live)
-            except NotFound:
-                wished = manifest  # its namespace comes with the commit
+                wished = await _wished(access, manifest, live, loaded.namespaces)
             except KokError as error:
                 what = "changed" if live else "created"
                 found.append(Difference(manifest["kind"], place_of(manifest), what, refused=f"{error.message} ({error.code})"))
@@ -88,6 +86,21 @@ async def _differences(access: Access, loaded: Loaded) -> list[Difference]:
             if each := difference_of(live, wished, around):
                 found.append(each)
     return found
+
+
+async def _wished(access: Access, manifest: Manifest, live: Manifest | None, coming: frozenset[str]) -> Manifest:
+    """The object as it would be stored; as it is written where its namespace comes with the commit. Raises KokError where it would be refused."""
+    from operators.errors import ErrorCode, KokError
+    from operators.ports.kube import NotFound
+
+    try:
+        return await _tried(access, manifest, live)
+    except NotFound as missing:
+        home = manifest["metadata"].get("namespace")
+        if home in coming:
+            return manifest
+        words = f"there is no namespace {home}, nor one among these files; create it first, or add it to them" if home else missing.message
+        raise KokError(ErrorCode.NotFound, words) from missing
 
 
 async def _tried(access: Access, manifest: Manifest, live: Manifest | None) -> Manifest:
@@ -122,7 +135,22 @@ async def _surroundings(meta: Meta, wished: Sequence[Manifest]) -> Surroundings:
     planes = (*await listed("ClusterPackageVersion"), *of_folder("ClusterPackageVersion"))
     machines = (*await listed("MachinePackageVersion"), *of_folder("MachinePackageVersion"))
     releases = {place_of(each): ClusterRelease.parse(each) for each in await listed("ClusterRelease")}
-    return Surroundings(releases, pools, catalogue_from(planes, machines), FileCatalogue().plane_templates, _parsed(of_folder("Cluster")))
+    services = await _services(meta) if of_folder("Cluster") else ()
+    templates, wishes = FileCatalogue().plane_templates, _parsed(of_folder("Cluster"))
+    return Surroundings(releases, pools, catalogue_from(planes, machines), templates, wishes, services)
+
+
+async def _services(meta: Meta) -> tuple[Manifest, ...]:
+    """Whoever may not list Services is told that ports were not looked at; the operator says it later."""
+    from meta_cluster.cli.console import tell
+    from operators.errors import KokError
+    from operators.ports.kube import Kind
+
+    try:
+        return (await meta.kube.list(Kind("v1", "Service"))).items
+    except KokError as error:
+        tell(f"node ports were not compared with those of other Services: {error.message}")
+        return ()
 
 
 def _parsed(manifests: Sequence[Manifest]) -> dict[str, Cluster]:

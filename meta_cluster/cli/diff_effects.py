@@ -12,8 +12,9 @@ from operators.api.cluster_release import AuthorisedBy, ClusterRelease, ClusterR
 from operators.api.packages import ClusterPackageVersion
 from operators.api.pools import MachinePool
 from operators.domain.machine.wish import pool_problem, wished_packages
+from operators.domain.plane import node_ports
 from operators.domain.rollout.forecast import MEANINGS, Catalogue, forecast, pool_forecast
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Manifest
 
 UNSET = "(unset)"
@@ -52,6 +53,8 @@ class Surroundings:
     templates: Callable[[str], Templates]
     wishes: Mapping[str, Cluster] = field(default_factory=dict)
     """Clusters of the folder."""
+    services: Sequence[Manifest] = ()
+    """Of the meta cluster: one of them may have the node port that a Cluster wishes."""
 
 
 def changed_fields(before: Any, after: Any, path: str = "") -> Iterator[str]:
@@ -125,6 +128,8 @@ def _version(
 ) -> tuple[list[str], str, str]:
     """Sentences on the change of version, the version that the plane would be rendered from, and why it is refused."""
     goal = wished.spec.package_version
+    if taken := node_ports.taken_of_wish(wished, around.services):
+        return [], release.plane_package if release else goal, f"{node_ports.words(taken)} ({ErrorCode.PortTaken})"
     if live is None or release is None:
         return [f"a new plane at {goal} in namespace {wished.metadata.namespace}"], goal, ""
     current = release.current

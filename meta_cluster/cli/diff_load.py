@@ -21,24 +21,26 @@ AUTHORED = ("ClusterPackageVersion", "MachinePackageVersion", "OperationBudget",
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Documents of kok, and how many others there were."""
+    """Documents of kok, how many others there were, and the namespaces among those."""
 
     manifests: tuple[Manifest, ...]
     others: int
+    namespaces: frozenset[str] = frozenset()
 
 
 def load(path: str) -> Loaded:
     """Raises KokError Usage for a path that is not there or that holds nothing of kok, InvalidObject for what is no YAML manifest."""
-    manifests, others = [], 0
+    manifests, others = [], []
     for source, text in _texts(path):
         for document in _documents(source, text):
             if document["apiVersion"] == API_VERSION and document["kind"] in AUTHORED:
                 manifests.append(_placed(document))
             else:
-                others += 1
+                others.append(document)
     if not manifests:
         raise KokError(ErrorCode.Usage, f"-f {path}: no object of kok in it", f"it should hold {', '.join(AUTHORED)}")
-    return Loaded(tuple(sorted(manifests, key=lambda each: AUTHORED.index(each["kind"]))), others)
+    namespaces = frozenset(each["metadata"]["name"] for each in others if each["kind"] == "Namespace")
+    return Loaded(tuple(sorted(manifests, key=lambda each: AUTHORED.index(each["kind"]))), len(others), namespaces)
 
 
 def _placed(document: Manifest) -> Manifest:

@@ -5,6 +5,7 @@ Order: cluster readable and not paused > deleting > finalizer > what is wrong wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from operators.api.base import LABEL_CLUSTER, LABEL_POOL
@@ -43,8 +44,15 @@ def _deleting(view: PoolView) -> Step | None:
     names = view.pool.metadata.name
     left = sorted(set(view.own_claims) | {name for name, machine in view.machines.items() if machine.spec.pool == names})
     if left:
-        return Wait(reason=f"{len(left)} hosts are still to be drained and cleaned: {_some(left)}", after=None)
+        return Wait(reason=f"{len(left)} hosts are still to be drained and cleaned: {_some(left)}{_held_up(view, left)}", after=None)
     return RemoveFinalizer(reason="every host was cleaned and given back", after=None)
+
+
+def _held_up(view: PoolView, names: Sequence[str]) -> str:
+    """What the first of these machines that says something waits for."""
+    said = (machine.status.message for name in names if (machine := view.machines.get(name)) and machine.status)
+    words = next(filter(None, said), "")
+    return f" ({words})" if words else ""
 
 
 def _finalizer(view: PoolView) -> Step | None:

@@ -30,6 +30,18 @@ def refused_ports(cluster: Cluster, service: Manifest, refusal: str) -> tuple[Ta
     return tuple(TakenPort(fields[port], port) for port in sorted(node_ports_of(service)) if port in fields)
 
 
+def taken_of_wish(cluster: Cluster, services: Iterable[Manifest]) -> TakenPort | None:
+    """The first node port of a wish that a Service not of this Cluster has; before anything was asked of the API server."""
+    wish, metadata = cluster.spec.endpoint, cluster.metadata
+    if wish.type is not EndpointType.NodePort:
+        return None
+    fields = {"spec.endpoint.port": wish.port, "spec.endpoint.konnectivityPort": wish.konnectivity_port}
+    found = (
+        held_by(TakenPort(name, port), each) for name, port in fields.items() if port for each in services if port in node_ports_of(each)
+    )
+    return next((each for each in found if (each.namespace, each.cluster) != (metadata.namespace, metadata.name)), None)
+
+
 def node_ports_of(service: Manifest) -> set[int]:
     """Every port of the nodes that a Service takes."""
     spec = service.get("spec") or {}

@@ -90,10 +90,25 @@ def test_should_exit_with_2_where_the_api_server_would_refuse(kok: Kok, tmp_path
 
 
 def test_should_tell_a_cluster_whose_namespace_comes_with_the_commit(kok: Kok, tmp_path: Path) -> None:
-    code, out, err = kok("diff", "-f", committed(tmp_path, cluster_manifest("new", "n", packageVersion=OLD)))
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "new"}}
+    code, out, err = kok("diff", "-f", committed(tmp_path, namespace, cluster_manifest("new", "n", packageVersion=OLD)))
     assert code == 1, err
     assert "Cluster new/n   created" in out
     assert f"a new plane at {OLD} in namespace new" in out
+
+
+def test_should_refuse_a_cluster_whose_namespace_is_nowhere(kok: Kok, tmp_path: Path) -> None:
+    code, out, _ = kok("diff", "-f", committed(tmp_path, cluster_manifest("new", "n", packageVersion=OLD)))
+    assert code == 2
+    assert "there is no namespace new, nor one among these files" in out
+
+
+def test_should_refuse_a_node_port_that_somebody_has(kok: Kok, tmp_path: Path, world: ApiServer) -> None:
+    world.kubectl("create", "service", "nodeport", "theirs", "--tcp=80", "--node-port=31234", "-n", "prod")
+    taken = {"type": "NodePort", "host": "10.0.0.1", "port": 31234}
+    code, out, _ = kok("diff", "-f", committed(tmp_path, cluster_manifest("prod", "n", packageVersion=OLD, endpoint=taken)))
+    assert code == 2
+    assert "spec.endpoint.port: node port 31234 is taken by Service prod/theirs" in out
 
 
 @pytest.mark.parametrize("words", [("diff",), ("diff", "-f", "/no/such/folder"), ("diff", "-f", "/dev/null")])

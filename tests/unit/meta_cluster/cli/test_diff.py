@@ -110,6 +110,29 @@ def test_should_tell_a_new_cluster_by_what_is_made() -> None:
     assert any("StatefulSet c-etcd created" in each for each in found.objects)
 
 
+@pytest.mark.parametrize(
+    ("holder", "says"), [("c", ""), ("other", "is taken by Cluster prod/other"), (None, "is taken by Service prod/web")]
+)
+@pytest.mark.parametrize("field", ["port", "konnectivityPort"])
+def test_should_refuse_a_node_port_that_another_has(field: str, holder: str | None, says: str) -> None:
+    wish = cluster(endpoint={"type": "NodePort", "host": "10.0.0.1", "port": 30001, "konnectivityPort": 30002})
+    labels = {"kok.dev/cluster": holder} if holder else {}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "prod", "labels": labels},
+        "spec": {"ports": [{"nodePort": wish["spec"]["endpoint"][field]}]},
+    }
+    facts = around()
+
+    found = difference_of(None, wish, Surroundings({}, {}, facts.catalogue, facts.templates, services=[service]))
+
+    assert found
+    assert bool(found.refused) is bool(says)
+    assert says in found.refused
+    assert not says or f"spec.endpoint.{field}: node port" in found.refused
+
+
 def test_should_tell_what_happens_to_each_host_of_a_pool() -> None:
     found = difference_of(pool("w-1", "w-2"), pool("w-2", "w-3", labels={"tier": "web"}), around(pool("w-1", "w-2")))
     assert found

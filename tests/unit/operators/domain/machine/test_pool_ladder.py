@@ -9,6 +9,7 @@ import pytest
 
 from operators.api.cluster import Network
 from operators.api.hosts import Host
+from operators.api.machines import MachineStatus
 from operators.api.packages import MachinePackageVersion
 from operators.api.pools import HostRelease
 from operators.domain.machine import steps
@@ -122,6 +123,15 @@ TABLE: list[tuple[str, PoolView, type[steps.Step], str]] = [
     ("one component twice", view(pool=b.pool(b.HOST, packages={"explicit": ["kubelet-1", "kubelet-2"]})), steps.Wait, "are both kubelet"),
     ("release unreadable", view(release_problem=KokError(ErrorCode.InvalidObject, "bad", "x")), steps.Wait, "bad"),
     ("deleting", view(pool=b.pool(b.HOST, deleting=True)), steps.Wait, "1 hosts are still to be drained"),
+    (
+        "deleting, and what holds it up",
+        view(
+            pool=b.pool(b.HOST, deleting=True),
+            machines={"m1": SHOWN.model_copy(update={"status": MachineStatus(message="drains m1: web")})},
+        ),
+        steps.Wait,
+        "1 hosts are still to be drained and cleaned: m1 (drains m1: web)",
+    ),
     ("deleting, all gone", view(pool=b.pool(b.HOST, deleting=True), claims=(), machines={}), steps.RemoveFinalizer, "given back"),
 ]
 
