@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ pytestmark = pytest.mark.integration
 PACKAGE = ROOT / "packages" / "machine" / "api-proxy" / "api-proxy-2.6.12-r1.yaml"
 PATIENCE = 30.0
 ONE_ANSWER = 5.0
+SILENCE = 10.0
+"""Seconds after which haproxy cuts a connection whose server acknowledges nothing."""
 CLOSE_WAIT = "08"
 
 
@@ -83,6 +86,14 @@ class Proxy:
         self.config.write_text(
             "".join(line for line in text.splitlines(keepends=True) if line.strip() not in ("user haproxy", "group haproxy"))
         )
+
+    def edit(self, *without: str) -> None:
+        """Take these words out of the configuration."""
+        text = self.config.read_text()
+        for words in without:
+            assert words in text
+            text = text.replace(words, "")
+        self.config.write_text(text)
 
     def start(self) -> Child:
         libraries = next(self.root.glob("usr/lib/*-linux-gnu"))
@@ -175,21 +186,64 @@ def ground(tmp_path: Path) -> Iterator[tuple[Proxy, dict[str, MetaAddress], Chil
             address.close()
 
 
-def test_should_leave_an_address_that_died_and_cut_what_hangs_on_it(ground: tuple[Proxy, dict[str, MetaAddress], Child]) -> None:
-    proxy, addresses, _ = ground
-    first, second, _ = addresses
-    kept = {}
-    while set(kept) != {first, second}:
+def one_each(proxy: Proxy, addresses: set[str]) -> dict[str, socket.socket]:
+    """A connection to each address."""
+    kept: dict[str, socket.socket] = {}
+    while set(kept) != addresses:
         connection = proxy.connect()
         kept[asked(connection)] = connection
+    return kept
+
+
+def test_should_give_nobody_new_to_an_address_that_takes_nobody_and_keep_what_works_on_it(
+    ground: tuple[Proxy, dict[str, MetaAddress], Child],
+) -> None:
+    """Checks fail as well where only one of the pods behind a node port is dead."""
+    proxy, addresses, _ = ground
+    first, second, _ = addresses
+    kept = one_each(proxy, {first, second})
 
     addresses[first].die()
 
-    kept[first].settimeout(PATIENCE)
-    seconds = until(lambda: kept[first].recv(100) == b"", "the connection to the dead address is cut")
-    print(f"cut {seconds:.1f} s after the address died")
-    assert who_answers(proxy) == {second}
-    assert asked(kept[second]) == second, "the other connection lives"
+    until(lambda: who_answers(proxy) == {second}, "it is out")
+    time.sleep(2)
+    assert [asked(kept[each]) for each in (first, second)] == [first, second]
+
+
+@contextmanager
+def swallowed(address: str) -> Iterator[None]:
+    """What is sent to that address of this machine's loopback is lost, as when the machine died that had it."""
+    rule = ["INPUT", "--in-interface", "lo", "--destination", address, "--jump", "DROP"]
+    subprocess.run(["iptables", "--wait", "--insert", *rule], check=True, timeout=20)
+    try:
+        yield
+    finally:
+        subprocess.run(["iptables", "--wait", "--delete", *rule], check=True, timeout=20)
+
+
+@pytest.mark.parametrize("notices", [True, False])
+def test_should_cut_what_hangs_on_a_machine_that_died(ground: tuple[Proxy, dict[str, MetaAddress], Child], notices: bool) -> None:
+    """Idle, and in the middle of a question. The control: without keep-alives of its own and a time-out for what nobody acknowledges it hangs."""
+    proxy, addresses, child = ground
+    first, second, _ = addresses
+    if not notices:
+        proxy.edit(" tcp-ut 10s", "srvtcpka-idle 5s")
+        proxy.reload(child)
+        until(lambda: who_answers(proxy) == {first, second}, "the other configuration is used")
+    idle, busy = one_each(proxy, {first, second}), one_each(proxy, {first, second})
+
+    with swallowed(first):
+        busy[first].sendall(b"who\n")
+        for connection in (idle[first], busy[first]):
+            connection.settimeout(PATIENCE if notices else 1.5 * SILENCE)
+        if notices:
+            seconds = until(lambda: (idle[first].recv(100), busy[first].recv(100)) == (b"", b""), "they are cut")
+            print(f"cut {seconds:.1f} s after the machine died")
+            assert who_answers(proxy) == {second}
+        else:
+            with pytest.raises(TimeoutError):
+                idle[first].recv(100)
+        assert asked(idle[second]) == second, "the other connection lives"
 
 
 def test_should_take_another_list_of_addresses_without_cutting_connections(ground: tuple[Proxy, dict[str, MetaAddress], Child]) -> None:
