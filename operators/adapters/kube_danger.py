@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from operators.api.base import API_VERSION
 from operators.api.risk import Operation
-from operators.domain.machine.drain import TO_MIGRATE, PodFacts, movable_pods
+from operators.domain.machine.drain import TO_MIGRATE, PodFacts, movable_pods, with_a_place
 from operators.domain.machine.node import cordon_patch, node_of
 from operators.errors import ErrorCode, KokError
 from operators.ports.danger import DrainProgress
@@ -107,8 +107,15 @@ class KubeDanger:
             items += page.get("items") or []
             token = (page.get("metadata") or {}).get("continue")
             if not token:
-                return movable_pods(items, node)
+                return await self._with_a_place(movable_pods(items, node), node)
             following = f"&continue={quote(token, safe='')}"
+
+    async def _with_a_place(self, pods: tuple[PodFacts, ...], node: str) -> tuple[PodFacts, ...]:
+        """Other nodes are counted only where that matters."""
+        if not any(pod.is_own for pod in pods):
+            return pods
+        names = {each["metadata"]["name"] for each in (await self._kube.list(NODE)).items}
+        return with_a_place(pods, len(names - {node}))
 
     async def mark_pods(self, pods: tuple[PodFacts, ...]) -> None:
         """See NodeDanger."""

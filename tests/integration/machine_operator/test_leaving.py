@@ -18,15 +18,15 @@ POD = Kind("v1", "Pod")
 DANGEROUS = {"patch_json Node", "create_eviction Pod", "delete Node", "delete Machine"}
 
 
-async def _pod(rig: Rig, name: str, node: str) -> None:
+async def _pod(rig: Rig, name: str, node: str, namespace: str = "default", **labels: str) -> None:
     """A pod that a drain has to move; nobody runs it, so its eviction deletes it at once."""
     spec = {"nodeName": node, "containers": [{"name": "c", "image": "x"}], "terminationGracePeriodSeconds": 0}
-    metadata = {"name": name, "namespace": "default", "labels": {"app": name}}
+    metadata = {"name": name, "namespace": namespace, "labels": {"app": name, **labels}}
     await rig.business.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
 
-async def _running(rig: Rig, name: str) -> None:
-    await rig.business.patch_json(POD.ref(name, "default"), {"status": {"phase": "Running"}}, subresource=Subresource.Status)
+async def _running(rig: Rig, name: str, namespace: str = "default") -> None:
+    await rig.business.patch_json(POD.ref(name, namespace), {"status": {"phase": "Running"}}, subresource=Subresource.Status)
 
 
 async def _gone(rig: Rig, host: dict[str, Any]) -> bool:
@@ -87,6 +87,30 @@ async def test_should_show_and_respect_a_disruption_budget_and_go_on_when_it_all
     assert await rig.business.get(POD.ref(name, "default")) is not None
     await rig.business.delete(Kind("policy/v1", "PodDisruptionBudget").ref(name, "default"))
     await rig.until(lambda: _gone(rig, one))
+
+
+@pytest.mark.parametrize(("namespace", "goes"), [("kube-system", True), ("default", False)])
+async def test_should_let_the_last_node_go_with_what_kok_put_there_and_with_nothing_else(rig: Rig, namespace: str, goes: bool) -> None:
+    """CoreDNS has a disruption budget, and on the only node no place to go to; a pod that only carries the label is somebody's."""
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    for other in (await rig.business.list(kinds.NODE)).items:
+        if other["metadata"]["name"] != one["name"]:
+            await rig.business.delete(kinds.NODE.ref(other["metadata"]["name"]))
+    name = f"dns-{rig.tag}"
+    await _pod(rig, name, one["name"], namespace, **{"app.kubernetes.io/managed-by": "kok"})
+    await _running(rig, name, namespace)
+    budget = {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": name, "namespace": namespace}}
+    await rig.business.create({**budget, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": name}}}})
+    await rig.pool([])
+    if goes:
+        await rig.until(lambda: _gone(rig, one))
+    else:
+        await rig.until(lambda: _message(rig, one, "disruption budget"))
+        await rig.business.delete(Kind("policy/v1", "PodDisruptionBudget").ref(name, namespace))
+        await rig.until(lambda: _gone(rig, one))
 
 
 async def test_should_clean_every_host_before_a_deleted_pool_goes(rig: Rig) -> None:
