@@ -78,15 +78,15 @@ def node_off(plane: Plane, node: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def node(fleet: Fleet, plane: Plane, host: wish.LabHost) -> Kubectl:
-    """The host as a node of the plane, through its own proxy; kubectl against the plane. It goes with its Cluster: the last node of a cluster
-    is not drained in a minute, since its pods have nowhere to go."""
+def node(fleet: Fleet, plane: Plane, host: wish.LabHost) -> Iterator[Kubectl]:
+    """The host as a node of the plane, through its own proxy; kubectl against the plane. The only one, so it also leaves as such."""
     pool = wish.pool([host])
     pool["metadata"]["namespace"], pool["spec"]["clusterName"] = NAME, NAME
     fleet.meta.apply(pool)
     business = Kubectl(fleet.meta.binary, plane.kubeconfig)
     wait_until("the node is open", lambda: is_open(business, HOST), timeout=300, tell=plane.message)
-    return business
+    yield business
+    fleet.meta.run("delete", "machinepools.kok.dev", wish.POOL, "-n", NAME, "--timeout=180s", timeout=190)
 
 
 def test_should_keep_kubelets_ready_when_a_meta_node_that_they_talk_to_dies(plane: Plane, node: Kubectl) -> None:

@@ -174,3 +174,10 @@ def test_should_wrap_long_reasons_under_their_words() -> None:
     assert all(line.startswith(" " * 10) for line in lines[2:-2])
     assert " ".join(" ".join(lines).split()) == " ".join(chain.text().split())
     assert lines[-1] == "Next: kubectl -n demo describe pod p"
+
+
+def test_should_not_say_that_it_goes_on_by_itself_where_the_sentence_asks_for_a_command() -> None:
+    asks = "waits: MachinePool workers still exists; kubectl -n demo delete machinepools.kok.dev workers"
+    conditions = (p.condition("Ready", "False", "Deleting", asks), p.condition("Reconciling", "True", "Deleting", asks))
+    chain = cluster_chain(replace(p.WELL, cluster=p.cluster(*conditions)), p.NOW)
+    assert chain.next == "the command above: it waits for you"
