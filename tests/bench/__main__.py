@@ -47,7 +47,7 @@ def measured(bench: str, runs: int) -> list[Row]:
         "ha": lambda: [planes.available(ground(), runs)],
         "many": _many,
         "roll": lambda: [planes.roll(ground(), runs)],
-        "machines": machines.measure,
+        "machines": lambda: machines.measure(runs),
         "pools": pools.measure,
         "grants": grants.measure,
         "rollouts": rollouts.measure,
