@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meta_cluster.cli.diff_plane import Templates, Wish, plane_changes, summed
@@ -105,6 +105,8 @@ def difference_of(live: Manifest | None, wished: Manifest, around: Surroundings)
 def _of_cluster(made: Difference, live: Cluster | None, wished: Cluster, around: Surroundings) -> Difference:
     found = around.releases.get(made.name)
     release = found.spec if found else None
+    if taken := node_ports.taken_of_wish(wished, around.services):
+        return replace(made, refused=f"{node_ports.words(taken)} ({ErrorCode.PortTaken})")
     effects, goal, refused = _version(live, wished, release, made.name, around)
     start = release.plane_package if release else wished.spec.package_version
     before = _wish(live, start, around) if live else None
@@ -128,8 +130,6 @@ def _version(
 ) -> tuple[list[str], str, str]:
     """Sentences on the change of version, the version that the plane would be rendered from, and why it is refused."""
     goal = wished.spec.package_version
-    if taken := node_ports.taken_of_wish(wished, around.services):
-        return [], release.plane_package if release else goal, f"{node_ports.words(taken)} ({ErrorCode.PortTaken})"
     if live is None or release is None:
         return [f"a new plane at {goal} in namespace {wished.metadata.namespace}"], goal, ""
     current = release.current

@@ -21,7 +21,6 @@ from meta_cluster.pods import last_warning, pod_trouble, says_the_same
 from operators.errors import ErrorCode
 from operators.ports.kube import Manifest
 
-YOURS = "the command above: it waits for you"
 GOES_ON = "nothing: it goes on by itself; ask again in a minute"
 COMPONENTS_OF = {
     "EtcdReady": ("etcd", "etcd-events"),
@@ -201,8 +200,6 @@ def _remedy(code: str, manifest: Manifest) -> str:
         return f"{REFERENCE[ErrorCode(code)].remedy}   (kok explain {code})"
     if code in REASONS:
         return f"{REASONS[code].remedy}   (kok explain {code})"
-    if "kubectl " in str(conditions_in(manifest).get("Ready", {}).get("message", "")):
-        return YOURS
     if conditions_in(manifest).get("Reconciling", {}).get("status") == "True":
         return GOES_ON
     return f"kubectl describe {manifest['kind'].lower()}s.kok.dev {manifest['metadata']['name']}"

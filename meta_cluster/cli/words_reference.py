@@ -113,6 +113,11 @@ REASONS: dict[str, Word] = {
         _kind("Ready of a pool"), "machines of the pool are being changed", f"{MOVES}; kok get machines -n NAMESPACE shows which"
     ),
     "Sound": Word(_kind("KeysReady"), "root keys and leaf certificates are sound", FINE),
+    "PoolsRemain": Word(
+        _kind("Ready of a Cluster that is being deleted"),
+        "MachinePools still name this Cluster: their hosts are cleaned through its masters, so these stay until the pools are deleted",
+        "give the command above: it waits for you",
+    ),
     "RootKeysMissing": Word(
         _kind("KeysReady"),
         "a root key's Secret is missing or damaged; it is restored from its sealed copy",

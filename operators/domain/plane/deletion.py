@@ -40,6 +40,7 @@ def blocked_deletion(view: PlaneView) -> Stall | Wait | None:
             "Deleting",
             f"waits: MachinePool {pool.name} still exists; kubectl -n {namespace} delete machinepools.kok.dev {pool.name}",
             after=5.0,
+            word="PoolsRemain",
         )
     if view.claims:
         return Wait(

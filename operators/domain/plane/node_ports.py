@@ -23,23 +23,26 @@ LOOK_AGAIN_SECONDS = 10.0
 
 def refused_ports(cluster: Cluster, service: Manifest, refusal: str) -> tuple[TakenPort, ...]:
     """Node ports of ours in that Service, if the API server refused it because one of them is taken; nobody holds them as yet."""
-    if ALLOCATED not in refusal or cluster.spec.endpoint.type is not EndpointType.NodePort:
+    if ALLOCATED not in refusal:
         return ()
+    return tuple(each for each in sorted(wished(cluster), key=lambda each: each.port) if each.port in node_ports_of(service))
+
+
+def wished(cluster: Cluster) -> tuple[TakenPort, ...]:
+    """The node ports that a Cluster asks for by number, each with the field that does; whether anybody has them is another question."""
     wish = cluster.spec.endpoint
-    fields = {wish.port: "spec.endpoint.port", wish.konnectivity_port: "spec.endpoint.konnectivityPort"}
-    return tuple(TakenPort(fields[port], port) for port in sorted(node_ports_of(service)) if port in fields)
+    if wish.type is not EndpointType.NodePort:
+        return ()
+    fields = (("spec.endpoint.port", wish.port), ("spec.endpoint.konnectivityPort", wish.konnectivity_port))
+    return tuple(TakenPort(field, port) for field, port in fields if port)
 
 
 def taken_of_wish(cluster: Cluster, services: Iterable[Manifest]) -> TakenPort | None:
     """The first node port of a wish that a Service not of this Cluster has; before anything was asked of the API server."""
-    wish, metadata = cluster.spec.endpoint, cluster.metadata
-    if wish.type is not EndpointType.NodePort:
-        return None
-    fields = {"spec.endpoint.port": wish.port, "spec.endpoint.konnectivityPort": wish.konnectivity_port}
-    found = (
-        held_by(TakenPort(name, port), each) for name, port in fields.items() if port for each in services if port in node_ports_of(each)
+    metadata = cluster.metadata
+    return next(
+        (each for each in _held(wished(cluster), services) if (each.namespace, each.cluster) != (metadata.namespace, metadata.name)), None
     )
-    return next((each for each in found if (each.namespace, each.cluster) != (metadata.namespace, metadata.name)), None)
 
 
 def node_ports_of(service: Manifest) -> set[int]:
@@ -59,15 +62,18 @@ def held_by(taken: TakenPort, service: Manifest) -> TakenPort:
 
 def first_holder(wanted: Iterable[TakenPort], services: Iterable[Manifest], own: ObjectId) -> TakenPort | None:
     """The first of these ports that a Service other than our own has, with that Service."""
-    others = [each for each in services if ObjectId.of(each) != own]
-    return next((held_by(taken, each) for taken in wanted for each in others if taken.port in node_ports_of(each)), None)
+    return next(_held(wanted, [each for each in services if ObjectId.of(each) != own]), None)
+
+
+def _held(wanted: Iterable[TakenPort], services: Iterable[Manifest]) -> Iterator[TakenPort]:
+    """Those of these ports that Services have, port by port."""
+    found = list(services)
+    return (held_by(taken, each) for taken in wanted for each in found if taken.port in node_ports_of(each))
 
 
 def is_wished(cluster: Cluster, taken: TakenPort) -> bool:
     """Whether the Cluster still asks for that port in that field."""
-    wish = cluster.spec.endpoint
-    asked = {"spec.endpoint.port": wish.port, "spec.endpoint.konnectivityPort": wish.konnectivity_port}
-    return wish.type is EndpointType.NodePort and asked[taken.field] == taken.port
+    return any((each.field, each.port) == (taken.field, taken.port) for each in wished(cluster))
 
 
 def words(taken: TakenPort) -> str:

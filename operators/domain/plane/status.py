@@ -107,7 +107,8 @@ def _summary(view: PlaneView, step: Step, error: KokError | None, words: str) ->
     if isinstance(step, Done):
         return {"Ready": (TRUE, "Ready", words), "Reconciling": (FALSE, "Done", ""), "Stalled": (FALSE, "Done", "")}
     failed = error is not None and error.code not in RETRIED_AT_ONCE
-    reason = str(error.code) if error and failed else str(step.code) if isinstance(step, Stall) else _phase(view, step)
+    waits_as = step.word if isinstance(step, Wait) else ""
+    reason = str(error.code) if error and failed else str(step.code) if isinstance(step, Stall) else waits_as or _phase(view, step)
     if isinstance(step, Stall):
         return {"Ready": (FALSE, reason, words), "Reconciling": (FALSE, reason, words), "Stalled": (TRUE, reason, words)}
     moving: Verdict = (FALSE, reason, words) if isinstance(step, Paused) else (TRUE, reason, words)

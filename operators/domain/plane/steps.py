@@ -47,6 +47,8 @@ class Wait:
     after: float | None = CREATING_SECONDS
     is_patient: bool = False
     """Whether it may take as long as it takes: a soak, machines that follow their pool. The deadline of a hop is not for these."""
+    word: str = ""
+    """The reason that Ready shows, where the phase says too little: that it waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,11 @@ def test_should_wrap_long_reasons_under_their_words() -> None:
 
 
 def test_should_not_say_that_it_goes_on_by_itself_where_the_sentence_asks_for_a_command() -> None:
+    def next_of(reason: str, message: str) -> str:
+        conditions = (p.condition("Ready", "False", reason, message), p.condition("Reconciling", "True", reason, message))
+        return cluster_chain(replace(p.WELL, cluster=p.cluster(*conditions)), p.NOW).next
+
     asks = "waits: MachinePool workers still exists; kubectl -n demo delete machinepools.kok.dev workers"
-    conditions = (p.condition("Ready", "False", "Deleting", asks), p.condition("Reconciling", "True", "Deleting", asks))
-    chain = cluster_chain(replace(p.WELL, cluster=p.cluster(*conditions)), p.NOW)
-    assert chain.next == "the command above: it waits for you"
+    assert next_of("PoolsRemain", asks).startswith("give the command above: it waits for you")
+    offers = "waits until host demo-1 is cleaned; to give it up as it is: kubectl delete its HostClaim"
+    assert next_of("Deleting", offers).startswith("nothing: it goes on by itself")

@@ -34,12 +34,14 @@ def is_state(node: ast.expr) -> bool:
 
 
 def reasons_in(tree: ast.AST) -> Iterator[str]:
-    """Reasons of verdicts (`FALSE, "NotUp", words`), of `Observed(type, status, reason)`, and what functions named *_phase return."""
+    """Reasons of verdicts (`FALSE, "NotUp", words`), of `Observed(type, status, reason)` and `Wait(word=reason)`, and what functions named *_phase return."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Tuple) and len(node.elts) == 3 and is_state(node.elts[0]):
             yield from texts_of(node.elts[1])
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Observed" and len(node.args) > 2:
             yield from texts_of(node.args[2])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Wait":
+            yield from (text for each in node.keywords if each.arg == "word" for text in texts_of(each.value))
         if isinstance(node, ast.FunctionDef) and node.name.endswith("_phase"):
             for inner in ast.walk(node):
                 if isinstance(inner, ast.Return) and inner.value is not None:
@@ -54,7 +56,7 @@ def shown_words() -> set[str]:
 
 
 def test_should_find_words_in_the_code() -> None:
-    assert {"Creating", "Repairing", "NotUp", "Differ", "Answered", "Updating", "Stale"} <= shown_words()
+    assert {"Creating", "Repairing", "NotUp", "Differ", "Answered", "Updating", "Stale", "PoolsRemain"} <= shown_words()
 
 
 def test_should_explain_every_phase_and_reason() -> None:
