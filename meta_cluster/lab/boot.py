@@ -25,7 +25,8 @@ WantedBy=multi-user.target
 def keep(node: str, name: str, script: str) -> None:
     """Have `script` (a whole shell script that may run again) run at each boot of that node from now on; looks first. Raises KokError LabFailed."""
     place = f"{FOLDER}/{name}.sh"
-    if attempt("exec", node, "cat", place).stdout == script and attempt("exec", node, "systemctl", "is-enabled", UNIT).returncode == 0:
+    kept = attempt("exec", node, "cat", place, f"/etc/systemd/system/{UNIT}").stdout == script + SERVICE
+    if kept and attempt("exec", node, "systemctl", "is-enabled", UNIT).returncode == 0:
         return
     docker("exec", "-i", node, "sh", "-c", f"mkdir -p {FOLDER} && cat > {place}", stdin=script)
     docker("exec", "-i", node, "sh", "-c", f"cat > /etc/systemd/system/{UNIT} && systemctl enable {UNIT}", stdin=SERVICE)

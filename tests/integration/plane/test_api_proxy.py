@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from meta_cluster.assets import versions as v
+from meta_cluster.assets.debian import install_tools
 from operators.api.packages import MachinePackageVersion
 from operators.domain.machine.render import ClusterFacts, HostFacts, NodeFacts, desired_package
 from operators.domain.machine.resolve import resolve_artifacts
@@ -213,6 +214,7 @@ def test_should_give_nobody_new_to_an_address_that_takes_nobody_and_keep_what_wo
 @contextmanager
 def swallowed(address: str) -> Iterator[None]:
     """What is sent to that address of this machine's loopback is lost, as when the machine died that had it."""
+    install_tools([("iptables", "iptables")])
     rule = ["INPUT", "--in-interface", "lo", "--destination", address, "--jump", "DROP"]
     subprocess.run(["iptables", "--wait", "--insert", *rule], check=True, timeout=20)
     try:
