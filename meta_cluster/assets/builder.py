@@ -1,6 +1,7 @@
 """Makes sure that assets are there: what is in the folder is used, the rest is made, dependencies first. Declares no asset itself.
 
-The order of ways is: already in the folder -> official download, where upstream publishes it and its sha256 is pinned -> built.
+The order of ways is: already in the folder -> download, where upstream or a release of kok publishes it and its sha256 is pinned -> built.
+What comes whole by download does not ask for what it would be made from; if it cannot be had after all, a second look makes that first.
 Called by `kok assets`, the lab and the test fixtures, also in several processes at once: each asset is made by one of them.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import cached_property
 from graphlib import TopologicalSorter
@@ -24,8 +25,8 @@ from meta_cluster.assets.toolchain import Go, find_go
 from operators.errors import ErrorCode, KokError
 
 
-def closure(table: Mapping[str, Asset], wanted: Iterable[str]) -> dict[str, Asset]:
-    """The wanted assets and all they depend on, in table order. Raises KokError NotFound for a name that is not in the table."""
+def closure(table: Mapping[str, Asset], wanted: Iterable[str], comes_whole: Callable[[Asset], bool] = lambda _: False) -> dict[str, Asset]:
+    """The wanted assets and all they are made from, in table order. Raises KokError NotFound for a name that is not in the table."""
     todo, found = list(wanted), set[str]()
     while todo:
         name = todo.pop()
@@ -33,7 +34,7 @@ def closure(table: Mapping[str, Asset], wanted: Iterable[str]) -> dict[str, Asse
             raise KokError(ErrorCode.NotFound, f"no asset is called {name}", "kok assets list")
         if name not in found:
             found.add(name)
-            todo.extend(table[name].depends)
+            todo.extend(() if comes_whole(table[name]) else table[name].depends)
     return {name: asset for name, asset in table.items() if name in found}
 
 
@@ -60,17 +61,41 @@ class Builder:
 
     def ensure(self, wanted: Iterable[str]) -> dict[str, Path]:
         """Bring all wanted assets and their dependencies into the folder; asset name -> file. The first failure ends the run."""
-        assets = closure(self.table, wanted)
-        cold = sum(asset.cold_seconds for name, asset in assets.items() if name not in self.folder.index())
+        names = list(wanted)
+        cold = sum(each.cold_seconds for each in closure(self.table, names, self._comes_whole).values() if self._is_missing(each))
         if cold > 60:
-            say(f"assets: {len(assets)} wanted in {self.folder.root}; what is missing takes about {cold // 60} min here, once")
-        order = TopologicalSorter({name: list(asset.depends) for name, asset in assets.items()})
-        order.prepare()
-        with ThreadPoolExecutor(1) as compile_lane, ThreadPoolExecutor(1) as pack_lane:
-            self._drive(assets, order, {Lane.COMPILE: compile_lane, Lane.PACK: pack_lane})
+            say(f"assets: what is missing in {self.folder.root} takes about {cold // 60} min here to build, once")
+        while True:
+            try:
+                assets = self._run(names)
+                break
+            except _PartsMissing:  # a download that failed is not tried twice, so this ends
+                continue
         if self.used["downloaded"] or self.used["built"]:
             say("assets: " + ", ".join(f"{count} {how}" for how, count in sorted(self.used.items())))
         return {name: self.folder.root / self._ready[name].path for name in assets}
+
+    def _run(self, names: Iterable[str]) -> dict[str, Asset]:
+        assets = closure(self.table, names, self._comes_whole)
+        order = TopologicalSorter({name: [each for each in asset.depends if each in assets] for name, asset in assets.items()})
+        order.prepare()
+        with ThreadPoolExecutor(1) as compile_lane, ThreadPoolExecutor(1) as pack_lane:
+            self._drive(assets, order, {Lane.COMPILE: compile_lane, Lane.PACK: pack_lane})
+        return assets
+
+    def _comes_whole(self, asset: Asset) -> bool:
+        """Whether it was, or is about to be, downloaded: then nothing that it would be made from is needed."""
+        entry = self.folder.index().get(asset.name)
+        if entry is not None and entry.how != "downloaded":
+            return False
+        is_there = entry is not None and self._is_pinned(asset, entry) and self.folder.find(asset.name, key=entry.key) is not None
+        return is_there or bool(self.downloads.candidates(asset.releases))
+
+    def _is_pinned(self, asset: Asset, entry: IndexEntry) -> bool:
+        return any(entry.key == official_key(self.downloads.pins.get(file.path, "")) for file in asset.releases)
+
+    def _is_missing(self, asset: Asset) -> bool:
+        return asset.name not in self.folder.index() and not self._comes_whole(asset)
 
     def _drive(self, assets: Mapping[str, Asset], order: TopologicalSorter[str], lanes: Mapping[Lane, ThreadPoolExecutor]) -> None:
         running: dict[Future[IndexEntry], str] = {}
@@ -89,7 +114,7 @@ class Builder:
 
     def _obtain(self, asset: Asset) -> IndexEntry:
         """From the folder if it is there and whole; else made, under the asset's lock, by whoever comes first."""
-        inputs = Inputs(self.folder, self._toolchain, {name: self._ready[name] for name in asset.depends})
+        inputs = Inputs(self.folder, self._toolchain, {name: self._ready[name] for name in asset.depends if name in self._ready})
         how = "in the folder"
         if not self._is_there(asset, inputs):
             with self.folder.making(asset.name) as work:
@@ -105,16 +130,19 @@ class Builder:
         entry = self.folder.index().get(asset.name)
         if entry is None:
             return False
-        if entry.how == "downloaded" and asset.official and entry.key == official_key(self.downloads.pins.get(asset.official.path, "")):
+        if entry.how == "downloaded" and self._is_pinned(asset, entry):
             return self.folder.find(asset.name, key=entry.key) is not None
-        return self.folder.find(asset.name, key=asset.recipe.key(inputs)) is not None
+        return _has_parts(asset, inputs) and self.folder.find(asset.name, key=asset.recipe.key(inputs)) is not None
 
     def _make(self, asset: Asset, inputs: Inputs, *, work: Path) -> str:
-        pin, official = self.downloads.pin_of(asset.official), asset.official
-        if official and (pin or self.downloads.way is Way.Download) and (made := self.downloads.fetch(asset.name, official, work)):
-            entry = {"how": "downloaded", "version": asset.version, "key": official_key(pin)}
-            self.folder.publish(asset.name, made, relative=asset.path, entry=entry)
+        downloads, releases = self.downloads, asset.releases
+        asked = downloads.candidates(releases) or (asset.official and downloads.way is Way.Download)
+        if asked and (found := downloads.fetch(asset.name, releases, work)):
+            entry = {"how": "downloaded", "version": asset.version, "key": official_key(found[1])}
+            self.folder.publish(asset.name, found[0], relative=asset.path, entry=entry)
             return "downloaded"
+        if not _has_parts(asset, inputs):
+            raise _PartsMissing
         say(f"  {asset.name}: building (about {asset.cold_seconds}s cold)")
         began = time.monotonic()
         made = asset.recipe.make(inputs, work)
@@ -123,6 +151,14 @@ class Builder:
         size = (self.folder.root / done.path).stat().st_size / 1e6
         say(f"  {asset.name}: built in {time.monotonic() - began:.1f}s, {size:.0f} MB")
         return "built"
+
+
+class _PartsMissing(Exception):
+    """It has to be built after all, and what it is made from was not asked for."""
+
+
+def _has_parts(asset: Asset, inputs: Inputs) -> bool:
+    return set(asset.depends) <= set(inputs.entries)
 
 
 def official_key(pin: str) -> str:

@@ -1,4 +1,4 @@
-"""Downloads official release files: verified against a pinned sha256, resumed where a run was cut, tried again where trying helps. Builds nothing.
+"""Downloads release files: verified against a pinned sha256, resumed where a run was cut, tried again where trying helps. Builds nothing.
 
 What was fetched of a file stays as `downloads/<sha256>.part` until it is whole; only a file with the right digest gets its name. A lock per
 file lets several processes want the same one. A server that cannot be reached is not asked again in the same run.
@@ -14,14 +14,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from filelock import FileLock
 
 from meta_cluster.assets.folder import AssetsFolder, sha256_of
-from meta_cluster.assets.official import OfficialFile, Release, Way, digest_in
+from meta_cluster.assets.official import OfficialFile, Release, Way, digest_in, has_server
 from meta_cluster.assets.progress import say
 from operators.errors import ErrorCode, KokError
 
@@ -41,37 +41,45 @@ class NoServer(Unavailable):
 
 @dataclass(slots=True)
 class Downloads:
-    """One run's way to official files. `pins` is by path of the release file."""
+    """One run's way to release files. `pins` is by path of the release file; one that could not be had is not asked for again."""
 
     folder: AssetsFolder
     way: Way
     pins: Mapping[str, str]
     pause: Callable[[float], None] = time.sleep
     _deaf: dict[Release, str] = field(default_factory=dict)
+    _failed: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def pin_of(self, file: OfficialFile | None) -> str:
-        """The sha256 that a file must have if it may be downloaded at all; empty if it may not."""
-        return "" if file is None or self.way is Way.Build else self.pins.get(file.path, "")
+    def candidates(self, files: Iterable[OfficialFile]) -> tuple[OfficialFile, ...]:
+        """Those of an asset's release files that may be asked for: pinned, published somewhere, and not failed before in this run."""
+        if self.way is Way.Build:
+            return ()
+        return tuple(each for each in files if each.path in self.pins and has_server(each.release) and each.path not in self._failed)
 
-    def fetch(self, name: str, file: OfficialFile, work: Path) -> Path | None:
-        """The program of that asset in `work`; None where it must be built. Raises KokError AssetUnavailable where building is forbidden."""
-        digest, began = self.pin_of(file), time.monotonic()
-        try:
-            whole = self._whole(name, file, digest)
-            made = _program(file, whole, work / "official")
-        except Unavailable as why:
-            if self.way is Way.Download:
-                hint = "try again later, point the release's variable at a mirror, or allow building: --way auto"
-                raise KokError(ErrorCode.AssetUnavailable, f"{name}: not downloaded: {why}", hint) from why
-            say(f"  {name}: not downloaded: {why}; it is built instead")
-            return None
-        say(f"  {name}: downloaded in {time.monotonic() - began:.1f}s, {made.stat().st_size / 1e6:.0f} MB")
-        return made
+    def fetch(self, name: str, files: Sequence[OfficialFile], work: Path) -> tuple[Path, str] | None:
+        """The asset in `work` and its pin, from the first of these that can be had; None where it must be built.
+
+        Raises KokError AssetUnavailable where building is forbidden.
+        """
+        why = f"no sha256 is pinned for {files[0].path} (kok assets pin)"
+        for file in self.candidates(files):
+            began = time.monotonic()
+            try:
+                made = _program(file, self._whole(name, file, self.pins[file.path]), work / "official")
+            except Unavailable as error:
+                why = str(error)
+                self._failed.add(file.path)
+                continue
+            say(f"  {name}: downloaded in {time.monotonic() - began:.1f}s, {made.stat().st_size / 1e6:.0f} MB")
+            return made, self.pins[file.path]
+        if self.way is Way.Download:
+            hint = "try again later, point the release's variable at a mirror, or allow building: --way auto"
+            raise KokError(ErrorCode.AssetUnavailable, f"{name}: not downloaded: {why}", hint)
+        say(f"  {name}: not downloaded: {why}; it is built instead")
+        return None
 
     def _whole(self, name: str, file: OfficialFile, digest: str) -> Path:
-        if not digest:
-            raise Unavailable(f"no sha256 is pinned for {file.path} (kok assets pin)")
         places = self.folder.root / "downloads"
         places.mkdir(parents=True, exist_ok=True)
         with FileLock(places / f"{digest}.lock"):
@@ -129,9 +137,9 @@ def _receive(url: str, part: Path) -> None:
 
 
 def _program(file: OfficialFile, whole: Path, target: Path) -> Path:
-    """The program itself, executable: the file, or the one member of an archive."""
+    """The asset itself, executable: the file, which is nobody else's, or one member of an archive, which stays for the others."""
     if not file.member:
-        shutil.copyfile(whole, target)
+        os.replace(whole, target)
     else:
         with tarfile.open(whole) as archive:
             source = archive.extractfile(file.member) if file.member in archive.getnames() else None

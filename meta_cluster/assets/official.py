@@ -1,4 +1,4 @@
-"""Which upstream release file an asset is, where upstream publishes it, and which sha256 it must have. Fetches nothing; data and two small readers.
+"""Which release file an asset is, upstream's or kok's own, where it is published, and which sha256 it must have. Fetches nothing; data and small readers.
 
 A file without a pinned sha256 is never downloaded: a checksum that comes from the same server as the file proves nothing about the server.
 Pins are in `pins.json` beside this module, and those that `kok assets pin` wrote in `$KOK_ASSETS/pins.json`; the committed one wins.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from meta_cluster.assets.oci import architecture
+from meta_cluster.own_version import own_version
 from operators.errors import ErrorCode, KokError
 
 PINS = Path(str(files("meta_cluster.assets") / "pins.json"))
@@ -37,17 +38,20 @@ class Way(StrEnum):
 
 
 class Release(StrEnum):
-    """Upstream projects that publish release files; the value names the variable that points elsewhere, for a mirror."""
+    """Who publishes release files; the value names the variable that points elsewhere, for a mirror."""
 
     Kubernetes = "KOK_KUBERNETES_RELEASES"
     Etcd = "KOK_ETCD_RELEASES"
     Kind = "KOK_KIND_RELEASES"
+    Kok = "KOK_RELEASES"
+    """What a release of kok would otherwise build or pack (`kok assets publish`); nowhere unless the variable says where."""
 
 
 UPSTREAM: Mapping[Release, str] = {
     Release.Kubernetes: "https://dl.k8s.io",
     Release.Etcd: "https://github.com/etcd-io/etcd/releases/download",
     Release.Kind: "https://kind.sigs.k8s.io/dl",
+    Release.Kok: "",
 }
 
 
@@ -79,6 +83,11 @@ def base_of(release: Release) -> str:
     return base.rstrip("/")
 
 
+def has_server(release: Release) -> bool:
+    """Whether anybody can be asked for its files."""
+    return bool(os.environ.get(release.value) or UPSTREAM[release])
+
+
 def kubernetes_file(name: str, version: str) -> OfficialFile:
     """A Kubernetes program: /release/v1.35.4/bin/linux/amd64/kubelet, with kubelet.sha256 beside it."""
     path = f"release/v{version}/bin/linux/{architecture()}/{name}"
@@ -95,6 +104,12 @@ def kind_file(version: str) -> OfficialFile:
     """kind itself."""
     path = f"v{version}/kind-linux-{architecture()}"
     return OfficialFile(Release.Kind, path, f"{path}.sha256sum")
+
+
+def own_file(name: str) -> OfficialFile:
+    """An asset as a release of kok publishes it: one file per asset in a folder of its version, so that any web server will do."""
+    folder = f"v{own_version()}"
+    return OfficialFile(Release.Kok, f"{folder}/{name}-linux-{architecture()}", f"{folder}/SHA256SUMS")
 
 
 def way_of(word: str = "") -> Way:
@@ -122,6 +137,34 @@ def read_pins(root: Path) -> dict[str, str]:
                 raise KokError(ErrorCode.Usage, f"{path}: {name}: {digest!r} is no sha256", "kok assets pin writes it anew")
         pins |= found
     return pins
+
+
+def add_pins(path: Path, pins: Mapping[str, str]) -> None:
+    """Write these down beside those that stand there already. Raises KokError Usage where what stands there is no JSON."""
+    try:
+        before = json.loads(path.read_text())
+    except FileNotFoundError:
+        before = {}
+    except ValueError as error:
+        raise KokError(ErrorCode.Usage, f"{path} is no JSON: {error}", "delete it, then pin again") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**before, **pins}, indent=1, sort_keys=True) + "\n")
+
+
+def releases_named(words: Collection[str]) -> tuple[Release, ...]:
+    """The releases of these names; none means all that somebody publishes. Raises KokError Usage."""
+    for word in words:
+        if word not in [each.name.lower() for each in Release]:
+            raise KokError(
+                ErrorCode.Usage, f"--only: {word!r} publishes nothing", f"one of {', '.join(each.name.lower() for each in Release)}"
+            )
+    asked = tuple(each for each in Release if each.name.lower() in words) or tuple(filter(has_server, Release))
+    for each in asked:
+        if not has_server(each):
+            raise KokError(
+                ErrorCode.Usage, f"{each.value} is not set: nobody is known who has {each.name.lower()}'s files", "set it to an address"
+            )
+    return asked
 
 
 def digest_in(listing: str, file_name: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from meta_cluster.assets.folder import AssetsFolder, IndexEntry
-from meta_cluster.assets.official import OfficialFile
+from meta_cluster.assets.official import OfficialFile, own_file
 from meta_cluster.assets.toolchain import Go
 
 
@@ -75,6 +75,17 @@ class Asset:
     for_hosts: bool = False
     official: OfficialFile | None = None
     """What upstream publishes as the same program, if it does."""
+
+    @property
+    def is_of_tree(self) -> bool:
+        """Whether it is made from this very checkout, so that what a release published is no substitute."""
+        return self.version in ("lock", "tree")
+
+    @property
+    def releases(self) -> tuple[OfficialFile, ...]:
+        """The release files it may be had as, in the order in which they are asked for: upstream's, then kok's own."""
+        upstream = (self.official,) if self.official else ()
+        return upstream if self.is_of_tree else (*upstream, own_file(self.name))
 
 
 def key_from(inputs: Inputs, *parts: object) -> str:

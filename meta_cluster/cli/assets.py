@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,27 +46,51 @@ def ensure(
         print(f"{name}\t{path}")
 
 
-@app.command(short_help="Write down the sha256 of every official file.")
+@app.command(short_help="Write down the sha256 of every release file.")
 def pin(
     output: Annotated[str, typer.Option("--file", help="Where to write; default pins.json in the assets folder.", show_default=False)] = "",
+    only: Annotated[list[str] | None, typer.Option("--only", help="kok, kubernetes, etcd or kind; repeatable. Default: all.")] = None,
 ) -> None:
-    """Ask the release servers for the sha256 of every official file, and write them down: from then on these files may be downloaded.
+    """Ask the release servers for the sha256 of every file, and write them down: from then on these files may be downloaded.
 
     Compare them with a second source before you commit them: a digest from the server of the file proves nothing about that server.
+    kok's own files are asked for where KOK_RELEASES says who has them (kok assets publish).
 
-    Example: kok assets pin --file meta_cluster/assets/pins.json
+    Examples:
+
+      kok assets pin --file meta_cluster/assets/pins.json
+
+      KOK_RELEASES=https://files.example.org/kok kok assets pin --only kok
     """
-    import json
-    from pathlib import Path
-
     from meta_cluster.assets.download import published_pins
     from meta_cluster.assets.folder import AssetsFolder
+    from meta_cluster.assets.official import add_pins, releases_named
 
     path = Path(output) if output else AssetsFolder().root / "pins.json"
-    pins = published_pins(asset.official for asset in _table().values() if asset.official)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(pins, indent=1, sort_keys=True) + "\n")
+    asked = releases_named(only or ())
+    pins = published_pins(file for asset in _table().values() for file in asset.releases if file.release in asked)
+    add_pins(path, pins)
     print(f"{len(pins)} files are pinned in {path}")
+
+
+@app.command(short_help="Lay out a release of kok's own files.")
+def publish(
+    folder: Annotated[Path, typer.Argument(help="Where to; a web server then serves it as KOK_RELEASES.")],
+    names: Annotated[list[str] | None, typer.Argument(help="Assets; none means all but those on demand.")] = None,
+) -> None:
+    """Lay out what is in the assets folder as a release: one file per asset and SHA256SUMS, in a folder of kok's version.
+
+    With KOK_RELEASES set to the address of FOLDER, and its files pinned, nothing is built or asked of apt: all of it is downloaded.
+
+    Example: kok assets publish /srv/www/kok
+    """
+    from meta_cluster.assets.folder import AssetsFolder
+    from meta_cluster.assets.publish import publish as lay_out
+
+    assets = _table()
+    wanted = names or [name for name, asset in assets.items() if not asset.on_demand and not asset.is_of_tree]
+    sums = lay_out(AssetsFolder(), assets, wanted, folder)
+    print(f"{len(wanted)} assets are in {sums.parent}")
 
 
 @app.command("list")

@@ -80,9 +80,9 @@ def _words_to_complete() -> list[str]:
 def _show_version(asked: bool) -> None:
     if asked:
         from meta_cluster.cli.console import say
-        from meta_cluster.cli.version import client_version
+        from meta_cluster.own_version import own_version
 
-        say(f"kok {client_version()}")
+        say(f"kok {own_version()}")
         raise typer.Exit
 
 

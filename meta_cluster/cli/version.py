@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from meta_cluster.cli.options import Access, ContextOption, KubeconfigOption
+from meta_cluster.own_version import own_version
 
 
 def version(
@@ -24,24 +25,13 @@ def version(
     """
     from meta_cluster.cli.console import say
 
-    say(f"client         {client_version()}")
+    say(f"client         {own_version()}")
     if client:
         return
     from meta_cluster.cli.access import run
 
     operators, server = run(_ask(Access(kubeconfig, context)))
     say(f"operators      {operators}\nmeta cluster   {server}")
-
-
-def client_version() -> str:
-    """Of the installed package; `checkout` where it is not installed."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("kok")
-    except PackageNotFoundError:
-        return "checkout"
 
 
 async def _ask(access: Access) -> tuple[str, str]:

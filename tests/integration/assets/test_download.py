@@ -298,6 +298,6 @@ def test_should_notice_a_file_that_is_not_verified(tmp_path: Path, server: Serve
     monkeypatch.setattr("meta_cluster.assets.download.sha256_of", lambda _: wrong)
     folder = AssetsFolder(tmp_path)
     (tmp_path / "work").mkdir()
-    made = Downloads(folder, Way.Auto, {KUBELET.path: wrong}).fetch("kubelet", KUBELET, tmp_path / "work")
-    assert made is not None
-    assert made.read_bytes() == b"somebody else's"
+    found = Downloads(folder, Way.Auto, {KUBELET.path: wrong}).fetch("kubelet", (KUBELET,), tmp_path / "work")
+    assert found is not None
+    assert found[0].read_bytes() == b"somebody else's"

@@ -10,7 +10,7 @@ from meta_cluster.cli.console import Progress, error_text
 from meta_cluster.cli.errors_reference import REFERENCE
 from meta_cluster.cli.host import best_keys, fingerprint
 from meta_cluster.cli.main import VERBS, run
-from meta_cluster.cli.version import client_version
+from meta_cluster.own_version import own_version
 from operators.errors import ErrorCode, KokError
 
 HEAVY = ("pydantic", "aiohttp", "kopf", "kubernetes", "cryptography", "asyncssh", "rich", "yaml", "jinja2", "asyncio")
@@ -64,7 +64,7 @@ def test_should_exit_with_1_and_say_what_and_what_to_do(words: list[str], says: 
 
 def test_should_say_its_version_as_other_commands_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"kok {client_version()}\n"
+    assert capsys.readouterr().out == f"kok {own_version()}\n"
 
 
 @pytest.mark.parametrize("group", ["", "meta", "lab", "lab host", "assets", "host"])
