@@ -51,7 +51,7 @@ def released(tmp_path: Path, server: Server) -> Machine:
     sums = publish(builds.folder, builds.table, ["parts", "image"], tmp_path / "www")
     server.files |= {str(each.relative_to(tmp_path / "www")): each.read_bytes() for each in sums.parent.iterdir()}
     other = Machine(tmp_path / "other")
-    pins = published_pins(file for asset in builds.table.values() for file in asset.releases)
+    pins = published_pins([*(file for asset in builds.table.values() for file in asset.releases), own_file("not-published")])
     assert set(pins) == {own_file("parts").path, own_file("image").path}, "what is of the tree is never of a release"
     add_pins(other.folder.root / "pins.json", pins)
     return other
