@@ -14,6 +14,7 @@ from filelock import FileLock
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.builder import Builder
 from meta_cluster.assets.folder import AssetsFolder, IndexEntry
+from meta_cluster.assets.oci import image_names
 from meta_cluster.assets.operator_image import BASE, IMAGE, built_name, checkout
 from meta_cluster.assets.processes import run
 from meta_cluster.assets.progress import say, timed
@@ -24,7 +25,7 @@ from meta_cluster.lab import engine, hosts, isolation, layout, meta, meta_nodes
 from meta_cluster.lab.catalogue import AssetFacts, lab_packages, of_versions
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
-from meta_cluster.lab.machine_images import HOST_IMAGE, docker_name, lab_assets, node_image
+from meta_cluster.lab.machine_images import HOST_IMAGE, lab_assets, node_image
 from operators.adapters.catalogue_files import FileCatalogue
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_file_credentials
@@ -176,7 +177,7 @@ def import_archives(names: list[str], folder: AssetsFolder) -> None:
 
 def load_image(folder: AssetsFolder, asset: str) -> str:
     """The Docker name of one of the lab's images, loaded if Docker does not have it."""
-    name = docker_name(asset, folder.index()[asset].key)
+    name = image_names(folder.get(asset))[0]
     if inspect("image", name) is None:
         with timed(name, "loading into docker"):
             docker("load", "--input", str(folder.get(asset)))
