@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,25 +25,22 @@ from meta_cluster.lab.isolation import meta_nodes
 from operators.errors import ErrorCode, KokError
 
 READY_SECONDS = 120
-FOR_ANY_IMAGE: Sequence[Mapping[str, Any]] = (
-    {"kind": "KubeletConfiguration", "maxPods": 250, "serializeImagePulls": False},
-    {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": {"node-cidr-mask-size": "23"}}},
-)
+
+
+def any_image_patches(ground: Ground) -> list[Mapping[str, Any]]:
+    """What kind's kubeadm configuration needs on this machine, whoever made the node image; and room for many planes."""
+    kubelet: dict[str, Any] = {"kind": "KubeletConfiguration", "maxPods": 250, "serializeImagePulls": False, "failCgroupV1": False}
+    if not ground.privileged:
+        kubelet["featureGates"] = {"KubeletInUserNamespace": True}
+    return [kubelet, {"kind": "ClusterConfiguration", "controllerManager": {"extraArgs": {"node-cidr-mask-size": "23"}}}]
 
 
 def kubeadm_patches(ground: Ground) -> list[Mapping[str, Any]]:
-    """What kind's kubeadm configuration needs for our node image: driver and root of cgroups, room for many planes, our image tags."""
-    kubelet: dict[str, Any] = {
-        **FOR_ANY_IMAGE[0],
-        "cgroupDriver": "cgroupfs",
-        "cgroupRoot": "/",
-        "failCgroupV1": False,
-        "resolvConf": "/etc/kok-resolv.conf",
-    }
-    if not ground.privileged:
-        kubelet["featureGates"] = {"KubeletInUserNamespace": True}
+    """What it needs for our own node image besides: driver and root of cgroups, our image tags."""
+    kubelet, cluster = any_image_patches(ground)
+    kubelet = {**kubelet, "cgroupDriver": "cgroupfs", "cgroupRoot": "/", "resolvConf": "/etc/kok-resolv.conf"}
     cluster = {
-        **FOR_ANY_IMAGE[1],
+        **cluster,
         "apiServer": audit.api_server_patch(),
         "dns": {"imageTag": f"v{v.COREDNS}"},
         "etcd": {"local": {"imageTag": f"{v.ETCD}-0", "extraArgs": {"unsafe-no-fsync": "true"}}},
@@ -58,7 +55,7 @@ def kind_config(ground: Ground, *, image: str, mounts: Mapping[str, Path], own_i
 
     An image that is not ours brings its own CNI and settings; it only gets room for many planes.
     """
-    patches = kubeadm_patches(ground) if own_image else FOR_ANY_IMAGE
+    patches = kubeadm_patches(ground) if own_image else any_image_patches(ground)
     node = {
         "role": "control-plane",
         "image": image,

@@ -132,11 +132,13 @@ def test_should_tell_the_kubelet_of_missing_rights_only_where_they_are_missing()
 
 
 def test_should_leave_an_image_that_is_not_ours_its_own_settings() -> None:
-    wanted = kind_config(BARE, image="kindest/node:v1.35.4", mounts={}, own_image=False)
+    wanted = kind_config(FULL, image="kindest/node:v1.35.4", mounts={}, own_image=False)
     assert wanted["networking"]["disableDefaultCNI"] is False
     loaded = [yaml.safe_load(patch) for patch in wanted["nodes"][0]["kubeadmConfigPatches"]]
     assert [patch["kind"] for patch in loaded] == ["KubeletConfiguration", "ClusterConfiguration"]
-    assert loaded[0] == {"kind": "KubeletConfiguration", "maxPods": 250, "serializeImagePulls": False}
+    assert loaded[0] == {"kind": "KubeletConfiguration", "maxPods": 250, "serializeImagePulls": False, "failCgroupV1": False}
+    bare = kind_config(BARE, image="kindest/node:v1.35.4", mounts={}, own_image=False)["nodes"][0]["kubeadmConfigPatches"][0]
+    assert "KubeletInUserNamespace" in bare, "what the machine lacks it lacks for any image"
 
 
 def test_should_refuse_a_meta_cluster_with_other_folders_mounted() -> None:
