@@ -186,12 +186,14 @@ class Window(Model):
 
 
 class DomainLimit(Model):
-    """At most so many members of one failure domain at once."""
+    """One failure domain after another, and at most so many members of it at once; forward and back."""
 
     label: LabelKey
     """Label of the Cluster whose value names its domain."""
     max_parallel: Annotated[int, Field(ge=1, le=100)] = 1
     """Members of one domain that are in hand at once."""
+    at_once: Annotated[int, Field(ge=1, le=100)] = 1
+    """Domains that have members in hand at once."""
 
 
 class Said(Model):
@@ -214,7 +216,8 @@ class FleetRolloutSpec(Model):
         json_schema_extra=rules(
             cel(
                 "self.change == oldSelf.change && self.selector == oldSelf.selector && self.stages == oldSelf.stages "
-                "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail && self.machines == oldSelf.machines",
+                "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail && self.machines == oldSelf.machines "
+                "&& has(self.perDomain) == has(oldSelf.perDomain) && (!has(self.perDomain) || self.perDomain == oldSelf.perDomain)",
                 "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures, said and windows may be edited)",
             ),
             cel(
@@ -247,7 +250,7 @@ class FleetRolloutSpec(Model):
     windows: Annotated[tuple[Window, ...], Field(max_length=16)] = ()
     """When new members may be started; none means always."""
     per_domain: DomainLimit | None = None
-    """Limit per failure domain."""
+    """One failure domain after another; none means that domains are not looked at."""
     machines: MachineLimits = MachineLimits()
     """Of a change of machines: how it goes through each pool."""
     on_fail: OnFail = OnFail.Rollback

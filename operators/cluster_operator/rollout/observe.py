@@ -21,6 +21,7 @@ from operators.cluster_operator.rollout.pools_look import PoolGround, pool_groun
 from operators.cluster_operator.rollout.probing import ProbeBook
 from operators.cluster_operator.rollout.staging import Stager
 from operators.cluster_operator.rollout.staging_pools import PoolStager
+from operators.domain.risk.identity import at
 from operators.domain.rollout import pools, staging, staging_pools, vitals
 from operators.domain.rollout.bad import BadMark, is_lifted, standing
 from operators.domain.rollout.evidence import Baseline, baseline_of
@@ -205,6 +206,7 @@ class Observer:
             ),
             window=window_state(rollout.spec.windows, seen.now),
             now=seen.now,
+            made=at(made) if (made := rollout.metadata.creation_timestamp) else seen.now,
             baseline=baseline,
             breaker=leave if isinstance(leave, str) else "",
             late=await self._late(seen, plan, story),

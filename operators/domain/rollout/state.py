@@ -7,11 +7,12 @@ Waiting for approval. The next stage wants a person's yes (`spec.approvals`). No
 
 Holding, before a stage. Its baseline is being taken: the numbers to compare with later, frozen in the record that starts the stage.
 
-Changing. The stage's members are authorised one after another, never more at once than `maxParallel` and the failure domain's limit allow, none
+Changing. The stage's members are authorised one after another, never more at once than `maxParallel` and the limits of failure domains allow, none
 while a change window is closed, a breaker is open, a budget would say no or another rollout has the cluster. A member that is not healthy at the new version by its
 deadline has failed; coming back on the old version is a failure too. Failures within `failuresAllowed` are taken back alone.
 
-A first bad sample, and numbers that are missing, keep everybody else from being started until it is clear what it is.
+A first bad sample, and numbers that are missing, keep everybody else from being started until it is clear what it is. When that lasts
+for `holdDeadlineSeconds` after the last thing that moved, here or before a stage, a person is called.
 
 Soaking. All members are healthy; they are watched for `soakSeconds`. A FAIL at any moment of Changing or Soaking fails the stage at once.
 
@@ -24,8 +25,8 @@ Paused. A person ordered it: what is in hand comes to its end, nothing new start
 
 Going back. Decided by a failure, an abort or an undo, and never revoked. After a failure the version is marked bad before anything else, so that no
 other rollout and no edited wish takes it meanwhile. What this rollout changed is taken back, broken members first, then the
-last first; neither windows, breaker nor soaks hold it up, but each member must be healthy before its slot is free. It stops when going back does
-not help, and never goes to a version that was found bad.
+last first; neither windows, breaker nor soaks hold it up, but failure domains do, and each member must be healthy before its slot is free. It stops
+when going back does not help, and never goes to a version that was found bad.
 
 Ended. Good, Bad, Aborted or Undone. An undo of a good one opens it again.
 """
@@ -37,7 +38,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from operators.api.rollout import MemberPhase, OnFail, Order, Stage
+from operators.api.rollout import DomainLimit, MemberPhase, OnFail, Order, Stage
 from operators.domain.rollout.plan import PlannedMember, PlannedStage
 from operators.domain.rollout.story import Event, Outcome, Record, Story, stages_of
 from operators.domain.rollout.verdict import Judgement, NoData
@@ -124,7 +125,7 @@ class StageWork:
         if self.wish.approval and self.name not in self.view.spec.approvals:
             return Wait(State.AwaitingApproval, f"stage {self.name} waits for approval: kok rollout approve", after=None)
         if isinstance(self.view.baseline, NoData):
-            return Wait(State.Holding, f"stage {self.name} has not begun: {self.view.baseline.reason}")
+            return Wait(State.Holding, f"stage {self.name} has not begun: {self.view.baseline.reason}", page=self._rests_long())
         count = len(self.stage.members)
         words = f"stage {self.name} begins: {count} member{'' if count == 1 else 's'}"
         record = Record(Event.StageStarted, self.view.now, self.name, words, baseline=self.view.baseline)
@@ -164,8 +165,12 @@ class StageWork:
             return Wait(State.Changing, stuck, page=True)
         if not waiting or len(in_hand) >= self.wish.max_parallel:
             return Wait(State.Changing, self._in_hand_words(in_hand))
-        if blocked := self._blocked():
-            return Wait(State.Changing, blocked)
+        if barred := self._barred():
+            return Wait(State.Changing, barred)
+        if unclear := self._unclear():
+            return Wait(State.Changing, unclear, page=self._rests_long())
+        if closed := self._closed():
+            return Wait(State.Changing, closed)
         return self._next_member(waiting, in_hand)
 
     def _back_alone(self, member: PlannedMember) -> Step:
@@ -195,7 +200,6 @@ class StageWork:
 
     def _next_member(self, waiting: Sequence[PlannedMember], in_hand: Sequence[PlannedMember]) -> Step:
         """The first in order that is well, and that its domain and other rollouts leave free. Who fell ill before its turn is not blamed on the change."""
-        limit = self.view.spec.per_domain
         busy = Counter(member.domain for member in in_hand)
         why, page = "", False
         for member in waiting:
@@ -207,8 +211,8 @@ class StageWork:
                 why = why or f"{member.key} is in the hands of rollout {facts.rival}"
             elif no := self.view.why_no_leave(member.key):
                 why = why or f"{member.key} waits for leave: {no}"
-            elif limit and busy[member.domain] >= limit.max_parallel:
-                why = why or f"failure domain {member.domain or '(none)'} has {busy[member.domain]} in hand"
+            elif full := _domain_full(self.view.spec.per_domain, busy, member.domain):
+                why = why or full
             else:
                 return Authorise(member.key, self.view.plan.to, f"stage {self.name}: {member.key} goes to {self.view.plan.to}")
         return Wait(State.Changing, why, page=page)
@@ -217,14 +221,31 @@ class StageWork:
         patience = timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
         return facts.unhealthy_since is not None and self.view.now - facts.unhealthy_since > patience
 
-    def _blocked(self) -> str:
-        """Why nothing new may start now."""
+    def _unclear(self) -> str:
+        """What has to be clear before anybody else is changed."""
+        touched = any(phase is not MemberPhase.Waiting for phase in self.phases.values())
+        if self.accepted or not touched or not self.view.verdict.forbids_more:
+            return ""
+        return f"nobody else is changed before this is clear: {self.view.verdict.stable}"
+
+    def _rests_long(self) -> bool:
+        """Whether nothing has moved for so long that a person is called: no record, no authorisation, nobody who became healthy."""
+        facts = [self.view.members[member.key] for member in self.stage.members if member.key in self.view.members]
+        moved = [moment for each in facts if each.hold is Hold.Forward for moment in (each.since, each.ready_since)]
+        moments = [self.view.made, *(record.at for record in self.view.records[-1:]), *moved]
+        patience = timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
+        return self.view.now - max(moment for moment in moments if moment) > patience
+
+    def _barred(self) -> str:
+        """Why nothing new may start, whatever the numbers say."""
         if self.view.breaker:
             return self.view.breaker
         if self.view.plan.to in self.view.bad_versions:
             return f"{self.view.plan.to} was found bad by another rollout meanwhile: nobody else gets it; abort, or lift the mark"
-        if not self.accepted and self.view.verdict.forbids_more and any(phase is not MemberPhase.Waiting for phase in self.phases.values()):
-            return f"nobody else is changed before this is clear: {self.view.verdict.stable}"
+        return ""
+
+    def _closed(self) -> str:
+        """Why no change window is open."""
         if self.view.window.problem:
             return f"no change window can be read, so nothing starts: {self.view.window.problem}"
         if not self.view.window.is_open:
@@ -304,12 +325,26 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
         return _note(view, Event.Ended, f"taken back: {decided.text}", outcome=decided.outcome)
     allowed = [member for member in forward if member.origin and member.origin not in view.bad_versions]
     slots = max(stage.max_parallel for stage in view.spec.stages)
-    if allowed and len(coming) - len(stuck) < slots:
-        member = _first_back(allowed, view.members)
+    busy = Counter(member.domain for member in coming if member not in stuck)
+    free = [member for member in allowed if not _domain_full(view.spec.per_domain, busy, member.domain)]
+    if free and len(coming) - len(stuck) < slots:
+        member = _first_back(free, view.members)
         return GoBack(member.key, member.origin, f"{member.key} goes back to {member.origin}: {decided.text}")
     if coming:
         return Wait(State.GoingBack, f"{coming[0].key} is going back: {view.members[coming[0].key].trouble or 'not healthy yet'}")
     return Wait(State.GoingBack, _no_way_back(forward[0]), page=True)
+
+
+def _domain_full(limit: DomainLimit | None, busy: Counter[str], domain: str) -> str:
+    """Why no further member of that failure domain may be touched beside those in hand (domain -> how many); empty if one may."""
+    if limit is None:
+        return ""
+    if busy[domain] >= limit.max_parallel:
+        return f"failure domain {domain or '(none)'} has {busy[domain]} in hand"
+    others = sorted(each for each, count in busy.items() if count and each != domain)
+    if not busy[domain] and len(others) >= limit.at_once:
+        return f"failure domain {domain or '(none)'} waits for {', '.join(each or '(none)' for each in others)}"
+    return ""
 
 
 def _no_way_back(member: PlannedMember) -> str:

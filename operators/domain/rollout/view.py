@@ -98,6 +98,8 @@ class RolloutView:
     """On the stage in hand."""
     window: WindowState
     now: datetime
+    made: datetime
+    """When the rollout was."""
     baseline: Baseline | NoData
     """Of the next stage, before it is started."""
     breaker: str = ""

@@ -165,11 +165,36 @@ async def test_should_only_answer_in_mode_plan(kube: KubeClient) -> None:
     assert await fleet.touched() == []
 
 
-async def test_should_refuse_another_change_in_mid_run(kube: KubeClient) -> None:
-    _, operator, name = await begun(kube)
-    await operator.until(name, "Soaking")
+LIMIT = {"label": "zone", "maxParallel": 1}
+
+
+@pytest.mark.parametrize(
+    ("made", "edit"),
+    [
+        ({}, {"change": {"clusterPackageVersion": OLD}}),
+        ({}, {"selector": {"matchLabels": {"env": "prod"}}}),
+        ({}, {"stages": [{"name": "rest", "rest": True, "maxParallel": 100}]}),
+        ({}, {"analysis": {"holdDeadlineSeconds": 1}}),
+        ({}, {"onFail": "Pause"}),
+        ({}, {"mode": "Plan"}),
+        ({}, {"machines": {"maxUnavailable": 100}}),
+        ({"perDomain": LIMIT}, {"perDomain": {"maxParallel": 100}}),
+        ({"perDomain": LIMIT}, {"perDomain": {"atOnce": 100}}),
+        ({"perDomain": LIMIT}, {"perDomain": None}),
+        ({}, {"perDomain": LIMIT}),
+    ],
+    ids=lambda each: ", ".join(f"{key} {value}" for key, value in each.items())[:40],
+)
+async def test_should_refuse_every_edit_that_could_widen_a_rollout(kube: KubeClient, made: dict[str, Any], edit: dict[str, Any]) -> None:
+    name = fresh()
+    stages = [{"name": "rest", "rest": True}]
+    spec = {"change": {"clusterPackageVersion": NEW}, "selector": {"matchLabels": {"fleet": name}}, "stages": stages, **made}
+    await kube.create({"apiVersion": "kok.dev/v1alpha1", "kind": "FleetRollout", "metadata": {"name": name}, "spec": spec})
     with pytest.raises(Invalid, match="a rollout is frozen when it is made"):
-        await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"change": {"clusterPackageVersion": OLD}}})
+        await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": edit})
+    await kube.patch_json(
+        kinds.ROLLOUT.ref(name), {"spec": {"order": "Pause", "windows": [{"cron": "0 22 * * *", "durationSeconds": 3600}]}}
+    )
 
 
 @pytest.mark.slow  # its short twin is in test_crash.py

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 
-from hypothesis import settings
+import pytest
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from operators.api.rollout import Order
-from operators.domain.rollout.state import next_step
+from operators.domain.rollout import state
+from operators.domain.rollout.state import StageWork, next_step
 from operators.domain.rollout.story import Event, Outcome
 from operators.domain.rollout.verdict import Verdict
 from operators.domain.rollout.view import Authorise, GoBack, Hold, Note, RolloutView
@@ -32,10 +34,12 @@ class RolloutMachine(RuleBasedStateMachine):
     """Any interleaving of passes, crashes, clock steps, edits, sick members and outsiders."""
 
     on_fail = "Rollback"
+    of_domain, domains_at_once = 1, 2
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World.of(rollout(perDomain={"label": "zone", "maxParallel": 2}, onFail=self.on_fail), 8)
+        limit = {"label": "zone", "maxParallel": self.of_domain, "atOnce": self.domains_at_once}
+        self.world = World.of(rollout(perDomain=limit, onFail=self.on_fail), 8)
         self.world.heals = False
         self.authorised: list[str] = []
 
@@ -50,6 +54,7 @@ class RolloutMachine(RuleBasedStateMachine):
         if isinstance(step, GoBack):
             assert world.members[step.key].hold == Hold.Forward
             assert step.to == OLD
+            self.check_limits(step.key, [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy], 2)
         if isinstance(step, Note) and step.record.event == Event.Ended:
             coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
             assert not coming, "an end is told when everybody has arrived"
@@ -74,9 +79,15 @@ class RolloutMachine(RuleBasedStateMachine):
         touched = self.in_stage(step.key)[1]
         passed = {record.stage for record in view.records if record.event == Event.StagePassed}
         assert all(name in passed for name in ["canary", "half", "rest"][: ["canary", "half", "rest"].index(stage)])
-        limit = {"canary": 1, "half": 2, "rest": 2}[stage]
         busy = [key for key in touched if not self.world.members[key].healthy]
+        self.check_limits(step.key, busy, {"canary": 1, "half": 2, "rest": 2}[stage])
+
+    def check_limits(self, key: str, busy: list[str], limit: int) -> None:
+        """Slots and failure domains: forward and back."""
+        domains = {member.key: member.domain for member in self.world.plan.members}
         assert len(busy) < limit
+        assert [domains[each] for each in busy].count(domains[key]) < self.of_domain
+        assert len({domains[each] for each in (*busy, key)}) <= self.domains_at_once
 
     def in_stage(self, key: str) -> tuple[str, list[str]]:
         stage = next(each for each in self.world.plan.stages if any(member.key == key for member in each.members))
@@ -115,7 +126,12 @@ class RolloutMachine(RuleBasedStateMachine):
     def surroundings(self, verdict: Verdict, breaker: str, is_open: bool) -> None:
         self.world.verdict, self.world.breaker, self.world.window = verdict, breaker, WindowState(is_open)
 
-    @precondition(lambda self: self.world.order != Order.Pause)
+    @rule(verdict=st.sampled_from([PASS, HOLD]))
+    def numbers_turn(self, verdict: Verdict) -> None:
+        """Nothing else is in the way of the next member."""
+        self.world.order, self.world.verdict, self.world.breaker, self.world.window = Order.Go, verdict, "", OPEN
+        self.one_pass()
+
     @rule()
     def rollback_is_always_reachable(self) -> None:
         """From here, in a copy: an order to undo takes everything back when members can come up."""
@@ -138,6 +154,7 @@ class PausingMachine(RolloutMachine):
     """The same with onFail: Pause, and a person who accepts failures before they are there, when they are, or never."""
 
     on_fail = "Pause"
+    of_domain, domains_at_once = 2, 1
 
     @rule(stage=st.sampled_from(["canary", "half", "rest"]))
     def accept(self, stage: str) -> None:
@@ -154,3 +171,12 @@ TestPausingMachine = PausingMachine.TestCase
 TestPausingMachine.settings = settings(max_examples=settings.default.max_examples // 4, stateful_step_count=40, deadline=None)
 TestRolloutMachine = RolloutMachine.TestCase
 TestRolloutMachine.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("rule_left_out", ["_domain_full", "_unclear", "_barred", "_closed"])
+def test_should_notice_a_state_machine_that_leaves_out_a_rule(rule_left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the machines above."""
+    monkeypatch.setattr(state if rule_left_out == "_domain_full" else StageWork, rule_left_out, lambda *_: "")
+    quick = settings(max_examples=500, stateful_step_count=40, deadline=None, phases=[Phase.generate], derandomize=True)
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(RolloutMachine, settings=quick)

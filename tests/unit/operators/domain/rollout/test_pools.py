@@ -138,7 +138,7 @@ def phase_of(facts: MemberFacts) -> str:
     plan = freeze(made, [candidate_of(seen(), "kubelet", CATALOGUE)])
     assert isinstance(plan, FrozenPlan), plan
     started = (Record(Event.StageStarted, START, "all"),)
-    view = RolloutView(made.spec, plan, started, {"prod/workers": facts}, PASS, WindowState(True), facts.since, BASELINE)
+    view = RolloutView(made.spec, plan, started, {"prod/workers": facts}, PASS, WindowState(True), facts.since, facts.since, BASELINE)
     return StageWork(view, Story(), plan.stages[0], made.spec.stages[0]).phases["prod/workers"].value
 
 

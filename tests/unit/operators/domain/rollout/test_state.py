@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from operators.api.base import ConditionStatus
 from operators.api.rollout import Order
 from operators.domain.rollout.evidence import Baseline
 from operators.domain.rollout.plan import PlannedMember
 from operators.domain.rollout.state import next_step
+from operators.domain.rollout.status import verdicts_of
 from operators.domain.rollout.story import Event, Outcome
 from operators.domain.rollout.verdict import Counts, Judgement, NoData, Verdict
 from operators.domain.rollout.view import Hold, Note, State, Wait
@@ -237,14 +239,69 @@ def test_should_not_tell_the_end_before_everybody_is_back() -> None:
     assert world.outcome is None
 
 
-def test_should_keep_to_one_failure_domain_at_a_time() -> None:
-    made = rollout({"name": "all", "rest": True, "maxParallel": 6}, perDomain={"label": "zone", "maxParallel": 1})
-    world = World.of(made)
+def in_hand(world: World, hold: Hold) -> list[str]:
+    """Domains of the members that are under way, forward or back."""
+    domains = {member.key: member.domain for member in World.of(rollout(perDomain={"label": "zone"})).plan.members}
+    return sorted(domains[key] for key, facts in world.members.items() if facts.hold == hold and not facts.healthy)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ({"maxParallel": 1}, ["z0"]),
+        ({"maxParallel": 2}, ["z0", "z0"]),
+        ({"maxParallel": 1, "atOnce": 3}, ["z0", "z1", "z2"]),
+        (None, ["z0", "z0", "z1", "z1", "z2", "z2"]),
+    ],
+    ids=["one member", "one domain", "one member of each", "control: no limit"],
+)
+def test_should_keep_to_one_failure_domain_at_a_time_forward_and_back(limit: dict[str, Any] | None, expected: list[str]) -> None:
+    spec = {"perDomain": {"label": "zone", **limit}} if limit else {}
+    world = World.of(rollout({"name": "all", "rest": True, "maxParallel": 6}, **spec))
     world.heals = False
     step = world.run()
-    domains = [member.domain for member in world.plan.members if member.key in world.changed()]
-    assert sorted(domains) == ["z0", "z1", "z2"]
-    assert "failure domain" in step.reason
+    found = in_hand(world, Hold.Forward)
+    assert [sorted(found).count(each) for each in sorted(set(found))] == [expected.count(each) for each in sorted(set(expected))]
+    assert ("failure domain" in step.reason) == (limit is not None)
+    world.heals = True
+    world.members = {key: replace(facts, healthy=True, hold=Hold.Forward, version=NEW) for key, facts in world.members.items()}
+    world.order, world.heals = Order.Abort, False
+    world.run()
+    back = in_hand(world, Hold.Back)
+    assert [back.count(each) for each in sorted(set(back))] == [expected.count(each) for each in sorted(set(expected))]
+
+
+@pytest.mark.parametrize("heals", [True, False])
+def test_should_call_a_person_when_it_holds_for_long_in_the_middle_of_a_stage(heals: bool) -> None:
+    """The control: as soon as the numbers are back it goes on."""
+    world = World.of(rollout({"name": "all", "rest": True, "maxParallel": 1}))
+    world.heals = False
+    world.run()
+    first = world.changed()[0]
+    world.members[first] = replace(world.members[first], healthy=True, ready_since=world.now)
+    world.verdict = HOLD
+    step = world.run()
+    assert (step.page, HOLD.sentence in step.reason) == (False, True)
+    world.now += timedelta(seconds=901)
+    world.verdict = PASS if heals else HOLD
+    step = world.run()
+    assert step.page == (not heals)
+    assert len(world.changed()) == (2 if heals else 1)
+
+
+def test_should_call_a_person_when_a_stage_cannot_begin_for_long() -> None:
+    world = World.of(rollout())
+
+    def blind() -> Wait:
+        step = next_step(replace(world.view(), baseline=NoData("Prometheus does not answer")))
+        assert isinstance(step, Wait)
+        return step
+
+    assert not blind().page
+    world.now += timedelta(seconds=901)
+    assert blind().page
+    assert verdicts_of(blind(), None, "")["Stalled"][0] is ConditionStatus.TRUE
+    assert world.run().state == State.Soaking, "the control: with a baseline it begins, however late"
 
 
 def test_should_wait_for_another_rollout_and_say_for_which() -> None:

@@ -49,7 +49,17 @@ class World:
     def view(self) -> RolloutView:
         spec = self.made.spec.model_copy(update={"order": self.order, **self.edits})
         view = RolloutView(
-            spec, self.plan, tuple(self.records), dict(self.members), self.verdict, self.window, self.now, BASELINE, self.breaker, self.late
+            spec,
+            self.plan,
+            tuple(self.records),
+            dict(self.members),
+            self.verdict,
+            self.window,
+            self.now,
+            START,
+            BASELINE,
+            self.breaker,
+            self.late,
         )
         return replace(view, marked_stages=dict(self.marked), bad_versions=frozenset({self.plan.to} if self.marked else ()))
 
