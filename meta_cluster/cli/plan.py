@@ -77,7 +77,7 @@ def show_plan(access: Access, words: UpgradeWords, wanted: Output, *, start: str
     from meta_cluster.cli.access import run
     from meta_cluster.cli.console import say, width
     from meta_cluster.cli.output import Output, structured
-    from meta_cluster.cli.plan_view import is_idle, plan_text, refused_in
+    from meta_cluster.cli.plan_view import is_idle, is_refused, plan_text, refused_in
     from meta_cluster.cli.rollout_acts import planned
     from meta_cluster.cli.rollout_view import phase_of
 
@@ -96,6 +96,7 @@ def show_plan(access: Access, words: UpgradeWords, wanted: Output, *, start: str
         say(f"Refused   {status.get('message', '')}")
     else:
         end = "Nothing to do: nobody is left to change" if is_idle(answer) else f"Start with   {start}"
+        end = "Nothing would be started: correct what is refused, or leave it out of the selector" if is_refused(answer) else end
         say(f"{plan_text(answer, budgets, lost, width=width())}\n\n{end}")
-    if refused:
+    if refused or is_refused(answer):
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from meta_cluster.cli.conditions import conditions_in
 from meta_cluster.cli.lines import counted, hanging
 from meta_cluster.cli.rollout_view import is_of_machines, soak_of
 from meta_cluster.cli.times import span_of
@@ -63,6 +64,11 @@ def is_idle(rollout: Manifest) -> bool:
     return not any(stage.get("members") for stage in rollout["status"].get("stages") or ())
 
 
+def is_refused(rollout: Manifest) -> bool:
+    """Whether a rollout like this would be refused as a whole."""
+    return conditions_in(rollout).get("Stalled", {}).get("status") == "True"
+
+
 def plan_text(rollout: Manifest, budgets: Sequence[BudgetLine], lost: Sequence[LostPods] = (), *, width: int) -> str:
     """A plan: stages with members in order and what each would see, the leave it takes, what is lost, and what would be refused."""
     status, what = rollout["status"], "pool" if is_of_machines(rollout) else "cluster"
@@ -102,7 +108,10 @@ def _budget_words(each: BudgetLine, width: int) -> str:
 
 
 def refused_in(rollout: Manifest, budgets: Iterable[BudgetLine]) -> list[str]:
-    """What would not be done, and why."""
-    members = (rollout.get("status") or {}).get("members") or ()
+    """What would not be done, and why; of more members than a status shows, the sentence of the whole."""
+    status = rollout.get("status") or {}
+    members = status.get("members") or ()
     found = [f"{m['cluster']} {m['message']}" for m in members if str(m.get("message") or "").startswith("would be refused")]
+    if is_refused(rollout) and not found:
+        found = [str(status.get("message") or "")]
     return found + [f"{each.operation}: {each.words}" for each in budgets if not each.budget]

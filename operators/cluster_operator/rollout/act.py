@@ -62,6 +62,8 @@ class Answer:
     outlook: Outlook
     reason: str
     after: float | None = 60.0
+    refused: ErrorCode | None = None
+    """Why a rollout like this would be refused as a whole."""
 
 
 @dataclass(frozen=True, slots=True)

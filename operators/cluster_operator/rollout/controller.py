@@ -81,8 +81,8 @@ class RolloutController:
                 wanted = unreadable_status(seen.rollout, seen.shown, seen.broken, step.reason, seen.now)
             case Refuse(code=code):
                 wanted = stalled_status(seen.rollout, seen.shown, code.value, step.reason, seen.now)
-            case Answer(outlook=outlook):
-                wanted = planned_status(seen.rollout, seen.shown, step.reason, outlook, seen.now)
+            case Answer(outlook=outlook, refused=code):
+                wanted = planned_status(seen.rollout, seen.shown, step.reason, outlook, seen.now, refused=code)
             case _:
                 return None
         return StatusWrite(ref, seen.shown, wanted)
@@ -101,7 +101,7 @@ def begin(seen: Seen) -> RolloutStep:
     refused = refused_members(ways, len(plan.members), what)
     words = plan.summary(what)
     if spec.mode is Mode.Plan:
-        return Answer(foreseen, f"would be refused: {refused.reason}" if refused else words)
+        return Answer(foreseen, f"would be refused: {refused.reason}", refused=refused.code) if refused else Answer(foreseen, words)
     return Refuse(refused.code, refused.reason) if refused else Freeze(plan, f"the plan is frozen: {words}")
 
 

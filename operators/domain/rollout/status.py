@@ -79,9 +79,14 @@ def unreadable_status(rollout: FleetRollout, shown: Mapping[str, Any], error: Ko
     return {**shown, "observedGeneration": generation, "message": words[:TEXT], "conditions": found}
 
 
-def planned_status(rollout: FleetRollout, shown: Mapping[str, Any], words: str, outlook: Outlook, now: datetime) -> dict[str, Any]:
-    """The answer to mode: Plan."""
+def planned_status(  # noqa: PLR0913 - what a status is made of
+    rollout: FleetRollout, shown: Mapping[str, Any], words: str, outlook: Outlook, now: datetime, *, refused: ErrorCode | None = None
+) -> dict[str, Any]:
+    """The answer to mode: Plan; `refused`: why it would be refused as a whole, then it is Stalled, as the rollout would be."""
     summary = {"Ready": (TRUE, "Planned", words), "Reconciling": (FALSE, "Planned", ""), "Stalled": (FALSE, "Planned", "")}
+    if refused:
+        code = refused.value
+        summary = {"Ready": (FALSE, code, words), "Reconciling": (FALSE, code, words), "Stalled": (TRUE, code, words)}
     plan = outlook.plan
     status = FleetRolloutStatus(
         observed_generation=rollout.metadata.generation,

@@ -76,6 +76,24 @@ async def test_should_plan_without_leaving_anything_behind(kube: KubeClient, kok
     assert await fleet.touched() == []
 
 
+async def test_should_fail_a_plan_that_would_be_refused_and_still_show_it(kube: KubeClient, kok: Kok) -> None:
+    """As a rollout like it is refused; the control is the plan above, and the same fleet once the flag is gone."""
+    fleet = await fleet_in_kok_system(kube, 2)
+    cluster = Ref("kok.dev/v1alpha1", "Cluster", f"{fleet.name}-1", "c")
+    await kube.patch_json(cluster, {"spec": {"flags": {"apiserver": {"feature-gates": "AllAlpha=true"}}}})
+    async with driven(fleet):
+        code, out, _ = await kok(*upgrade_words(fleet, "--dry-run"))
+        assert code == 1
+        assert "asks for alpha" in out.partition("\nRefused\n")[2]
+        assert "Nothing would be started: correct what is refused" in out
+        code, out, _ = await kok(*upgrade_words(fleet, "--dry-run", "-o", "json"))
+        answer, _ = json.JSONDecoder().raw_decode(out[out.index("{\n") :])  # the operator of this test logs before it
+        (stalled,) = [each for each in answer["status"]["conditions"] if each["type"] == "Stalled"]
+        assert (code, stalled["status"], stalled["reason"]) == (1, "True", "UpgradeRefused")
+        await kube.patch_json(cluster, {"spec": {"flags": None}})
+        assert (await kok(*upgrade_words(fleet, "--dry-run")))[0] == 0
+
+
 async def test_should_follow_a_good_one_to_its_end_and_say_what_to_commit(kube: KubeClient, kok: Kok) -> None:
     fleet = await fleet_in_kok_system(kube, 2)
     name = f"good-{uuid4().hex[:6]}"

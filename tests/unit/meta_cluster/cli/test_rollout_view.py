@@ -126,6 +126,12 @@ def test_should_print_a_plan_with_members_in_order_budgets_and_refusals() -> Non
     assert plan_text(rollout("Planned", members=members[:1]), [], width=100).endswith("Refused\n  nothing")
 
 
+def test_should_say_why_a_plan_would_be_refused_for_a_member_that_is_not_shown() -> None:
+    made = rollout("Planned", members=[], message="would be refused: prod/c250: no way")
+    made["status"]["conditions"] = [{"type": "Stalled", "status": "True", "reason": "UpgradeRefused"}]
+    assert plan_text(made, [], width=100).endswith("Refused\n  would be refused: prod/c250: no way")
+
+
 def test_should_say_that_nobody_is_left_to_change() -> None:
     idle = rollout("Planned", members=[], stages=[{"name": "canary"}, {"name": "rest", "members": 0}], message="no cluster is left")
     assert is_idle(idle)

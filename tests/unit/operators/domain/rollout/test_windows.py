@@ -42,6 +42,21 @@ def test_should_last_its_hours_when_the_clock_is_put_forward() -> None:
     assert window_state([night], at("2026-03-29T02:20")) == WindowState(True, at("2026-03-29T02:30"))
 
 
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("2026-10-25T00:29", WindowState(False, at("2026-10-25T00:30"))),
+        ("2026-10-25T00:30", WindowState(True, at("2026-10-25T02:30"))),
+        ("2026-10-25T01:45", WindowState(True, at("2026-10-25T02:30"))),
+        ("2026-10-25T02:30", WindowState(False, at("2026-10-26T01:30"))),
+    ],
+    ids=["before", "02:30 for the first time", "02:45 for the second time", "over"],
+)
+def test_should_open_once_and_last_its_hours_when_the_clock_is_put_back(now: str, expected: WindowState) -> None:
+    """At 03:00 it is 02:00 again: 02:30 comes twice, and the window is two hours long, not three."""
+    assert window_state([window("30 2 * * *", 2, "Europe/Berlin")], at(now)) == expected
+
+
 @pytest.mark.parametrize("bad", [window("61 * * * *", 1), window("every day", 1), window("0 0 * * *", 1, "Europe/Atlantis")])
 def test_should_refuse_what_nobody_can_read(bad: Window) -> None:
     with pytest.raises(KokError) as caught:
