@@ -14,11 +14,13 @@ POLICY = f"{layout.NODE_SOURCE}/manifests/kind/audit-policy.yaml"
 FOLDER = "/var/log/kok-audit"
 LOG = f"{FOLDER}/audit.log"
 READ_SECONDS = 60.0
+OLDER_FILES = 9
+"""Kept beside the one that is written; the oldest is dropped then."""
 
 
 def api_server_patch() -> dict[str, Any]:
-    """For kubeadm's ClusterConfiguration: at most three files of 50 MB."""
-    arguments = {"audit-policy-file": POLICY, "audit-log-path": LOG, "audit-log-maxsize": "50", "audit-log-maxbackup": "2"}
+    """For kubeadm's ClusterConfiguration: at most ten files of 50 MB."""
+    arguments = {"audit-policy-file": POLICY, "audit-log-path": LOG, "audit-log-maxsize": "50", "audit-log-maxbackup": str(OLDER_FILES)}
     volumes = [
         {"name": "audit-policy", "hostPath": POLICY, "mountPath": POLICY, "readOnly": True, "pathType": "File"},
         {"name": "audit-log", "hostPath": FOLDER, "mountPath": FOLDER, "readOnly": False, "pathType": "DirectoryOrCreate"},

@@ -34,9 +34,10 @@ class Row:
 
     @property
     def holds(self) -> bool:
-        """Whether every bar of this row is met."""
+        """Whether every bar of this row is met; one of nothing at all is for every single run."""
         ratio_holds = self.max_ratio is None or (self.ratio is not None and self.ratio <= self.max_ratio)
-        return ratio_holds and (self.max_value is None or self.value <= self.max_value)
+        value = max(self.ours) if self.max_value == 0 else self.value
+        return ratio_holds and (self.max_value is None or value <= self.max_value)
 
 
 def say(words: str) -> None:

@@ -96,21 +96,26 @@ def _ideal(stage: PlannedStage, durations: dict[str, float], slots: int) -> floa
 
 
 def _reaction(seed: int) -> tuple[float, int]:
-    """A change that turns bad in the middle of the rest: seconds from the first bad sample to the stop, and how many were started after it."""
+    """A change that turns bad in the middle of the rest: seconds from the first bad sample to the pass after which nobody is started, and how many were."""
     planes = Planes(seed)
     world = planes.world
     while len(world.changed()) < CLUSTERS // 2:
         planes.passes()
     bad_at = world.now - timedelta(seconds=random.Random(seed).uniform(0.0, 5.0))  # at any moment since the last look
-    touched = {key for key, facts in world.members.items() if facts.hold is not Hold.Free}
+    touched = _touched(world)
     evidence = Evidence(POD_CREATION, Counts(40, 40), Counts(2, 3), Counts(40, 40), Counts(3, 3))
     world.verdict = judge(evidence, Limits(0.95, 0.05, 10))  # one of three: far too few to judge by
-    stopped = planes.passes()
-    seconds = (world.now - timedelta(seconds=stopped.after or 0.0) - bad_at).total_seconds()
+    stopped, known = world.now, touched
     for _ in range(50):
+        moment = world.now
         planes.passes()
-    later = {key for key, facts in world.members.items() if facts.hold is not Hold.Free}
-    return seconds, len(later - touched)
+        if (now := _touched(world)) != known:
+            stopped, known = moment, now
+    return (stopped - bad_at).total_seconds(), len(known - touched)
+
+
+def _touched(world: World) -> set[str]:
+    return {key for key, facts in world.members.items() if facts.hold is not Hold.Free}
 
 
 class MemoryMeta:

@@ -19,3 +19,9 @@ def test_should_print_medians_ratio_and_verdict() -> None:
 def test_should_plot_both_sides_on_one_scale() -> None:
     lines = plot([Row("plane", "s", (5.0,), (10.0,))]).splitlines()
     assert lines[1].count("#") * 2 == lines[2].count("=")
+
+
+def test_should_miss_a_bar_of_nothing_when_a_single_run_misses_it() -> None:
+    assert Row("touched", "", (0.0, 0.0, 0.0), max_value=0).holds
+    assert not Row("touched", "", (0.0, 0.0, 1.0), max_value=0).holds
+    assert Row("seconds", "s", (5.0, 5.0, 7.0), max_value=6).holds, "others are of the median"
