@@ -64,6 +64,7 @@ class ErrorCode(StrEnum):
     Timeout = "Timeout"
     TooManyRequests = "TooManyRequests"
     Unauthorized = "Unauthorized"
+    ManyUnreachable = "ManyUnreachable"
     Unreachable = "Unreachable"
     UpdateStopped = "UpdateStopped"
     UpgradeOverdue = "UpgradeOverdue"

@@ -242,6 +242,10 @@ REFERENCE: dict[ErrorCode, Entry] = {
         "the API server does not know us: a certificate or token that it does not accept (any more)",
         "log in again, or use another --kubeconfig",
     ),
+    E.ManyUnreachable: Entry(
+        "SSH fails to many hosts although their nodes are Ready: the fault is between the Machine-Operator and its hosts, not on them",
+        "nothing is begun on any host meanwhile, and no package is blamed; see the network and the SSH key of the Cluster; it goes on by itself",
+    ),
     E.Unreachable: Entry(
         "there is no way to the server: the connection is refused, broken off or not answered, or its name does not resolve",
         "check the address in the kubeconfig, and that the cluster runs (for the lab: kok lab status)",

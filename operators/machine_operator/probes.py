@@ -50,6 +50,15 @@ class Probes:
         self._known[host] = (question, probe)
         return probe
 
+    async def again(self, host: str, *, since: datetime) -> None:
+        """Look at a host that was looked at before, with the same question, unless that was after `since`."""
+        if (known := self._known.get(host)) and known[1].at < since:
+            await self.look(host, known[0], max_age=0.0)
+
+    def looked_at(self) -> dict[str, Probe]:
+        """The last answers, however old."""
+        return {host: probe for host, (_, probe) in self._known.items()}
+
     def last(self, host: str) -> Probe | None:
         """The last answer, however old."""
         known = self._known.get(host)

@@ -12,15 +12,19 @@ from collections.abc import Callable
 
 from operators.api.hosts import Host, HostClaim
 from operators.domain.machine import leaving as leaving_rungs
+from operators.domain.machine import our_side
 from operators.domain.machine.certificates import Identity, why_not
 from operators.domain.machine.drain_ladder import drain_for
 from operators.domain.machine.gate_ladder import closing, gates, mirror, uncordon
 from operators.domain.machine.node import settings_patch
 from operators.domain.machine.packages import packages_rung, registration_rung
 from operators.domain.machine.steps import (
+    ApplyPackages,
     ApproveCertificate,
+    CleanHost,
     CreateClaim,
     Done,
+    DrainNode,
     PatchNode,
     Rung,
     SettleGrants,
@@ -32,16 +36,25 @@ from operators.domain.machine.steps import (
 from operators.domain.machine.view import MachineView
 from operators.errors import ErrorCode
 
+HOST_WORK = (ApplyPackages, CleanHost, DrainNode)
+"""What is begun on a host, or for its sake."""
+
 
 def next_step(view: MachineView) -> Step:
     """The first rung that has something to do or to wait for."""
     for rung in LADDER:
         if step := rung(view):
-            return step
+            return _unless_it_is_us(view, step)
     count = len(view.desired)
     state = "in maintenance, cordoned and empty" if view.drain_workflow else "open"
     rung_in_hand = Rung.Maintenance if view.drain_workflow else Rung.Open
     return Done(reason=f"{count} packages match, the node is {state}", after=jittered(view.times.probe, view.name), rung=rung_in_hand)
+
+
+def _unless_it_is_us(view: MachineView, step: Step) -> Step:
+    """Nothing is begun on a host while it is us who cannot see the others; what serves pods goes on serving them."""
+    ours = our_side.problem(view.sight) if isinstance(step, HOST_WORK) else ""
+    return Wait(reason=ours, after=retry_probe(view), rung=step.rung, stalled=ErrorCode.ManyUnreachable) if ours else step
 
 
 def jittered(seconds: float, name: str) -> float:
@@ -129,6 +142,8 @@ def unreachable(view: MachineView) -> Step | None:
         return Wait(reason=f"{view.name} has not been looked at yet", after=1.0, rung=Rung.Unreachable)
     if view.probe.error:
         error = view.probe.error
+        if ours := our_side.problem(view.sight):
+            return Wait(reason=ours, after=retry_probe(view), rung=Rung.Unreachable, stalled=ErrorCode.ManyUnreachable)
         words = f"{error.message}; {error.hint}" if error.hint else error.message
         return Wait(reason=words, after=retry_probe(view), rung=Rung.Unreachable, stalled=error.code)
     owner, claim = view.report.owner if view.report else None, view.owned.mine

@@ -154,6 +154,8 @@ def _in_hand(view: PoolView, batch: Batch) -> Step:
     open_now = [name for name in names if name in view.verdicts and view.verdicts[name].is_open]
     stalled = [name for name in names if name in view.verdicts and view.verdicts[name].is_stalled]
     leaving = sorted(set(view.own_claims) - set(names))
+    if ours := next((view.verdicts[name].message for name in names if name in view.verdicts and view.verdicts[name].is_ours), ""):
+        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {ours}", after=None, stalled=ErrorCode.ManyUnreachable)
     if batch.stalled:
         return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {batch.waiting}", after=None, stalled=batch.stalled)
     if stalled:

@@ -51,6 +51,8 @@ class Verdict:
     asks: bool = False
     """Whether it waits for leave to be cordoned."""
     staged: tuple[PackageStaged, ...] = ()
+    is_ours: bool = False
+    """Whether it waits because SSH fails to many: nobody's packages are to blame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,12 @@ def machine_status_of(view: MachineView, step: Step, told: str | KokError) -> Ma
 
 def verdict_of(view: MachineView, step: Step, told: str | KokError) -> Verdict:
     """What the pool's update counts: open with exactly these packages, or stalled and the sentence; otherwise the rung, which changes less."""
-    packages, stalled = view.wish.packages or (), stalled_by(step, told) is not None
-    message = sentence_of(step, told) if stalled else step.rung.value
+    code = stalled_by(step, told)
+    ours = code is ErrorCode.ManyUnreachable
+    packages, stalled = view.wish.packages or (), code is not None and not ours
+    message = sentence_of(step, told) if code else step.rung.value
     asks = isinstance(step, CordonNode)
-    return Verdict(packages, is_open(view, step), stalled, message, _gate_verdicts(view), asks, staged_of(view))
+    return Verdict(packages, is_open(view, step), stalled, message, _gate_verdicts(view), asks, staged_of(view), ours)
 
 
 def _gate_verdicts(view: MachineView) -> tuple[GateVerdict, ...]:

@@ -22,6 +22,7 @@ from operators.domain.machine.drain import PodFacts
 from operators.domain.machine.effects import EffectRules, PackageChange
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.domain.machine.node import NodeFacts
+from operators.domain.machine.our_side import Sight
 from operators.domain.machine.reports import GateReport
 from operators.domain.machine.steps import Workflow
 from operators.errors import KokError
@@ -198,6 +199,7 @@ class MachineView:
     desired: tuple[DesiredPackage, ...] = ()
     """Authorised packages filled in for this host; for a host that leaves, those it ever got."""
     desired_problem: KokError | None = None
+    sight: Sight = field(default_factory=Sight)
     planned: tuple[PackageChange, ...] = ()
     """What the pool wishes and this host is not authorised for yet."""
     rules: EffectRules = field(default_factory=EffectRules)

@@ -24,7 +24,7 @@ from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember
 from operators.domain.rollout.view import Hold, MemberFacts, Self
 from operators.errors import ErrorCode, KokError
 
-STOPPED = "UpdateStopped"
+STOPPED = ErrorCode.UpdateStopped
 """Reason of a pool's Stalled condition when a host failed and the others wait."""
 
 
@@ -153,7 +153,8 @@ def facts_of(own: Self, seen: PoolSeen, component: str, catalogue: Catalogue, ru
         since if trouble else None,
         None if trouble else since,
         rival,
-        gave_up=_gave_up(seen.pool) if trouble else "",
+        gave_up=_stalled(seen.pool, STOPPED) if trouble else "",
+        blind=_stalled(seen.pool, ErrorCode.ManyUnreachable) if trouble else "",
     )
 
 
@@ -170,10 +171,10 @@ def _hold(own: Self, order: PoolOrder | None) -> Hold:
     return Hold.Forward if order.by is AuthorisedBy.Rollout else Hold.Back
 
 
-def _gave_up(pool: MachinePool) -> str:
-    """The pool's own words when a host failed and no other will be tried."""
+def _stalled(pool: MachinePool, code: ErrorCode) -> str:
+    """The pool's own words when it is stalled for that: a host failed and no other will be tried, or it cannot see its hosts."""
     found = next((each for each in pool.status.conditions if each.type == "Stalled"), None) if pool.status else None
-    return found.message if found and found.status.value == "True" and found.reason == STOPPED else ""
+    return found.message if found and found.status.value == "True" and found.reason == code.value else ""
 
 
 def rollouts_of(pools: Iterable[PoolSeen], component: str) -> frozenset[str]:

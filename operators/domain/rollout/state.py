@@ -163,6 +163,9 @@ class StageWork:
             return self._all_changed()
         if stuck := self._stuck():
             return Wait(State.Changing, stuck, page=True)
+        if blind := [member for member in in_hand if self.view.members[member.key].blind]:
+            words = f"{blind[0].key} cannot be judged, so nobody else is changed: {self.view.members[blind[0].key].blind}"
+            return Wait(State.Changing, words, page=self._rests_long())
         if not waiting or len(in_hand) >= self.wish.max_parallel:
             return Wait(State.Changing, self._in_hand_words(in_hand))
         if barred := self._barred():
@@ -298,6 +301,8 @@ class StageWork:
             return MemberPhase.Healthy
         if facts.hold != Hold.Forward:
             return MemberPhase.Waiting
+        if facts.blind:
+            return MemberPhase.InHand  # nobody knows: it is not blamed for that
         if facts.gave_up:
             return MemberPhase.Failed
         if facts.healthy:

@@ -65,6 +65,8 @@ class MemberFacts:
     """The rollout that has it, with Hold.Rival."""
     gave_up: str = ""
     """Why its own operator will not try on, or a node of it starts no pods; then nobody waits for the deadline."""
+    blind: str = ""
+    """Why its operator cannot tell: SSH fails to many of its hosts. Then nobody fails by time, and nothing else is started."""
     unproven: str = ""
     """Of a pool that was changed: which node has not started a pod since; empty when all have."""
 

@@ -5,6 +5,7 @@ What cannot be read is part of the view. The host is looked at only under a clai
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +19,7 @@ from operators.domain.machine.effects import EffectRules, changes_between, is_at
 from operators.domain.machine.host import DesiredPackage
 from operators.domain.machine.node import node_of
 from operators.domain.machine.orders import in_force, with_orders
+from operators.domain.machine.our_side import REFERENCES, Sight
 from operators.domain.machine.pool_ladder import problem_of
 from operators.domain.machine.render import HostFacts, NodeFacts, desired_package
 from operators.domain.machine.staging import packages_ahead
@@ -65,7 +67,8 @@ class Observer:
             self.forget(key.name)
             return None
         view = self._with_plan(self._with_desired(view))
-        view = self._with_ahead(self._with_rules(await self._with_probe(view)))
+        view = await self._with_sight(await self._with_probe(view))
+        view = self._with_ahead(self._with_rules(view))
         business = replace(view.business, token=await self._token(view), pods=None, mates=self._gatekeeper.mates(view))
         return await self._with_pods(replace(view, business=business))
 
@@ -230,6 +233,20 @@ class Observer:
             return replace(view, probe=self._without_question(view, error))
         probe = await self._world.hands.probes.look(view.name, question, max_age=self._max_age(view))
         return replace(view, probe=probe, now=self._world.now())
+
+    async def _with_sight(self, view: MachineView) -> MachineView:
+        """Whether SSH fails to many. Before a host whose node is well is blamed for not answering, some others are asked: is it us?"""
+        if view.probe is not None and view.probe.error and view.node is not None and view.node.is_ready:
+            others = sorted(name for name, probe in self._world.hands.probes.looked_at().items() if name != view.name and not probe.error)
+            await asyncio.gather(*(self._world.hands.probes.again(name, since=view.probe.at) for name in others[:REFERENCES]))
+        looked = self._world.hands.probes.looked_at()
+        lost = tuple(sorted(name for name, probe in looked.items() if probe.error and self._is_ready(name)))
+        return replace(view, sight=Sight(len(looked), lost), now=self._world.now())
+
+    def _is_ready(self, name: str) -> bool:
+        node = self._world.cache.get(kinds.NODE.ref(name), server=kinds.BUSINESS)
+        facts = node_of(node) if node else None
+        return facts is not None and facts.is_ready
 
     def _without_question(self, view: MachineView, error: KokError) -> Probe | None:
         """How the host is reached could not be read. If it is our API that is busy, the last look still tells of the host, for a while."""

@@ -48,6 +48,30 @@ async def test_should_show_one_clear_condition_each_let_others_go_on_and_heal(ri
         assert condition(await rig.machine(host), "Stalled")["status"] == "False"
 
 
+async def test_should_know_that_it_is_us_when_ssh_to_many_fails_and_begin_nothing(rig: Rig) -> None:
+    """A new version of a package is on its way; SSH is lost to all but two hosts while their kubelets report. The control is one host that is lost."""
+    hosts = [rig.host(f"m{number}", number + 1) for number in range(5)]
+    await rig.pool(hosts)
+    await rig.start()
+    await rig.until(lambda: rig.is_open(*hosts))
+    rig.sim(hosts[0]).fault = HostFault.RefusesConnections
+    await rig.until(lambda: _stalled(rig, hosts[0], "HostRefused"))
+    for host in hosts[1:3]:
+        rig.sim(host).fault = HostFault.RefusesConnections
+    found = await rig.until(lambda: _stalled(rig, hosts[1], "ManyUnreachable"))
+    assert "SSH fails to 3 of 5 hosts although their nodes are Ready" in found["message"]
+    await rig.until(lambda: _stalled(rig, hosts[0], "ManyUnreachable"))
+    runs = len(rig.ansible.jobs)
+    rig.sim(hosts[4]).spoil_unit("containerd", "containerd.service")
+    found = await rig.until(lambda: _stalled(rig, hosts[4], "ManyUnreachable"))
+    assert len(rig.ansible.jobs) == runs, "nothing is begun, not even on a host that answers"
+    assert condition(await rig.machine(hosts[3]), "Ready")["status"] == "True"
+    for host in hosts[:3]:
+        rig.sim(host).fault = HostFault.Nothing
+    await rig.until(lambda: rig.is_open(*hosts))
+    assert len(rig.ansible.jobs) > runs
+
+
 async def test_should_try_a_failing_host_less_and_less_often(rig: Rig) -> None:
     bad = rig.host("bad", 1)
     rig.sim(bad).fault = HostFault.FailsOnApply

@@ -289,6 +289,26 @@ def test_should_call_a_person_when_it_holds_for_long_in_the_middle_of_a_stage(he
     assert len(world.changed()) == (2 if heals else 1)
 
 
+@pytest.mark.parametrize("blind", ["SSH fails to 4 of 4 hosts although their nodes are Ready", ""])
+def test_should_blame_no_version_while_its_operator_cannot_see_its_hosts(blind: str) -> None:
+    """The control: a member that can be seen and is not healthy by its deadline has failed."""
+    world = World.of(rollout())
+    world.heals = False
+    world.run()
+    (key,) = world.changed()
+    world.members[key] = replace(world.members[key], blind=blind)
+    world.now += timedelta(seconds=1801)
+    step = next_step(world.view())
+    if not blind:
+        assert isinstance(step, Note)
+        assert step.record.event == Event.GoingBack
+        return
+    assert isinstance(step, Wait)
+    assert (step.page, blind in step.reason) == (True, True)
+    world.members[key] = replace(world.members[key], blind="", healthy=True, ready_since=world.now)
+    assert world.run().state == State.Soaking, "goes on when they are seen again"
+
+
 def test_should_call_a_person_when_a_stage_cannot_begin_for_long() -> None:
     world = World.of(rollout())
 
