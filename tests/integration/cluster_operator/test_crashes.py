@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -49,20 +50,23 @@ async def _undisturbed_creation(meta: KubePort, business: KubePort) -> tuple[int
     return len(recorder.written()), snapshot
 
 
-async def _killed_after(write: int, meta: KubePort, business: KubePort) -> tuple[Stage, dict[str, str]]:
-    """A creation whose first process dies right after that write; the keys as they were sealed at that moment, if they were."""
+async def _killed_after(write: int, count: int, meta: KubePort, business: KubePort) -> tuple[Stage, dict[str, str]]:
+    """A creation whose first process dies right after that write; the keys as they were sealed at that moment, if they were.
+
+    Of about `count` writes the last ones are of the status, and may be one or two fewer.
+    """
     stage = await _new_stage(meta, business)
     await stage.create()
-    with pytest.raises(Killed):
+    with pytest.raises(Killed) if write < count - 2 else suppress(Killed):
         await stage.settle(stage.operator(CrashingKube(meta, after=write)))
     return stage, await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM)
 
 
-async def _matrix(writes: Sequence[int], reference: dict[str, Manifest], meta: KubePort, business: KubePort) -> list[str]:
+async def _matrix(writes: Sequence[int], meta: KubePort, business: KubePort) -> list[str]:
     """What went wrong, a line for each n; empty if nothing did."""
-    wrong = []
+    wrong, (count, reference) = [], await undisturbed(meta, business)
     for write in writes:
-        stage, sealed = await _killed_after(write, meta, business)
+        stage, sealed = await _killed_after(write, count, meta, business)
         try:
             await stage.settle(stage.operator())
         except AssertionError as error:
@@ -86,10 +90,10 @@ def _difference(found: dict[str, Manifest], reference: dict[str, Manifest]) -> s
 
 @pytest.mark.slow
 async def test_should_end_the_same_wherever_it_was_killed(meta: KubePort, business: KubePort) -> None:
-    count, reference = await undisturbed(meta, business)
+    count, _ = await undisturbed(meta, business)
     print(f"a creation takes about {count} writes")
     assert count > 40
-    assert await _matrix(range(1, count - 1), reference, meta, business) == []
+    assert await _matrix(range(1, count + 1), meta, business) == []
 
 
 class _OneWrite(CrashingKube):
@@ -126,11 +130,10 @@ async def test_should_end_the_same_though_every_process_dies_after_its_first_wri
 
 async def test_should_end_the_same_after_a_kill_at_sampled_writes(meta: KubePort, business: KubePort) -> None:
     """Of processes that have done much: in the middle of parallel writes, and near the end."""
-    count, reference = await undisturbed(meta, business)
-    assert await _matrix((20, count - 3), reference, meta, business) == []
+    count, _ = await undisturbed(meta, business)
+    assert await _matrix((20, count - 3, count), meta, business) == []
 
 
-@pytest.mark.slow  # a control
 async def test_should_find_a_ladder_that_takes_the_first_object_for_the_whole(
     meta: KubePort, business: KubePort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
