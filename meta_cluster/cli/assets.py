@@ -121,7 +121,10 @@ def list_assets(output: Annotated[str, typer.Option("--output", "-o", help="wide
 def verify() -> None:
     """Check assets against their sha256.
 
-    The exit code is 1 if one is damaged."""
+    The exit code is 1 if one is damaged.
+
+    Example: kok assets verify
+    """
     from meta_cluster.assets.folder import AssetsFolder
 
     folder = AssetsFolder()

@@ -145,7 +145,10 @@ def add(names: Annotated[list[str], typer.Argument(help="Names of the hosts.")],
 
 @host_app.command()
 def reboot(name: Name, output: OutputOption = "wide") -> None:
-    """Reboot in good order: a new boot id, the same disk."""
+    """Reboot in good order: a new boot id, the same disk.
+
+    Example: kok lab host reboot demo-2
+    """
     from meta_cluster.lab import hosts
 
     _show([hosts.reboot(name)], output)
@@ -153,7 +156,10 @@ def reboot(name: Name, output: OutputOption = "wide") -> None:
 
 @host_app.command()
 def kill(name: Name, output: OutputOption = "wide") -> None:
-    """Cut the power; the host stays off until it is started."""
+    """Cut the power; the host stays off until it is started.
+
+    Example: kok lab host kill demo-2
+    """
     from meta_cluster.lab import hosts
 
     _show([hosts.kill(name)], output)
@@ -162,7 +168,10 @@ def kill(name: Name, output: OutputOption = "wide") -> None:
 
 @host_app.command()
 def start(name: Name, output: OutputOption = "wide") -> None:
-    """Power on."""
+    """Power on.
+
+    Example: kok lab host start demo-2
+    """
     from meta_cluster.lab import hosts
 
     _show([hosts.start(name)], output)
@@ -170,7 +179,10 @@ def start(name: Name, output: OutputOption = "wide") -> None:
 
 @host_app.command()
 def reinstall(name: Name, output: OutputOption = "wide") -> None:
-    """Install the system anew: an empty disk and a new SSH host key."""
+    """Install the system anew: an empty disk and a new SSH host key.
+
+    Example: kok lab host reinstall demo-2
+    """
     from meta_cluster.lab import hosts, lifecycle
 
     image, ground = lifecycle.host_ground()
@@ -180,7 +192,10 @@ def reinstall(name: Name, output: OutputOption = "wide") -> None:
 
 @host_app.command()
 def partition(name: Name, output: OutputOption = "wide") -> None:
-    """Unplug the host from the network; it runs on."""
+    """Unplug the host from the network; it runs on.
+
+    Example: kok lab host partition demo-2
+    """
     from meta_cluster.lab import hosts
 
     _show([hosts.partition(name)], output)
@@ -189,7 +204,10 @@ def partition(name: Name, output: OutputOption = "wide") -> None:
 
 @host_app.command()
 def heal(name: Name, output: OutputOption = "wide") -> None:
-    """Plug it in again, with its old address."""
+    """Plug it in again, with its old address.
+
+    Example: kok lab host heal demo-2
+    """
     from meta_cluster.lab import hosts
 
     _show([hosts.heal(name)], output)
@@ -208,7 +226,10 @@ def execute(name: Name, command: Annotated[list[str], typer.Argument(help="After
 
 @host_app.command()
 def remove(name: Name) -> None:
-    """Remove a host with its disks."""
+    """Remove a host with its disks.
+
+    Example: kok lab host remove demo-2
+    """
     from meta_cluster.lab import hosts
 
     hosts.remove(name)

@@ -188,9 +188,16 @@ def load_image(folder: AssetsFolder, asset: str) -> str:
 
 
 def down() -> list[str]:
-    """Remove every container and network with the lab's label, the fence, and an engine that the lab started; says what was removed."""
+    """Remove every container and network with the lab's label, the fence, credentials, and an engine that the lab started; says what was removed.
+
+    Raises KokError LabFailed where the lab was made and Docker does not answer: stopped containers may be there.
+    """
     removed: list[str] = []
     if shutil.which("docker") is None or attempt("info").returncode != 0:
+        if (layout.state_folder() / "meta-node-id").exists():
+            raise KokError(
+                ErrorCode.LabFailed, "Docker does not answer, so nothing is removed", "start Docker, then give the command again"
+            )
         return removed
     with exclusive():
         names = labelled("container", layout.LABELLED)
@@ -203,6 +210,9 @@ def down() -> list[str]:
             removed.append(f"network {name}")
         for name in ("kubeconfig", "meta-node-id", "kind.yaml", "package-version", "planes"):
             (layout.state_folder() / name).unlink(missing_ok=True)
+        for credential in layout.state_folder().glob("*.kubeconfig"):
+            credential.unlink()
+            removed.append(f"credential {credential.name}")
         if engine.stop_engine():
             removed.append("the docker engine that the lab had started")
     return removed

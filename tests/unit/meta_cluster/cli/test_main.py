@@ -1,5 +1,6 @@
 """The command starts at once, tells errors in one shape, and exits as kubectl does."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_should_show_help_for_a_verb_that_lacks_words(capsys: pytest.CaptureFixt
     assert "install" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("lab", "assets")])
+@pytest.mark.parametrize("verb", VERBS)
 def test_should_show_examples_in_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     for words in _commands(verb):
         assert run([*words, "--help"]) == 0
@@ -111,13 +112,30 @@ def test_should_show_examples_in_help(verb: str, capsys: pytest.CaptureFixture[s
 
 
 def _commands(verb: str) -> list[list[str]]:
+    hosts = ("list", "add", "reboot", "kill", "start", "reinstall", "partition", "heal", "exec", "remove")
     groups = {
+        "lab": ("up", "down", "status", "kubeconfig", *(f"host {each}" for each in hosts)),
+        "assets": ("ensure", "pin", "publish", "list", "verify"),
         "meta": ("install", "uninstall", "status", "rebuild-ledger"),
         "host": ("scan",),
         "budget": ("explain", "freeze", "unfreeze", "close", "settle"),
         "rollout": ("list", "status", "pause", "resume", "approve", "abort", "undo", "history"),
     }
-    return [[verb, word] for word in groups[verb]] if verb in groups else [[verb]]
+    return [[verb, *word.split()] for word in groups[verb]] if verb in groups else [[verb]]
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("kok ge", "get"), ("kok rollout st", "status"), ("kok nonsense", "")])
+def test_should_complete_what_is_typed(typed: str, offered: str) -> None:
+    """As bash asks: the shell's script calls kok itself with the words so far."""
+    asked = {"_KOK_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    kok = Path(sys.executable).with_name("kok")
+    done = subprocess.run([kok], env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=False)
+    assert offered in done.stdout.split() or (not offered and not done.stdout.split())
+
+
+def test_should_print_a_script_for_the_shell(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["completion", "bash"]) == 0
+    assert "_KOK_COMPLETE" in capsys.readouterr().out
 
 
 def test_should_tell_errors_in_four_lines() -> None:
