@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from operators.adapters.sim_ssh import HostFault
-from operators.machine_operator import kinds
+from operators.machine_operator import kinds, probes
 from tests.integration.machine_operator.rig import KEY, Rig, condition
 
 pytestmark = pytest.mark.integration
@@ -21,6 +21,7 @@ FAULTS = [
     (HostFault.NoSudo, "HostNoSudo", "a password is required"),
     (HostFault.DiskFull, "HostDiskFull", "only 0 MiB of 40960 MiB are free"),
     (HostFault.FailsOnApply, "AnsibleFailed", "dpkg --install: simulated failure"),
+    (HostFault.Hangs, "HostTimeout", "did not answer within 2s"),
 ]
 
 
@@ -29,8 +30,9 @@ async def _stalled(rig: Rig, host: dict[str, Any], reason: str) -> dict[str, Any
     return found if found.get("status") == "True" and found["reason"] == reason else {}
 
 
-async def test_should_show_one_clear_condition_each_let_others_go_on_and_heal(rig: Rig) -> None:
+async def test_should_show_one_clear_condition_each_let_others_go_on_and_heal(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fault at once, each on a host of its own, beside one that is well."""
+    monkeypatch.setattr(probes, "DEADLINE_SECONDS", 2.0)
     good, bad = rig.host("good", 1), [rig.host(f"bad{number}", number + 2) for number in range(len(FAULTS))]
     for host, (fault, _, _) in zip(bad, FAULTS, strict=True):
         rig.sim(host).fault = fault
