@@ -21,6 +21,10 @@ python=""
 for candidate in python3 python3.13 python3.12 python3.11; do
   if command -v "$candidate" >/dev/null && is_new_enough "$candidate"; then python=$candidate; break; fi
 done
+if [ -z "$python" ] && command -v uv >/dev/null; then
+  say "installing Python 3.11 (with uv)"
+  if uv python install --quiet 3.11; then python=$(uv python find 3.11); else say "uv could not install it"; fi
+fi
 if [ -z "$python" ]; then
   apt_install python3 python3-venv ca-certificates
   python=python3
