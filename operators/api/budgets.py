@@ -78,7 +78,9 @@ class Rate(Model):
     """How many operations in any span of that length: an exact sliding window, no bucket that fills up while nothing happens."""
 
     count: Annotated[int, Field(ge=0, le=1000)]
+    """Operations that may begin."""
     window_seconds: Annotated[int, Field(ge=60, le=MAX_WINDOW)]
+    """Length of the span."""
 
 
 class Concurrency(Model):
@@ -179,6 +181,7 @@ class Hold(Model):
 
     mode: HoldMode
     reason: Annotated[str, Field(min_length=1, max_length=512)]
+    """Why, for people."""
     until: Timestamp
     """It ends by itself."""
     by: Annotated[str, Field(max_length=253)] = ""
@@ -193,6 +196,7 @@ class Close(Model):
     scope: Annotated[str, Field(max_length=253)] = ""
     """As status.scopes names it; empty: all of the budget."""
     reason: Annotated[str, Field(min_length=1, max_length=512)]
+    """Why, for people."""
     by: Annotated[str, Field(max_length=253)] = ""
     """Who said so, for people."""
 
@@ -232,8 +236,11 @@ class ScopeUse(Model):
     """What one scope uses of a budget."""
 
     scope: Annotated[str, Field(max_length=253)]
+    """As domain/risk/scopes.py writes it."""
     rate_used: Annotated[int, Field(ge=0)] = 0
+    """Operations that count in the window."""
     rate_limit: Annotated[int, Field(ge=0)] | None = None
+    """How many may; absent: no rate is set."""
     in_flight: Annotated[int, Field(ge=0)] = 0
     """Targets with a live grant; those that are out of service without one are seen when somebody asks."""
     concurrency_limit: Annotated[int, Field(ge=0)] | None = None
@@ -251,9 +258,11 @@ class OperationBudgetStatus(Model):
     """Displays only; rebuilt from the Ledger."""
 
     observed_generation: ObservedGeneration = 0
+    """metadata.generation this was derived from."""
     used: Annotated[str, Field(max_length=64)] = ""
     """Of the busiest scope: operations in the window / targets in flight."""
     free: Annotated[str, Field(max_length=64)] = ""
+    """What of the same is left there."""
     breaker: Annotated[str, Field(max_length=64)] = ""
     """Closed, Open, HalfOpen, ForcedOpen or Disabled: the worst of its scopes."""
     scopes: Annotated[tuple[ScopeUse, ...], Field(max_length=20, json_schema_extra=list_map("scope"))] = ()
@@ -261,6 +270,7 @@ class OperationBudgetStatus(Model):
     scope_count: Annotated[int, Field(ge=0)] = 0
     """How many scopes use anything."""
     conditions: Conditions = ()
+    """Ready, Reconciling, Stalled."""
 
 
 class OperationBudget(Resource):

@@ -49,15 +49,21 @@ class HostClaimSpec(Model):
     """Who owns a host. Creating the object is the lock."""
 
     address: Annotated[str, Field(max_length=253)]
+    """Where SSH finds the host, as its pool lists it."""
     port: Annotated[int, Field(ge=1, le=65535)]
+    """Of SSH."""
     namespace: DnsLabel
     """Namespace of the owning pool."""
     cluster: DnsLabel
+    """The Cluster that the pool belongs to."""
     pool: DnsLabel
+    """The MachinePool."""
     host: DnsLabel
+    """The host's name in its pool, and its node's."""
     pool_uid: Annotated[str, Field(max_length=64)]
     """A pool made anew under the same name does not inherit the claim."""
     claimed_at: Timestamp
+    """When it was taken."""
     packages: PackageNames = ()
     """Packages that were ever authorised for this host under this claim: what cleaning must remove, also when the pool is gone."""
     connection: Host

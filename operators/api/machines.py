@@ -38,6 +38,7 @@ class ObservedPackage(Model):
     """One package on the host."""
 
     component: DnsLabel
+    """What it is a version of."""
     wanted: Annotated[str, Field(max_length=253)] = ""
     """MachinePackageVersion; empty when it is to be removed."""
     version: Annotated[str, Field(max_length=128)] = ""
@@ -54,6 +55,7 @@ class Repair(Model):
     """Something that was changed on the host by hand, and was put back."""
 
     component: DnsLabel
+    """Whose package it belongs to."""
     found: Text
     """What was wrong, one sentence."""
     found_at: Timestamp
@@ -69,14 +71,17 @@ class MachineStatus(Model):
     """Displays only; rebuilt from host, Node and gates at every pass."""
 
     observed_generation: ObservedGeneration = 0
+    """metadata.generation this was derived from."""
     phase: Annotated[str, Field(max_length=64)] = ""
     """The rung in hand, one word."""
     message: Text = ""
     """The reason of the last step, one sentence."""
     address: Annotated[str, Field(max_length=253)] = ""
+    """Where SSH finds the host."""
     boot_id: Annotated[str, Field(alias="bootID", max_length=64)] = ""
     """The kernel's boot id at the last probe."""
     packages: Annotated[tuple[ObservedPackage, ...], Field(max_length=64, json_schema_extra=list_map("component"))] = ()
+    """What is wanted, and what was found at the last look."""
     pending: Annotated[tuple[PendingChange, ...], Field(max_length=64, json_schema_extra=list_map("component"))] = ()
     """Changes that are still to come, and what each does to the host's pods."""
     repairs: Annotated[tuple[Repair, ...], Field(max_length=REPAIRS_KEPT)] = ()

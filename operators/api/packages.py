@@ -89,13 +89,16 @@ class Addon(Model):
     """An add-on inside the business cluster."""
 
     image: Image
+    """What its pods run."""
 
 
 class CniAddon(Model):
     """The pod network."""
 
     name: Literal["flannel"]
+    """Which one; its configuration comes with the plane revision."""
     image: Image
+    """What its pods on every node run."""
 
 
 class Addons(Model):

@@ -104,7 +104,9 @@ class Taint(Model):
     """A taint the pool's nodes carry."""
 
     key: LabelKey
+    """As in core/v1."""
     value: LabelValue = ""
+    """As in core/v1."""
     effect: TaintEffect
 
 
@@ -112,8 +114,11 @@ class MaxUnavailable(Model):
     """How many hosts of a pool may be out of service at once: min(count, percent rounded down), but at least floor."""
 
     count: Annotated[int, Field(ge=0, le=200)] = 1
+    """Hosts, whatever the size of the pool."""
     percent: Annotated[int, Field(ge=0, le=100)] = 10
+    """Of the pool's hosts, rounded down."""
     floor: Annotated[int, Field(ge=0, le=10)] = 1
+    """At least so many, or a small pool would never change."""
 
 
 class KubeletMinor(StrEnum):
@@ -206,6 +211,7 @@ class MachinePoolStatus(Model):
     """Displays only."""
 
     observed_generation: ObservedGeneration = 0
+    """metadata.generation this was derived from."""
     machines: Annotated[int, Field(ge=0)] = 0
     """Machines that exist."""
     ready: Annotated[int, Field(ge=0)] = 0
@@ -219,6 +225,7 @@ class MachinePoolStatus(Model):
     message: Text = ""
     """What is in hand, one sentence."""
     conditions: Conditions = ()
+    """Ready, Reconciling, Stalled, GatesHold."""
 
 
 class MachinePool(Resource):
@@ -276,7 +283,9 @@ class PoolOrder(Model):
     rollout_uid: Annotated[str, Field(alias="rolloutUID", max_length=64)] = ""
     """Its uid: a rollout made anew under the same name is another one."""
     at: Timestamp
+    """When it was given."""
     reason: Text = ""
+    """Why, one sentence."""
     max_unavailable: Annotated[int, Field(ge=1, le=200)] = 1
     """Never more hosts out of service at once, whatever the pool allows."""
 
@@ -302,6 +311,7 @@ class MachinePoolReleaseSpec(Model):
     staging: Annotated[tuple[StagingWish, ...], Field(max_length=32, json_schema_extra=list_map("rollout"))] = ()
     """By rollouts, written by the Cluster-Operator."""
     hosts: Annotated[tuple[HostRelease, ...], Field(max_length=200, json_schema_extra=list_map("name"))] = ()
+    """What each host is authorised for."""
 
 
 class MachinePoolRelease(Resource):

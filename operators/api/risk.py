@@ -40,6 +40,7 @@ class Target(Model):
     kind: Annotated[str, Field(min_length=1, max_length=63)]
     """Machine, Cluster, Pod, ..."""
     name: DnsName
+    """Of the object."""
     cluster: DnsLabel
     """The business cluster it belongs to."""
     pool: Annotated[str, Field(max_length=63)] = ""
@@ -112,6 +113,7 @@ class OperationGrantStatus(Model):
     message: Text = ""
     """Why; for a denial which limit said no and who holds it."""
     decided_at: Timestamp | None = None
+    """When the risk centre answered."""
     expires_at: Timestamp | None = None
     """When the grant turns Unknown (still counted) if no outcome was reported."""
     retry_after_seconds: Annotated[int, Field(ge=0)] | None = None
@@ -147,12 +149,16 @@ class InFlight(Model):
     op_id: Annotated[str, Field(max_length=253)]
     """Name of the grant."""
     namespace: DnsLabel
+    """Of the grant."""
     operation: Operation
     target: Target
     requester: Annotated[str, Field(max_length=253)]
+    """Who asked for it."""
     purpose: Purpose = Purpose.Forward
     granted_at: Timestamp
+    """When it was given."""
     expires_at: Timestamp
+    """When it turns Unknown, and is still counted."""
 
 
 class Spent(Model):
@@ -161,6 +167,7 @@ class Spent(Model):
     op_id: Annotated[str, Field(max_length=253)]
     """Name of the grant."""
     namespace: DnsLabel
+    """Of the grant."""
     operation: Operation
     target: Target
     purpose: Purpose = Purpose.Forward
@@ -174,10 +181,13 @@ class Window(Model):
     """The number of targets that percentages of one budget are taken of, in one scope: counted at the window's start and kept until its end."""
 
     budget: DnsName
+    """The OperationBudget."""
     scope: Annotated[str, Field(max_length=253)]
     """As domain/risk/scopes.py writes it."""
     started_at: Timestamp
+    """When it was counted."""
     targets: Annotated[int, Field(ge=0)]
+    """How many there were then."""
 
 
 class BreakerPhase(StrEnum):
@@ -208,15 +218,19 @@ class Witness(Model):
     """A request by which a storm was seen: whoever looks again looks as it did."""
 
     namespace: DnsLabel
+    """Of the request."""
     operation: Operation
     target: Target
+    """What it was about."""
 
 
 class Breaker(Model):
     """A breaker that is or was lately open, of one budget in one scope."""
 
     budget: DnsName
+    """The OperationBudget."""
     scope: Annotated[str, Field(max_length=253)]
+    """As domain/risk/scopes.py writes it."""
     phase: BreakerPhase
     since: Timestamp
     """When it came into this phase."""

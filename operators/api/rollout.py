@@ -285,6 +285,7 @@ class MemberStatus(Model):
     cluster: PoolKey
     """namespace/name of the Cluster, or of the MachinePool of a change of machines."""
     stage: Annotated[str, Field(max_length=63)] = ""
+    """The stage it belongs to; empty if it was left out of the plan."""
     phase: MemberPhase
     message: Text = ""
     """Why; of a plan: what it would see, or why it would be refused."""
@@ -305,9 +306,13 @@ class StageStatus(Model):
     """One line per stage."""
 
     name: DnsLabel
+    """As in spec.stages."""
     members: Annotated[int, Field(ge=0)] = 0
+    """How many it has."""
     healthy: Annotated[int, Field(ge=0)] = 0
+    """How many are at the new version and healthy."""
     failed: Annotated[int, Field(ge=0)] = 0
+    """How many failed, those taken back alone among them."""
     passed: bool = False
     """Whether it is over and the next one may begin."""
     verdict: Annotated[str, Field(max_length=16)] = ""
@@ -354,7 +359,9 @@ class FleetRolloutStatus(Model):
     measured_at: Timestamp | None = None
     """When the numbers in the messages were taken; they alone are brought up to date twice a minute."""
     started_at: Timestamp | None = None
+    """When its first record was written; unset before."""
     ended_at: Timestamp | None = None
+    """When it ended; unset before."""
     conditions: Conditions = ()
     """Ready, Reconciling, Stalled."""
 

@@ -72,6 +72,19 @@ def test_should_say_what_the_kind_is_for(crd: dict[str, Any]) -> None:
     assert len(schema_of(crd)["description"]) > 20
 
 
+@pytest.mark.parametrize("crd", CRDS, ids=lambda crd: crd["spec"]["names"]["kind"])
+def test_should_say_what_every_field_is(crd: dict[str, Any]) -> None:
+    """What `kubectl explain` shows."""
+    top = {"apiVersion", "kind", "metadata"}
+    silent = [
+        f"{path}.{name}"
+        for path, node in [("", schema_of(crd)), *nodes(schema_of(crd))]
+        for name, field in (node.get("properties") or {}).items()
+        if not field.get("description") and not (path == "" and name in top)
+    ]
+    assert silent == []
+
+
 def test_should_be_in_the_category_kok() -> None:
     assert all(crd["spec"]["names"]["categories"] == ["kok"] for crd in CRDS)
 
