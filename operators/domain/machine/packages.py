@@ -10,13 +10,13 @@ import hashlib
 from datetime import timedelta
 
 from operators.api.pending import Effect
-from operators.api.risk import Operation
+from operators.api.risk import Operation, Outcome
 from operators.domain.machine.difference import PackageDifference
 from operators.domain.machine.drain_ladder import drain_for
 from operators.domain.machine.effects import is_at_least, refused_words, worst
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.domain.machine.repairs import drifts
-from operators.domain.machine.steps import ApplyPackages, DeleteToken, IssueToken, Rung, Step, Wait, Workflow
+from operators.domain.machine.steps import ApplyPackages, DeleteToken, IssueToken, Rung, SettleGrants, Step, Wait, Workflow
 from operators.domain.machine.view import KUBELET, MachineView
 from operators.errors import ErrorCode
 
@@ -90,7 +90,7 @@ def _forbidden(view: MachineView, found: tuple[PackageDifference, ...]) -> str:
 def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | None:
     packages, remove, work = _differing(view.desired, found), _removed(found), _work(view, found)
     if pause := pause_after(view, signature_of(view, work), found[0].words):
-        return pause
+        return _failed_leave(view) or pause
     hurts = view.node is not None and is_at_least(worst(each.effect for each in found), Effect.Drain)
     if hurts and (step := drain_for(view, Workflow.update, operation=Operation.ApplyPackage)):
         return step
@@ -108,6 +108,15 @@ def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | No
         bootstrap=bootstrap,
         needs_grant=hurts,
     )
+
+
+def _failed_leave(view: MachineView) -> Step | None:
+    """What a run was given leave for has failed: said before the pause, so that breakers count it; the next run asks anew."""
+    names = tuple(grant.name for grant in view.grants if grant.operation is Operation.ApplyPackage and grant.granted_at)
+    if not names or view.job is None or not view.job.failed:
+        return None
+    reason = f"reports the end of {', '.join(names)}: {view.job.message}"
+    return SettleGrants(reason=reason, grants=names, outcome=Outcome.Failed, rung=_rung(view))
 
 
 def _removed(found: tuple[PackageDifference, ...]) -> tuple[str, ...]:

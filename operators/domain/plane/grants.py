@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import timedelta
 
-from operators.api.risk import Outcome
+from operators.api.cluster_release import AuthorisedBy, ClusterRelease
+from operators.api.risk import Operation, Outcome
 from operators.domain.plane.steps import SettleGrants
 from operators.domain.plane.view import HeldGrant, PlaneView
+from operators.domain.risk.identity import at
 
 OF_ONE = ("Pod", "Deployment")
 """Targets that are one part of a plane."""
@@ -28,8 +30,22 @@ def finished_grants(view: PlaneView) -> SettleGrants | None:
 
 
 def leftover_grants(view: PlaneView) -> SettleGrants | None:
-    """Everything is as it should be, so every act is over."""
-    return _settle(view.grants, Outcome.Succeeded, "is as it should be") if view.grants else None
+    """Everything is as it should be, so every act is over. A change that was taken back has failed, one that somebody wished otherwise is cancelled."""
+    ends: dict[Outcome, list[HeldGrant]] = {}
+    for grant in view.grants:
+        ends.setdefault(_end_of(view, grant), []).append(grant)
+    words = {Outcome.Failed: "was taken back", Outcome.Cancelled: "was wished otherwise meanwhile"}
+    return next((_settle(grants, outcome, words.get(outcome, "is as it should be")) for outcome, grants in ends.items()), None)
+
+
+def _end_of(view: PlaneView, grant: HeldGrant) -> Outcome:
+    """How a grant ended, of a plane that is whole again: leave to upgrade is for what was authorised when it was given."""
+    if grant.operation is not Operation.UpgradePlane or not isinstance(view.release, ClusterRelease):
+        return Outcome.Succeeded
+    current = view.release.spec.current
+    if grant.granted_at >= at(current.at):
+        return Outcome.Succeeded
+    return Outcome.Failed if current.by is AuthorisedBy.Undo else Outcome.Cancelled
 
 
 def _settle(grants: Iterable[HeldGrant], outcome: Outcome, words: str) -> SettleGrants:

@@ -8,10 +8,11 @@ A person's word closes what opened until then. Nothing that was denied is replay
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from operators.api.budgets import Close, Hold, HoldMode, OnExceed, OperationBudget
+from operators.api.budgets import Close, Hold, HoldMode, OnExceed, OperationBudget, Per
 from operators.api.risk import Breaker, BreakerCause, BreakerPhase, InFlight, LedgerSpec, Outcome, Purpose, Spent, Witness
 from operators.domain.risk import storm
 from operators.domain.risk.identity import at, stamp_up
@@ -168,14 +169,23 @@ def _ended(weighed: Weighed, after: datetime | None) -> list[Spent]:
 
 
 def _tripped_by_failures(weighed: Weighed, found: Breaker | None) -> Breaker | None:
+    """By targets: one that fails again and again is one. In the fleet's scope the trouble of one cluster is not everybody's."""
     rule = weighed.budget.spec.breaker
     samples = _ended(weighed, at(found.since) if found else None)
-    failed = [each for each in samples if each.outcome is Outcome.Failed]
-    if rule.failure_percent is None or len(samples) < rule.minimum_samples or len(failed) * 100 < rule.failure_percent * len(samples):
+    ordered = sorted(samples, key=lambda each: at(each.at))
+    targets = {(each.namespace, each.target.cluster, each.target.kind, each.target.name): each for each in ordered}
+    failed = [each for each in targets.values() if each.outcome is Outcome.Failed]
+    if rule.failure_percent is None or len(samples) < rule.minimum_samples or len(failed) * 100 < rule.failure_percent * len(targets):
+        return None
+    if weighed.budget.spec.scope.per is Per.Fleet and len(_clusters(failed)) == 1 < len(_clusters(samples)):
         return None
     last = failed[-1]
-    words = f"{len(failed)} of {len(samples)} operations failed, the last one {last.operation} of {last.target.kind} {last.target.name}"
+    words = f"the last operation of {len(failed)} of {len(targets)} targets failed, lately {last.operation} of {last.target.kind} {last.target.name}"
     return tripped(weighed, Trip(BreakerCause.Failures, words))
+
+
+def _clusters(spent: Iterable[Spent]) -> set[tuple[str, str]]:
+    return {(each.namespace, each.target.cluster) for each in spent}
 
 
 def _tripped_by_storm(weighed: Weighed, found: Breaker | None) -> Breaker | None:

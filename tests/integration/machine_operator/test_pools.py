@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from operators.adapters.sim_ssh import HostFault
 from operators.machine_operator import kinds
 from operators.machine_operator.claims import claim_name
 from tests.integration.machine_operator.rig import Rig, condition
@@ -90,8 +91,6 @@ async def test_should_change_hosts_one_after_the_other_and_stop_at_the_first_fai
     await rig.until(all_new)
     assert most <= 1, "at most one of three is out of service"
     assert [len(job.hosts) for job in rig.ansible.jobs[-3:]] == [1, 1, 1]
-    from operators.adapters.sim_ssh import HostFault
-
     rig.sim(hosts[0]).fault = HostFault.FailsOnApply
     await rig.pool(hosts, packages={"explicit": ["containerd-1-r1", "kubelet-1-r1"]})
     message = await rig.until(lambda: _waiting(rig))
@@ -132,6 +131,39 @@ async def test_should_drain_with_leave_before_a_change_that_needs_it(rig: Rig) -
     async def settled() -> bool:
         grants = (await rig.meta.list(kinds.GRANT, namespace=rig.namespace)).items
         return [grant["spec"].get("outcome") for grant in grants] == ["Succeeded"]
+
+    await rig.until(settled)
+
+
+async def test_should_report_runs_that_failed_under_leave_as_failures_and_ask_anew(rig: Rig) -> None:
+    """What breakers count: each run that failed; what did not is a success, and nothing is reported twice."""
+    one = rig.host("m1", 1)
+    await rig.pool([one])
+    await rig.start()
+    await rig.until(lambda: rig.is_open(one))
+    rig.sim(one).fault = HostFault.FailsOnApply
+    await rig.pool([one], packages={"follow": "Cluster", "extra": ["kubelet-2-r1"]})
+
+    async def outcomes() -> list[str]:
+        grants = (await rig.meta.list(kinds.GRANT, namespace=rig.namespace)).items
+        return sorted(str(grant["spec"].get("outcome", "")) for grant in grants)
+
+    async def failed_twice() -> bool:
+        return (await outcomes()).count("Failed") >= 2
+
+    await rig.until(failed_twice)
+    failed = rig.sim(one).jobs - 1  # but the installation
+    assert failed - 1 <= (await outcomes()).count("Failed") <= failed
+    rig.sim(one).fault = HostFault.Nothing
+
+    async def done() -> bool:
+        return rig.sim(one).installed["kubelet"].name == "kubelet-2-r1" and await rig.is_open(one)
+
+    await rig.until(done)
+
+    async def settled() -> bool:
+        found = await outcomes()
+        return found.count("Succeeded") == 1 and "" not in found
 
     await rig.until(settled)
 

@@ -10,7 +10,7 @@ import pytest
 
 from operators.adapters.sim_ssh import report_as_wanted
 from operators.api.pending import Effect
-from operators.api.risk import Operation
+from operators.api.risk import Operation, Outcome
 from operators.domain.machine import steps
 from operators.domain.machine.effects import EffectRules
 from operators.domain.machine.host import Owner, PackageReport, UnitReport
@@ -129,6 +129,23 @@ def test_should_need_leave_for_a_change_that_drains_and_drain_before_it() -> Non
     before = next_step(b.right(**DRAIN_VIEW, pods=(b.pod(),)))
     assert isinstance(before, steps.DrainNode)
     assert (before.operation, before.workflow, before.evict) == (Operation.ApplyPackage, Workflow.update, False)
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_should_report_a_run_that_failed_under_leave_before_it_pauses(failed: bool) -> None:
+    """The control: of a run that ended well nothing is reported while the host still differs; it may be looked at again in a moment."""
+    drained = b.node(closed=True, unschedulable=True, annotations={"kok.dev/cordon-claims": "update"})
+    view = b.right(**{**DRAIN_VIEW, "node": drained}, pods=(), grants=(b.grant(Operation.ApplyPackage, "update"),))
+    first = next_step(view)
+    assert isinstance(first, steps.ApplyPackages)
+    paused = replace(view, job=b.job(signature=first.signature, failed=failed, message="task 'x' failed: no space"))
+    step = next_step(paused)
+    if not failed:
+        assert isinstance(step, steps.Wait)
+        return
+    assert isinstance(step, steps.SettleGrants)
+    assert (step.grants, step.outcome, "no space" in step.reason) == (("applypackage-m1",), Outcome.Failed, True)
+    assert isinstance(next_step(replace(paused, grants=())), steps.Wait), "once"
 
 
 def test_should_need_no_leave_for_a_first_installation() -> None:

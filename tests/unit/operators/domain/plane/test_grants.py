@@ -7,9 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from operators.api.cluster_release import ClusterRelease
 from operators.api.risk import Operation, Outcome
 from operators.domain.plane.grants import UNUSED_FOR, finished_grants, leftover_grants
 from operators.domain.plane.view import HeldGrant, PlaneView, Workload
+from operators.domain.risk.identity import stamp
 from tests.unit.operators.domain.plane.planes import NOW, cluster
 
 HELD = HeldGrant("restartmaster-demo-etcd-0", Operation.RestartMaster, "Pod", "demo-etcd-0", NOW, acted=True, is_there=True)
@@ -54,3 +56,27 @@ def test_should_report_everything_when_nothing_is_left_to_do() -> None:
     assert (step.grants, step.outcome) == (("restartmaster-demo-etcd-0",), Outcome.Succeeded)
     assert step.reason == "reports the end of RestartMaster: Cluster demo is as it should be"
     assert leftover_grants(replace(view, grants=())) is None
+
+
+@pytest.mark.parametrize(
+    ("by", "later", "outcome"),
+    [
+        ("Spec", -1, Outcome.Succeeded),
+        ("Rollout", -1, Outcome.Succeeded),
+        ("Undo", -1, Outcome.Succeeded),
+        ("Undo", 60, Outcome.Failed),
+        ("Spec", 60, Outcome.Cancelled),
+    ],
+    ids=["as wished", "by a rollout", "the way back itself", "taken back", "wished otherwise"],
+)
+def test_should_tell_a_change_that_was_taken_back_from_one_that_is_done(by: str, later: int, outcome: Outcome) -> None:
+    """`later`: seconds from the grant to what is authorised now. A probe of a breaker that was taken back is no success."""
+    current = {"packageVersion": "v1", "by": by, "at": stamp(NOW + timedelta(seconds=later))}
+    release = ClusterRelease.parse({"metadata": {"name": "demo", "namespace": "demo"}, "spec": {"current": current}})
+    upgrade = replace(HELD, name="upgradeplane-demo", operation=Operation.UpgradePlane, kind="Cluster", target="demo")
+    step = leftover_grants(replace(plane(HELD), release=release, grants=(upgrade,)))
+    assert step is not None
+    assert (step.grants, step.outcome) == (("upgradeplane-demo",), outcome)
+    both = leftover_grants(replace(plane(HELD), release=release, grants=(upgrade, HELD)))
+    assert both is not None
+    assert len(both.grants) == (2 if outcome is Outcome.Succeeded else 1), "each end is reported by itself"

@@ -32,7 +32,10 @@ def decided(held: LedgerSpec, seconds: float, *, of: OperationBudget | None = No
 
 
 def ended(*outcomes: Outcome | None, first: int = 0) -> tuple[Any, ...]:
-    return tuple(spent(f"op-{first + number}", first + number, outcome=each) for number, each in enumerate(outcomes))
+    """One after the other, each of a machine of its own."""
+    return tuple(
+        spent(f"op-{first + number}", first + number, machine(f"m{first + number}"), outcome=each) for number, each in enumerate(outcomes)
+    )
 
 
 def test_should_open_when_somebody_tries_to_exceed_and_deny_the_next_ones() -> None:
@@ -51,6 +54,36 @@ def test_should_open_when_somebody_tries_to_exceed_and_deny_the_next_ones() -> N
     assert calm.ledger is None, "without TripBreaker it only denies"
 
 
+@pytest.mark.parametrize("others", [1, 6])
+def test_should_count_a_target_that_fails_again_and_again_as_one(others: int) -> None:
+    """One host that is tried with growing pauses is no reason to stop everybody; the control: it is all there is."""
+    again = tuple(spent(f"again-{number}", number, machine("bad"), outcome=Outcome.Failed) for number in range(8))
+    held = ledger(log=(*again, *ended(*[Outcome.Succeeded] * others, first=10)))
+    verdict = decided(held, 20, of=strict(rate={"count": 100, "windowSeconds": 100}))
+    assert isinstance(verdict, Denied) == (others == 1), verdict
+
+
+@pytest.mark.parametrize("failing", [("blue",), ("blue", "green")])
+def test_should_not_freeze_the_fleet_for_the_trouble_of_one_cluster(failing: tuple[str, ...]) -> None:
+    clusters = ("blue", "green", "red")
+    made = [
+        spent(
+            f"{name}-{number}",
+            number,
+            machine(f"{name}-{number}", cluster=name),
+            namespace=name,
+            outcome=Outcome.Failed if name in failing else Outcome.Succeeded,
+        )
+        for number in range(4 if len(failing) == 1 else 2)
+        for name in clusters
+    ]
+    wide = strict(
+        rate={"count": 100, "windowSeconds": 100}, scope={"per": "Fleet", "clusters": {"all": True}}, breaker={**RULE, "failurePercent": 30}
+    )
+    verdict = decided(ledger(log=tuple(made)), 20, of=wide)
+    assert isinstance(verdict, Denied) == (len(failing) == 2), verdict
+
+
 @pytest.mark.parametrize(
     ("outcomes", "opens"),
     [
@@ -66,7 +99,7 @@ def test_should_open_on_too_many_failures_of_enough_samples(outcomes: list[Outco
     verdict = decided(held, 10, of=strict(rate={"count": 100, "windowSeconds": 100}))
     assert isinstance(verdict, Denied) == opens, verdict
     if isinstance(verdict, Denied):
-        assert "2 of 4 operations failed, the last one Drain of Machine b" in verdict.message
+        assert "the last operation of 2 of 4 targets failed, lately Drain of Machine m1" in verdict.message
         assert verdict.ledger is not None
     after = swept(held, (strict(),), later(10))
     assert [each.phase for each in after.breakers] == ([BreakerPhase.Open] if opens else [])
