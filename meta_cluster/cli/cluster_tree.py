@@ -17,6 +17,7 @@ from operators.ports.kube import Manifest
 
 OF_COMPONENTS = frozenset({"EtcdReady", "ApiserverReady", "ControllersReady", "MachineOperatorReady"})
 """Stages that the lines of components show already."""
+COMPONENTS_WITH_QUORUM = ("etcd", "etcd-events")
 STAGE_LABELS = {"KeysReady": "keys", "InsideReady": "inside", "ReleaseMatchesWish": "release"}
 
 
@@ -98,7 +99,23 @@ def _component(picture: ClusterPicture, component: Manifest) -> Node:
     wrong = ready < wanted or bool(component.get("message"))
     said = str(component.get("message") or "")
     text = f"{ready}/{wanted}   {said}".rstrip()
-    return Node(component["name"], text, wrong, tuple(_troubles(picture, component)) if wrong else ())
+    crowd = _crowded(picture, component["name"])
+    return Node(component["name"], text, wrong or bool(crowd), (*(_troubles(picture, component) if wrong else ()), *crowd))
+
+
+def _crowded(picture: ClusterPicture, component: str) -> tuple[Node, ...]:
+    """Members of an etcd that could not be spared together and share a meta node although the plane's pods have several: nothing moves them by itself."""
+    nodes = {str((pod.get("spec") or {}).get("nodeName") or "") for pod in picture.pods} - {""}
+    members: dict[str, list[str]] = {}
+    for pod in sorted(pods_of(picture, component), key=lambda pod: str(pod["metadata"]["name"])):
+        members.setdefault(str((pod.get("spec") or {}).get("nodeName") or ""), []).append(str(pod["metadata"]["name"]))
+    count = sum(map(len, members.values()))
+    spare = (count - 1) // 2
+    shared = next((node for node, names in members.items() if node and len(names) > max(spare, 1)), "")
+    if component not in COMPONENTS_WITH_QUORUM or len(nodes) < 2 or not shared:
+        return ()
+    words = f"{', '.join(members[shared])} share meta node {shared}: its loss would cost the quorum, for of {count} members {spare} can be spared"
+    return (Node(MARK, words, wrong=True),)
 
 
 def _troubles(picture: ClusterPicture, component: Manifest) -> Iterable[Node]:

@@ -1,6 +1,7 @@
 """Trees of objects, compared with goldens; `KOK_WRITE_GOLDENS=1 pytest ...` writes them anew."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,25 @@ def test_should_say_one_cause_once_however_many_stages_it_holds_up() -> None:
     parts = (*p.ALL_UP[:1], p.component("apiserver", 0, 1, "0 of 1 pods are ready"))
     picture = p.ClusterPicture(p.cluster(p.condition("Ready", "False", "Repairing", words), *stages, components=parts), p.RELEASE)
     assert rendered(cluster_tree(picture, p.NOW), width=None).count(words) == 1
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        (("a", "a", "b"), "demo-etcd-0, demo-etcd-1 share meta node a: its loss would cost the quorum, for of 3 members 1 can be spared"),
+        (("a", "b", "c"), ""),
+        (("a", "a", "a"), ""),
+        (("a", "a", "b", "b", "c"), ""),
+        (("a", "a", "a", "b", "c"), "demo-etcd-0, demo-etcd-1, demo-etcd-2 share meta node a"),
+        (("a", "b"), ""),
+    ],
+    ids=["two of three", "spread", "one meta node is all there is", "two of five", "three of five", "two members"],
+)
+def test_should_say_that_members_share_a_meta_node_where_the_plane_has_others(nodes: tuple[str, ...], told: str) -> None:
+    pods = []
+    for number, node in enumerate(nodes):
+        made = p.pod(f"demo-etcd-{number}", "etcd", ready=True)
+        pods.append({**made, "spec": {"nodeName": node}})
+    text = " ".join(rendered(cluster_tree(replace(p.WELL, pods=tuple(pods)), p.NOW), width=None).split())
+    assert ("share meta node" in text) == bool(told)
+    assert told in text
