@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 BOTH_NEED_MIB = 12 * 1024
 FAILED = 1
 """pytest's exit code when tests failed; any other is a reason to stop."""
+WARM_MINUTES = 15
 SILENT_SECONDS = 25 * 60.0
 """A suite that prints nothing for so long hangs: the bound of a test of a default run is 20 minutes at most (tests/conftest.py)."""
 DEAF_SECONDS = 60.0
@@ -121,6 +122,7 @@ class Run:
 
 def main(names: Sequence[str] = ()) -> int:
     """0 when everything passed, at the latest alone; else what the first suite that did not said. `names`: only these suites."""
+    began = time.monotonic()
     streams = [chosen for stream in STREAMS if (chosen := tuple(each for each in stream if not names or each.name in names))]
     if unknown := set(names) - {each.name for stream in STREAMS for each in stream}:
         print(f"unknown suite {', '.join(sorted(unknown))}; there are {', '.join(each.name for stream in STREAMS for each in stream)}")
@@ -134,6 +136,8 @@ def main(names: Sequence[str] = ()) -> int:
     for suite in [each for each, code in run.codes.items() if code == FAILED]:
         print(f"{suite.name}: what failed is run again, alone", flush=True)
         run.codes[suite] = run.pytest(suite, "--last-failed", "--last-failed-no-failures", "none")
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    print(f"all of it took {minutes}:{seconds:02d}; the bar is {WARM_MINUTES} minutes with warm assets, on 2 cores", flush=True)
     return next((code for code in run.codes.values() if code), 0)
 
 

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import stories
 from operators.api import ClusterPackageVersion
-from tests.bench import grants, host, machines, plane, planes, pools, rollouts, scale, sweep, volumes
+from tests.bench import demo, grants, host, machines, plane, planes, pools, rollouts, scale, sweep, volumes
 from tests.bench.plane import Ground
 from tests.bench.report import Row, plot, table
 
 ON_THE_LAB = ("plane", "host", "ha", "roll", "many")
-"""`many` is the last: it adds meta nodes, which stay."""
-BENCHES = (*ON_THE_LAB, "machines", "pools", "grants", "rollouts", "sweep", "scale")
+"""`many` is the last: it adds meta nodes, which stay. `demo` comes before them: it makes the lab anew."""
+BENCHES = ("demo", *ON_THE_LAB, "machines", "pools", "grants", "rollouts", "sweep", "scale")
 
 
 def main() -> int:
@@ -42,6 +42,7 @@ def main() -> int:
 def measured(bench: str, runs: int) -> list[Row]:
     """The rows of one bench."""
     benches: dict[str, Callable[[], list[Row]]] = {
+        "demo": lambda: demo.measure(runs),
         "plane": lambda: [_plane(runs)],
         "host": lambda: [host.measure(runs)],
         "ha": lambda: [planes.available(ground(), runs)],
