@@ -93,7 +93,7 @@ class MetaInit:
     def _work(self, state: HostState) -> HostWork:
         owner = Owner(self.inventory.claim, self.inventory.name, "meta", 0)
         packages = tuple(package for package in self.packages if package.name in state.differences)
-        return HostWork(self._target(state.host), owner, packages)
+        return HostWork(self._target(state.host), owner, packages, grant=None)
 
     async def control_plane(self, states: list[HostState]) -> bytes:
         """Run kubeadm where it did not come to its end yet; the administrator's kubeconfig. Raises KokError AnsibleFailed."""

@@ -52,12 +52,13 @@ async def _init(inventory: Inventory, key: str, kubeconfig: Path, *, dry_run: bo
     from operators.adapters.ansible import AnsibleRunner
     from operators.adapters.catalogue_files import FileCatalogue
     from operators.adapters.ssh import SshProbe
+    from operators.ports.grants import NoLeave
 
     folder = AssetsFolder()
     Builder(folder, table()).ensure(NEEDED)
     playbooks, images = FileCatalogue().playbooks(), _images(folder)
     packages = wanted_packages(inventory, *asset_facts(), images)
-    ansible = AnsibleRunner(FolderArtifacts(folder), playbooks)
+    ansible = AnsibleRunner(FolderArtifacts(folder), playbooks, grants=NoLeave())
     work = MetaInit(inventory, key, packages, SshProbe(playbooks), ansible, playbooks, tell)
     if dry_run:
         say("\n".join(_plan(await work.look(), kubeconfig)))

@@ -21,11 +21,13 @@ from typing import Any
 import structlog
 
 from operators.adapters.ansible_folder import environment, write_folder
+from operators.adapters.ansible_leave import with_leave
 from operators.adapters.ansible_processes import descendants, end_descendants
 from operators.api.packages import DeliveryMethod
 from operators.errors import ErrorCode, KokError
 from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork
 from operators.ports.artifacts import ArtifactsPort
+from operators.ports.grants import GrantsPort
 
 log = structlog.get_logger(__name__)
 
@@ -73,10 +75,10 @@ class _Progress:
 
 
 class AnsibleRunner:
-    """Runs jobs; see ports.ansible.AnsiblePort."""
+    """Runs jobs; see ports.ansible.AnsiblePort. `grants`: where the leave of hosts is verified when their turn has come."""
 
-    def __init__(self, artifacts: ArtifactsPort, playbooks: Path, limits: Limits = Limits()) -> None:
-        self._artifacts = artifacts
+    def __init__(self, artifacts: ArtifactsPort, playbooks: Path, limits: Limits = Limits(), *, grants: GrantsPort) -> None:
+        self._artifacts, self._grants = artifacts, grants
         self._playbooks = playbooks
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.runs)
@@ -92,9 +94,15 @@ class AnsibleRunner:
         allowed = AnsibleJob(job.ident, job.action, hosts, job.timeout)
         async with self._slots:
             files = await self._fetch(allowed)
-            with _private_folder() as folder:
-                await asyncio.to_thread(write_folder, folder, allowed, files, playbooks=self._playbooks, forks=self._limits.forks)
-                return refused | await self._play(allowed, folder)
+            allowed, withheld = await with_leave(allowed, self._grants)
+            return refused | withheld | await self._run(allowed, files)
+
+    async def _run(self, job: AnsibleJob, files: Mapping[str, Path]) -> dict[str, HostOutcome]:
+        if not job.hosts:
+            return {}
+        with _private_folder() as folder:
+            await asyncio.to_thread(write_folder, folder, job, files, playbooks=self._playbooks, forks=self._limits.forks)
+            return await self._play(job, folder)
 
     async def close(self) -> None:
         """Ends every run with its children, and starts none again."""

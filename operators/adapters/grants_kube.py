@@ -7,7 +7,7 @@ entry points. Twin: sim_grants, under the same contract tests.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from operators.api.base import API_VERSION, LABEL_CLUSTER, LABEL_MANAGED_BY, MANAGED_BY
 from operators.api.risk import Operation, OperationGrant, Outcome
@@ -86,11 +86,15 @@ class KubeGrants:
                 raise
             return OperationGrant.parse(found)
 
-    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
+    async def verify(self, grant: Grant, *, operation: Operation, target: str, left: float = 0.0) -> None:
         """See GrantsPort."""
         try:
             found = await self._kube.get(_ref(grant), deadline=5.0)
-            reason = "it was deleted" if found is None else why_not(OperationGrant.parse(found), grant, operation, target, self._now())
+            reason = (
+                "it was deleted"
+                if found is None
+                else why_not(OperationGrant.parse(found), grant, operation, target, self._now() + timedelta(seconds=left))
+            )
         except (KokError, ValueError) as error:
             reason = f"it cannot be verified ({error})"
         if reason:
@@ -142,7 +146,7 @@ def invalid(grant: Grant, operation: Operation, target: str, reason: str) -> Kok
 
 
 def why_not(found: OperationGrant, grant: Grant, operation: Operation, target: str, now: datetime) -> str:
-    """Why the stored grant does not allow this act; empty if it does."""
+    """Why the stored grant does not allow this act at `now`; empty if it does."""
     if found.metadata.uid != grant.uid:
         return "another grant has its name now"
     if grant.operation is not operation or not is_for(found, operation, target):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from operators.adapters.ansible_leave import with_leave
 from operators.adapters.sim_ssh import HostFault, SimFleet, SimHost, found_of, report_as_wanted
 from operators.domain.machine.host import DesiredPackage, Owner
 from operators.errors import ErrorCode, KokError
 from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork, JobAction
+from operators.ports.grants import GrantsPort
 
 TAKE = "take the host and send what it lacks"
 STAGE = "stage artifacts"
@@ -17,8 +19,8 @@ TASKS = {JobAction.Apply: TAKE, JobAction.Clean: "remove everything", JobAction.
 class SimAnsible:
     """Runs jobs on simulated hosts; see ports.ansible.AnsiblePort. `jobs` keeps what was run, for assertions."""
 
-    def __init__(self, fleet: SimFleet) -> None:
-        self._fleet = fleet
+    def __init__(self, fleet: SimFleet, *, grants: GrantsPort) -> None:
+        self._fleet, self._grants = fleet, grants
         self._closed = False
         self.jobs: list[AnsibleJob] = []
 
@@ -26,8 +28,10 @@ class SimAnsible:
         """Outcome per host name."""
         if self._closed:
             raise KokError(ErrorCode.AnsibleFailed, "this operator has lost its leadership and starts no more Ansible runs")
-        self.jobs.append(job)
-        return {work.target.name: await self._work(work, job) for work in job.hosts}
+        allowed, withheld = await with_leave(job, self._grants)
+        if allowed.hosts:
+            self.jobs.append(allowed)
+        return withheld | {work.target.name: await self._work(work, allowed) for work in allowed.hosts}
 
     async def close(self) -> None:
         """Starts none again."""

@@ -6,7 +6,7 @@ Twin of grants_kube, under the same contract tests. Knows nothing of a cluster; 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from operators.adapters.grants_kube import grant_of, invalid, manifest_of, utc_now, why_not
 from operators.api.base import ObjectMeta
@@ -70,10 +70,10 @@ class SimGrants:
         manifest["metadata"] |= {"uid": f"uid-{self._made}", "creationTimestamp": stamp(self._now())}
         self.grants[EntryKey(request.namespace, manifest["metadata"]["name"])] = OperationGrant.parse(manifest)
 
-    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
+    async def verify(self, grant: Grant, *, operation: Operation, target: str, left: float = 0.0) -> None:
         """See GrantsPort."""
         found = self.grants.get(EntryKey(grant.namespace, grant.op_id))
-        reason = why_not(found, grant, operation, target, self._now()) if found else "it was deleted"
+        reason = why_not(found, grant, operation, target, self._now() + timedelta(seconds=left)) if found else "it was deleted"
         if reason:
             raise invalid(grant, operation, target, reason)
 

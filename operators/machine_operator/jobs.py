@@ -16,7 +16,7 @@ import structlog
 
 from operators.domain.machine.view import JobPhase, JobState
 from operators.errors import KokError
-from operators.ports.ansible import AnsibleJob, AnsiblePort, HostOutcome, HostWork, JobAction
+from operators.ports.ansible import AnsibleJob, AnsiblePort, HostOutcome, HostWork, JobAction, require_leave
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +32,10 @@ class Order:
     join: str
     words: str
     bootstrap: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises KokError GrantInvalid for work that never goes without leave and has none."""
+        require_leave(self.action, self.work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,10 @@ class Jobs:
 
     def _finish(self, order: Order, outcome: HostOutcome) -> None:
         running = self._states[order.host]
+        if outcome.withheld:  # it was no try, and brought nothing to the host
+            self._states[order.host] = JobState(JobPhase.Withheld, order.signature, self._now(), running.tries - 1, message=outcome.message)
+            self._wake(order.host)
+            return
         where = f"task '{outcome.task}' failed: " if outcome.task else ""
         message = f"{where}{outcome.message}" if outcome.failed else ""
         self._states[order.host] = JobState(

@@ -69,7 +69,7 @@ def build(settings: Settings, logins: Logins) -> tuple[Assembly, AnsiblePort]:
     fenced = Servers(FencedKube(meta, process.leadership), FencedKube(business, process.leadership))
     process.watch(*meta_kinds, *business_kinds)
     catalogue, grants = FileCatalogue(), KubeGrants(fenced.meta, now=meta.now)
-    ansible = AnsibleRunner(HttpArtifacts(settings.artifacts_url, settings.cache), catalogue.playbooks())
+    ansible = AnsibleRunner(HttpArtifacts(settings.artifacts_url, settings.cache), catalogue.playbooks(), grants=grants)
     outside = Outside(SshProbe(catalogue.playbooks()), ansible, grants, KubeDanger(fenced.business, grants), catalogue)
     return assemble(process, identity, fenced, outside=outside, settings=settings), ansible
 

@@ -1,5 +1,6 @@
 """Changing hosts: one job, one Ansible run, hosts that differ only. Never decides; never called for a host that is right.
 
+Work that can hurt carries its Grant, which is verified when the work's turn has come: it may have waited for long.
 Real: adapters/ansible.py (a child process per job); twin: adapters/sim_ansible.py. Called by machine_operator.
 """
 
@@ -11,7 +12,10 @@ from enum import StrEnum
 from typing import Protocol
 
 from operators.api.packages import Artifact
+from operators.api.risk import Operation
 from operators.domain.machine.host import DesiredPackage, Owner
+from operators.errors import ErrorCode, KokError
+from operators.ports.grants import Grant
 from operators.ports.ssh import SshTarget
 
 
@@ -24,6 +28,12 @@ class JobAction(StrEnum):
     """Remove everything of kok from the host, its records last."""
     Stage = "Stage"
     """Put `artifacts` into the host's store, and take out what was staged before and is not in `keep`. Nothing that is installed changes."""
+
+
+ALLOWED_BY = {JobAction.Apply: Operation.ApplyPackage, JobAction.Clean: Operation.DeleteMachine}
+"""What the grant of a host's work is for. Staging changes nothing that is installed."""
+LEAVE_LEFT = 30.0
+"""Seconds that a grant must still be good for when a play starts: the play connects and takes the host's lock first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,8 @@ class HostWork:
     """Digests that stay staged beside those that are installed."""
     stored: frozenset[str] = frozenset()
     """Digests that the last look found in the host's store: an artifact that every host has need not be there to be sent."""
+    grant: Grant | None = field(kw_only=True)
+    """Leave for it, None for what hurts nobody. Whoever makes work has to say which; a Clean is never made without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,17 @@ class AnsibleJob:
     hosts: tuple[HostWork, ...]
     timeout: float
     """Seconds for the whole run; then it is ended with its children and every unfinished host is failed."""
+
+    def __post_init__(self) -> None:
+        """Raises KokError GrantInvalid for work that never goes without leave and has none."""
+        for work in self.hosts:
+            require_leave(self.action, work)
+
+
+def require_leave(action: JobAction, work: HostWork) -> None:
+    """Raises KokError GrantInvalid when work that never goes without leave has none."""
+    if action is JobAction.Clean and work.grant is None:
+        raise KokError(ErrorCode.GrantInvalid, f"{work.target.name} is not cleaned without leave", "nothing was done; this is a bug")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +92,8 @@ class HostOutcome:
     """Name of the task that failed."""
     message: str = ""
     """The last line of what went wrong, without secrets."""
+    withheld: bool = False
+    """Nothing was run on it: its leave did not hold any more when its turn had come."""
 
 
 class AnsiblePort(Protocol):
@@ -76,6 +101,9 @@ class AnsiblePort(Protocol):
 
     async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
         """Outcome per host name; a host's failure is an outcome, not an exception.
+
+        Right before the play starts each host's grant is verified. A host whose grant does not hold is left out, and its outcome is `withheld`;
+        the others go on.
 
         Raises KokError AnsibleFailed when the run as a whole could not start, ArtifactMissing or ArtifactMismatch before anything is touched.
         """

@@ -64,8 +64,10 @@ class GrantsPort(Protocol):
         """The grant, or why not (yet). Errors of the API are Waiting with the reason, never a Grant."""
         ...
 
-    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
-        """Re-read right before acting. Raises KokError GrantInvalid unless it is granted, unexpired, unsettled, for this operation and target."""
+    async def verify(self, grant: Grant, *, operation: Operation, target: str, left: float = 0.0) -> None:
+        """Re-read right before acting. Raises KokError GrantInvalid unless it is granted, unsettled, for this operation and target, and not
+        expired `left` seconds from now.
+        """
         ...
 
     async def settle(self, grant: Grant, outcome: Outcome) -> None:
@@ -82,7 +84,7 @@ class NoLeave:
             f"no risk centre was given that could grant to {request.operation} {request.target.name}", 60.0, True, request.attempt
         )
 
-    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
+    async def verify(self, grant: Grant, *, operation: Operation, target: str, left: float = 0.0) -> None:
         """See GrantsPort."""
         raise KokError(ErrorCode.GrantInvalid, f"there is no risk centre that could confirm {grant.op_id}", "nothing was done")
 

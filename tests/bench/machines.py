@@ -29,6 +29,7 @@ from operators.api.packages import Artifact, Effects, InstallAs
 from operators.domain.machine.difference import differences
 from operators.domain.machine.host import DesiredFile, DesiredPackage, Owner
 from operators.ports.ansible import AnsibleJob, HostWork, JobAction
+from operators.ports.grants import NoLeave
 from operators.ports.ssh import SshTarget
 from tests.bench.report import Row
 
@@ -122,10 +123,10 @@ async def _by_kok(fleet: Fleet) -> None:
     package = _package()
     playbooks = FileCatalogue().playbooks()
     probe = SshProbe(playbooks)
-    runner = AnsibleRunner(HttpArtifacts(f"file://{fleet.folder}", fleet.folder / "cache"), playbooks, Limits(forks=10))
+    runner = AnsibleRunner(HttpArtifacts(f"file://{fleet.folder}", fleet.folder / "cache"), playbooks, Limits(forks=10), grants=NoLeave())
     reports = await asyncio.gather(*(probe.probe(target, (package,), deadline=60) for target in fleet.targets))
     assert all(differences((package,), report) for report in reports), "the baseline left something behind"
-    works = tuple(HostWork(target, Owner("bench", "bench", "bench", 1), (package,)) for target in fleet.targets)
+    works = tuple(HostWork(target, Owner("bench", "bench", "bench", 1), (package,), grant=None) for target in fleet.targets)
     outcomes = await runner.run(AnsibleJob("bench", JobAction.Apply, works, timeout=300))
     assert not [each for each in outcomes.values() if each.failed], outcomes
     reports = await asyncio.gather(*(probe.probe(target, (package,), deadline=60) for target in fleet.targets))

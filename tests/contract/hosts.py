@@ -11,11 +11,13 @@ from enum import Enum
 import pytest
 
 from operators.api.packages import Artifact, Effects, InstallAs, Observe, Removal, Unit
+from operators.api.risk import Operation, Outcome
 from operators.domain.machine.difference import differences
 from operators.domain.machine.host import DesiredFile, DesiredPackage, HostReport, Owner
 from operators.errors import ErrorCode, KokError
-from operators.ports.ansible import AnsibleJob, AnsiblePort, HostOutcome, HostWork, JobAction
+from operators.ports.ansible import LEAVE_LEFT, AnsibleJob, AnsiblePort, HostOutcome, HostWork, JobAction
 from operators.ports.ssh import SshPort, SshTarget
+from tests.contract.leave import Leave
 
 OWNER = Owner("claim-1", "demo", "workers", 7)
 SCRIPT = b"#!/bin/sh\necho demo 1.2.3\n"
@@ -43,6 +45,15 @@ class Fault(Enum):
     NoSudo = ErrorCode.HostNoSudo
 
 
+class Withdrawal(Enum):
+    """How leave that was given does not hold any more, or never was for this."""
+
+    Settled = "Settled"
+    RunsOut = "RunsOut"
+    OtherOperation = "OtherOperation"
+    OtherTarget = "OtherTarget"
+
+
 EXPECTED = {fault: ErrorCode.HostRefused if fault is Fault.RefusesKey else fault.value for fault in Fault}
 
 
@@ -59,6 +70,7 @@ class HostBench(ABC):
 
     ports: Ports
     target: SshTarget
+    leave: Leave
 
     @abstractmethod
     def spoil(self, what: Spoil) -> None:
@@ -72,16 +84,17 @@ class HostBench(ABC):
         return await self.ports.ssh.probe(self.target, packages, deadline=20)
 
     async def apply(self, *packages: DesiredPackage, owner: Owner = OWNER, remove: tuple[str, ...] = ()) -> HostOutcome:
-        work = HostWork(self.target, owner, packages, remove)
+        work = HostWork(self.target, owner, packages, remove, grant=None)
         return (await self.run(JobAction.Apply, work))[self.target.name]
 
     async def stage(self, *artifacts: Artifact, owner: Owner = OWNER, keep: tuple[str, ...] | None = None) -> HostOutcome:
         kept = tuple(artifact.sha256 for artifact in artifacts) if keep is None else keep
-        work = HostWork(self.target, owner, artifacts=artifacts, keep=kept)
+        work = HostWork(self.target, owner, artifacts=artifacts, keep=kept, grant=None)
         return (await self.run(JobAction.Stage, work))[self.target.name]
 
     async def clean(self, owner: Owner = OWNER) -> HostOutcome:
-        return (await self.run(JobAction.Clean, HostWork(self.target, owner)))[self.target.name]
+        grant = self.leave.given(Operation.DeleteMachine, self.target.name)
+        return (await self.run(JobAction.Clean, HostWork(self.target, owner, grant=grant)))[self.target.name]
 
     async def run(self, action: JobAction, *works: HostWork) -> Mapping[str, HostOutcome]:
         return await self.ports.ansible.run(AnsibleJob("contract", action, works, timeout=90))
@@ -228,10 +241,43 @@ class HostContract:
 
     async def test_should_go_on_with_others_when_one_host_fails(self, bench: HostBench) -> None:
         refusing = replace(bench.out_of_reach(Fault.RefusesConnections), name="out-of-reach")
-        outcomes = await bench.run(JobAction.Apply, HostWork(refusing, OWNER, (settings(),)), HostWork(bench.target, OWNER, (settings(),)))
+        works = (HostWork(target, OWNER, (settings(),), grant=None) for target in (refusing, bench.target))
+        outcomes = await bench.run(JobAction.Apply, *works)
         assert outcomes["out-of-reach"].failed
         assert outcomes["out-of-reach"].message
         assert not outcomes[bench.target.name].failed
+
+    @pytest.mark.parametrize("spoil", [*Withdrawal, None])
+    async def test_should_leave_out_only_the_host_whose_leave_does_not_hold(self, bench: HostBench, spoil: Withdrawal | None) -> None:
+        await bench.apply(settings())
+        grant = bench.leave.given(Operation.ApplyPackage, bench.target.name)
+        match spoil:
+            case Withdrawal.Settled:
+                await bench.leave.settle(grant, Outcome.Cancelled)
+            case Withdrawal.RunsOut:
+                bench.leave.left = LEAVE_LEFT
+            case Withdrawal.OtherOperation:
+                grant = bench.leave.given(Operation.DeleteMachine, bench.target.name)
+            case Withdrawal.OtherTarget:
+                grant = bench.leave.given(Operation.ApplyPackage, "another")
+        other = replace(bench.target, name="same-host")
+        changed = HostWork(bench.target, OWNER, (settings("c\n"),), grant=grant)
+        outcomes = await bench.run(JobAction.Apply, changed, HostWork(other, OWNER, (service(),), grant=None))
+        assert outcomes[bench.target.name].withheld is (spoil is not None), "the control: with leave that holds it is run"
+        assert ("its leave was withdrawn or ran out" in outcomes[bench.target.name].message) is (spoil is not None)
+        found = await bench.probe(service(), settings("c\n"))
+        assert "service" in found.packages, "who needs no leave goes on"
+        assert [d.component for d in differences((service(), settings("c\n")), found)] == (["settings"] if spoil else [])
+
+    async def test_should_clean_nothing_whose_leave_was_withdrawn_while_it_waited(self, bench: HostBench) -> None:
+        await bench.apply(settings())
+        await bench.leave.settle(bench.leave.given(Operation.DeleteMachine, bench.target.name), Outcome.Cancelled)
+        outcome = await bench.clean()
+        assert (outcome.failed, outcome.withheld, outcome.changed) == (True, True, 0)
+        assert differences((settings(),), await bench.probe(settings())) == ()
+        with pytest.raises(KokError) as caught:
+            await bench.run(JobAction.Clean, HostWork(bench.target, OWNER, grant=None))
+        assert caught.value.code is ErrorCode.GrantInvalid
 
     async def test_should_start_nothing_after_close(self, bench: HostBench) -> None:
         await bench.ports.ansible.close()

@@ -22,7 +22,7 @@ from operators.domain.machine.steps import (
     Wait,
     Workflow,
 )
-from operators.domain.machine.view import MachineView
+from operators.domain.machine.view import JobPhase, MachineView
 from operators.errors import ErrorCode
 
 
@@ -103,7 +103,8 @@ def _clean(view: MachineView, claim_uid: str) -> Step | None:
         return Wait(reason=words, after=60.0, rung=Rung.Leaving, stalled=problem.code)
     signature = signature_of(view, ("clean",))
     if pause := pause_after(view, signature, "it is not clean"):
-        return _settled(view, Operation.DeleteMachine, Outcome.Failed) or pause
+        withheld = view.job is not None and view.job.phase is JobPhase.Withheld
+        return _settled(view, Operation.DeleteMachine, Outcome.Cancelled if withheld else Outcome.Failed) or pause
     return CleanHost(
         reason=f"cleans {view.name}: removes everything of kok from it",
         after=view.times.grant_poll,

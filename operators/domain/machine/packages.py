@@ -17,7 +17,7 @@ from operators.domain.machine.effects import is_at_least, refused_words, worst
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.domain.machine.repairs import drifts
 from operators.domain.machine.steps import ApplyPackages, DeleteToken, IssueToken, Rung, SettleGrants, Step, Wait, Workflow
-from operators.domain.machine.view import KUBELET, MachineView
+from operators.domain.machine.view import KUBELET, JobPhase, MachineView
 from operators.errors import ErrorCode
 
 DISK_RESERVE_BYTES = 512 * 1024 * 1024
@@ -145,6 +145,8 @@ def pause_after(view: MachineView, signature: str, words: str) -> Step | None:
     left = retry_seconds(view, job.tries) - (view.now - job.since).total_seconds()
     if left <= 0:
         return None
+    if job.phase is JobPhase.Withheld:
+        return Wait(reason=job.message, after=left, rung=_rung(view))
     times = "once" if job.tries == 1 else f"{job.tries} times"
     reason = f"{job.message} (tried {times})" if job.failed else f"was applied {times} and still differs: {words}"
     return Wait(reason=reason, after=left, rung=_rung(view), stalled=ErrorCode.AnsibleFailed if job.failed or job.tries > 2 else None)

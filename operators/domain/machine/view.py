@@ -84,6 +84,8 @@ class JobPhase(StrEnum):
 
     Running = "Running"
     Finished = "Finished"
+    Withheld = "Withheld"
+    """Nothing was run: its leave did not hold any more when its turn had come. It is asked for again."""
 
 
 @dataclass(frozen=True, slots=True)

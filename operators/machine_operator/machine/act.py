@@ -1,6 +1,7 @@
 """Does one step of a machine. Decides nothing: every step can be done again after a crash anywhere inside.
 
-Verbs that hurt (drain, clean, delete) ask for leave first and say in words why there is none yet; the port verifies it again right before acting.
+Verbs that hurt (drain, clean, delete) ask for leave first and say in words why there is none yet; the port verifies it again right before acting
+(before a play on a host: when its turn has come).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from operators.machine_operator.machine.observe import Observer
 from operators.machine_operator.meta import Meta
 from operators.machine_operator.tokens import TokenSecret, bootstrap_kubeconfig, read_token, token_manifest, token_ref
 from operators.machine_operator.world import World
-from operators.ports.ansible import HostWork, JobAction
+from operators.ports.ansible import LEAVE_LEFT, HostWork, JobAction
 from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
 from operators.ports.kube import AlreadyExists, Forbidden, Manifest, Preconditions, Subresource
 from operators.ports.ssh import SshTarget
@@ -158,11 +159,13 @@ class Actor:
         return ""
 
     async def _apply(self, view: MachineView, step: steps.ApplyPackages) -> str:
+        grant = None
         if step.needs_grant:
             leave = await self._leave(view, Operation.ApplyPackage, Workflow.update)
             if isinstance(leave, str):
                 return leave
-            await self._world.hands.grants.verify(leave, operation=Operation.ApplyPackage, target=view.name)
+            grant = leave
+            await self._world.hands.grants.verify(grant, operation=grant.operation, target=view.name, left=LEAVE_LEFT)
         bootstrap, digest = "", ""
         if step.bootstrap:
             token, cluster = await self._token(view), self._meta.cluster()
@@ -172,7 +175,8 @@ class Actor:
             digest = token.token.digest
         host = view.wish.host
         stored = view.report.stored if view.report else frozenset()
-        work = HostWork(await self._target(view, host), self._owner(view), step.packages, step.remove, bootstrap, stored=stored)
+        target, owner = await self._target(view, host), self._owner(view)
+        work = HostWork(target, owner, step.packages, step.remove, bootstrap, stored=stored, grant=grant)
         self._world.hands.jobs.submit(Order(view.name, JobAction.Apply, work, step.signature, step.join, step.reason, digest))
         return ""
 
@@ -185,7 +189,8 @@ class Actor:
                 stagings.forget(view.name)
             return
         try:
-            work = HostWork(await self._target(view, view.wish.host), self._owner(view), artifacts=due.artifacts, keep=due.keep)
+            target, owner = await self._target(view, view.wish.host), self._owner(view)
+            work = HostWork(target, owner, artifacts=due.artifacts, keep=due.keep, grant=None)
         except KokError as error:
             log.warning("nothing can be staged", machine=view.name, error=error.message)
             return
@@ -196,8 +201,9 @@ class Actor:
         if isinstance(leave, str):
             return leave
         claim = view.owned.mine
-        work = HostWork(await self._target(view, claim.spec.connection if claim else None), self._owner(view), step.packages)
-        await self._world.hands.grants.verify(leave, operation=Operation.DeleteMachine, target=view.name)
+        target = await self._target(view, claim.spec.connection if claim else None)
+        work = HostWork(target, self._owner(view), step.packages, grant=leave)
+        await self._world.hands.grants.verify(leave, operation=Operation.DeleteMachine, target=view.name, left=LEAVE_LEFT)
         self._world.hands.jobs.submit(Order(view.name, JobAction.Clean, work, step.signature, "clean", step.reason))
         return ""
 

@@ -13,6 +13,7 @@ from operators.adapters.artifacts_http import HttpArtifacts
 from operators.adapters.ssh import SshProbe
 from operators.ports.ssh import SshTarget
 from tests.contract.hosts import SCRIPT, Fault, HostBench, Ports, Spoil
+from tests.contract.leave import Leave
 
 PLAYBOOKS = Path(__file__).resolve().parents[3] / "playbooks"
 CLOSED_PORT = 2
@@ -33,13 +34,14 @@ class LabBench(HostBench):
     """`folder`: this test's own store of artifacts and cache."""
 
     def __init__(self, host: hosts.Host, folder: Path) -> None:
+        self.leave = Leave()
         self.name = host.name
         self.folder = folder
         self.store = folder / "store"
         self.store.mkdir()
         self.keep(SCRIPT)
         artifacts = HttpArtifacts(f"file://{self.store}", folder / "cache")
-        self.runner = AnsibleRunner(artifacts, PLAYBOOKS, Limits(runs=2, forks=4))
+        self.runner = AnsibleRunner(artifacts, PLAYBOOKS, Limits(runs=2, forks=4), grants=self.leave)
         self.ports = Ports(SshProbe(PLAYBOOKS), self.runner)
         key = layout.ssh_key_path().read_text()
         self.target = SshTarget(host.name, host.address, host.port, "root", host.host_keys, key)

@@ -40,7 +40,9 @@ def package(*hosts: str) -> DesiredPackage:
 
 @pytest.mark.slow
 async def test_should_install_reload_and_leave_nothing(bench: LabBench) -> None:
-    bench.runner = AnsibleRunner(HttpArtifacts(f"file://{AssetsFolder().root / 'artifacts'}", bench.folder / "cache"), PLAYBOOKS)
+    bench.runner = AnsibleRunner(
+        HttpArtifacts(f"file://{AssetsFolder().root / 'artifacts'}", bench.folder / "cache"), PLAYBOOKS, grants=bench.leave
+    )
     bench.ports = Ports(bench.ports.ssh, bench.runner)
     before, first, second = bench.changed_files(), package("10.89.0.2"), package("10.89.0.2", "10.89.0.3")
 

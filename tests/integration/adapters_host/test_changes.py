@@ -43,7 +43,7 @@ def node(bench: LabBench) -> LabBench:
     for digest in AssetsFolder().root.joinpath("artifacts").iterdir():
         if not (bench.store / digest.name).exists():
             (bench.store / digest.name).symlink_to(digest.resolve())
-    bench.runner = AnsibleRunner(HttpArtifacts(f"file://{bench.store}", bench.folder / "cache"), PLAYBOOKS)
+    bench.runner = AnsibleRunner(HttpArtifacts(f"file://{bench.store}", bench.folder / "cache"), PLAYBOOKS, grants=bench.leave)
     bench.ports = Ports(bench.ports.ssh, bench.runner)
     return bench
 

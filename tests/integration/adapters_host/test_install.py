@@ -67,7 +67,7 @@ HIDING = {"artifact kubelet": "kubelet says version nothing"}
 def node(bench: LabBench) -> LabBench:
     """The bench with the real store of artifacts."""
     artifacts = HttpArtifacts(f"file://{AssetsFolder().root / 'artifacts'}", bench.folder / "cache")
-    bench.runner = AnsibleRunner(artifacts, PLAYBOOKS)
+    bench.runner = AnsibleRunner(artifacts, PLAYBOOKS, grants=bench.leave)
     bench.ports = Ports(bench.ports.ssh, bench.runner)
     return bench
 
@@ -90,7 +90,7 @@ def node_packages(bench: LabBench, *, endpoint: str = "https://10.89.0.2:31443")
 async def test_should_install_a_node_find_every_drift_and_leave_nothing(node: LabBench) -> None:
     before = node.changed_files()
     packages = node_packages(node)
-    work = HostWork(node.target, OWNER, packages, bootstrap_kubeconfig=BOOTSTRAP)
+    work = HostWork(node.target, OWNER, packages, bootstrap_kubeconfig=BOOTSTRAP, grant=None)
 
     first = (await node.run(JobAction.Apply, work))[node.name]
     assert not first.failed, first

@@ -37,7 +37,7 @@ def slow() -> DesiredPackage:
 
 
 def job(bench: LabBench, *packages: DesiredPackage, timeout: float = 60) -> AnsibleJob:
-    work = HostWork(bench.target, OWNER, packages, bootstrap_kubeconfig=f"token: {SECRET}\n")
+    work = HostWork(bench.target, OWNER, packages, bootstrap_kubeconfig=f"token: {SECRET}\n", grant=None)
     return AnsibleJob("runs", JobAction.Apply, (work,), timeout)
 
 
@@ -177,7 +177,7 @@ async def test_should_fail_a_unit_that_ends_and_is_started_again_and_again(bench
 
 async def test_should_say_so_when_a_host_key_changed(bench: LabBench) -> None:
     target = bench.out_of_reach(Fault.OtherHostKey)
-    outcomes = await bench.run(JobAction.Apply, HostWork(target, OWNER, (settings(),)))
+    outcomes = await bench.run(JobAction.Apply, HostWork(target, OWNER, (settings(),), grant=None))
     assert outcomes[target.name].failed
     assert "Host key verification failed" in outcomes[target.name].message
     assert bench.shell("test -e /etc/kok && echo yes || true") == ""

@@ -119,7 +119,7 @@ class GenerousGrants:
             return self.denies[request.operation]
         return Grant(OpId(f"{request.workflow}-{request.step}"), request.namespace, "uid", request.operation, request.target)
 
-    async def verify(self, grant: Grant, *, operation: Operation, target: str) -> None:
+    async def verify(self, grant: Grant, *, operation: Operation, target: str, left: float = 0.0) -> None:
         assert (grant.operation, grant.target.name) == (operation, target)
 
     async def settle(self, grant: Grant, outcome: Outcome) -> None:

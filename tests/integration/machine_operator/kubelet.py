@@ -18,6 +18,7 @@ from operators.adapters.sim_ansible import SimAnsible
 from operators.adapters.sim_ssh import SimFleet, SimHost
 from operators.machine_operator.kinds import CSR, NODE
 from operators.ports.ansible import AnsibleJob, HostOutcome, JobAction
+from operators.ports.grants import GrantsPort
 from operators.ports.kube import KubeError, Subresource
 
 CLIENT = "kubernetes.io/kube-apiserver-client-kubelet"
@@ -100,14 +101,21 @@ def node_info(boot_id: str) -> dict[str, str]:
 class LivingAnsible(SimAnsible):
     """SimAnsible whose hosts come alive: a kubelet that was brought a token registers."""
 
-    def __init__(self, fleet: SimFleet) -> None:
-        super().__init__(fleet)
+    def __init__(self, fleet: SimFleet, *, grants: GrantsPort) -> None:
+        super().__init__(fleet, grants=grants)
         self.kubelets: dict[str, SimKubelet] = {}
         self.seconds = 0.0
+        self.slot = asyncio.Event()
+        """Clear it, and runs wait as they do for others' runs and for artifacts."""
+        self.slot.set()
+        self.queued: list[AnsibleJob] = []
+        """What was given to be run, in order."""
         self._fleet_of_tests = fleet
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, job: AnsibleJob) -> dict[str, HostOutcome]:
+        self.queued.append(job)
+        await self.slot.wait()
         outcomes = dict(await super().run(job))
         await asyncio.sleep(self.seconds)
         for work in job.hosts:

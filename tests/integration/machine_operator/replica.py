@@ -40,7 +40,7 @@ class TellingKube(RecordingKube):
 def main(config: dict[str, Any]) -> int:
     fleet = SharedFleet(Path(config["folder"]))
     entry.SshProbe = lambda playbooks: SharedSsh(fleet)  # type: ignore[assignment,misc]
-    entry.AnsibleRunner = lambda artifacts, playbooks: SharedAnsible(fleet)  # type: ignore[assignment,misc]
+    entry.AnsibleRunner = lambda artifacts, playbooks, *, grants: SharedAnsible(fleet, grants)  # type: ignore[assignment,misc]
     entry.KubeClient = lambda *given, **named: TellingKube(KubeClient(*given, **named), fleet, config["name"])  # type: ignore[assignment,misc]
     if config.get("control"):
         Elector.is_over = lambda self: False  # type: ignore[method-assign]

@@ -89,7 +89,7 @@ class Rig:
         self.meta_record = RecordingKube(self._client(meta, FIELD_MANAGER))
         self.business_record = RecordingKube(self._client(business, FIELD_MANAGER))
         self.fleet = SimFleet()
-        self.ansible = LivingAnsible(self.fleet)
+        self.ansible = LivingAnsible(self.fleet, grants=KubeGrants(self.meta))
         self.real: tuple[SshPort, AnsiblePort] | None = None
         """What reaches hosts that are none of the simulated ones."""
         self.centre = Centre(self.meta, namespace)

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from operators.adapters.ansible_leave import with_leave
 from operators.adapters.sim_ansible import apply, clean, refusal_of
 from operators.adapters.sim_ssh import SimFleet, SimSsh
 from operators.domain.machine.host import DesiredPackage, HostReport
 from operators.engine.clock import boot_seconds
 from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork, JobAction
+from operators.ports.grants import GrantsPort
 from operators.ports.ssh import SshTarget
 
 STEP_SECONDS = 0.5
@@ -69,17 +71,18 @@ class SharedSsh:
 class SharedAnsible:
     """AnsiblePort: a run is a child process."""
 
-    def __init__(self, fleet: SharedFleet) -> None:
-        self._fleet = fleet
+    def __init__(self, fleet: SharedFleet, grants: GrantsPort) -> None:
+        self._fleet, self._grants = fleet, grants
 
     async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
+        job, withheld = await with_leave(job, self._grants)
         path = self._fleet.folder / f"job-{uuid4().hex}.pickle"
         path.write_bytes(pickle.dumps(job))
         child = await asyncio.create_subprocess_exec(sys.executable, __file__, str(self._fleet.folder), str(path))
         await child.wait()
         result = path.with_suffix(".result")
         outcomes: dict[str, HostOutcome] = pickle.loads(result.read_bytes()) if result.exists() else {}
-        return outcomes
+        return withheld | outcomes
 
     async def close(self) -> None:
         return None

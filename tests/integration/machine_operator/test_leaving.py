@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from operators.adapters import sim_ansible
+from operators.domain.machine.view import JobPhase
 from operators.machine_operator import kinds
 from operators.machine_operator.claims import claim_name
-from operators.ports.ansible import JobAction
+from operators.ports.ansible import AnsibleJob, HostOutcome, JobAction
+from operators.ports.grants import GrantsPort
 from operators.ports.kube import Kind, Subresource
 from tests.integration.machine_operator.rig import Rig, condition
 
@@ -64,6 +67,59 @@ async def test_should_drain_clean_and_give_back_a_host_that_left_its_pool(rig: R
     assert await rig.is_open(one)
     await rig.pool([one, two])
     await rig.until(lambda: rig.is_open(one, two))
+
+
+@pytest.mark.parametrize("second_look", [True, False])
+async def test_should_clean_no_host_whose_leave_was_withdrawn_while_it_waited(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, second_look: bool
+) -> None:
+    """The control: without the look when its turn has come, a host is wiped whose leave is somebody else's by then."""
+    one, two = rig.host("m1", 1), rig.host("m2", 2)
+    await rig.pool([one, two])
+    assembly = await rig.start()
+    await rig.until(lambda: rig.is_open(one, two))
+    rig.ansible.slot.clear()
+    await rig.pool([])
+
+    async def waits() -> bool:
+        cleaned = [work.target.name for job in rig.ansible.queued if job.action is JobAction.Clean for work in job.hosts]
+        return {one["name"], two["name"]} == set(cleaned)
+
+    await rig.until(waits)
+    rig.centre.says_yes = False
+    await _withdraw(rig, one)
+    if not second_look:
+        monkeypatch.setattr(sim_ansible, "with_leave", _unseen)
+    rig.ansible.slot.set()
+    await rig.until(lambda: _is_clean(rig, two))
+    if not second_look:
+        await rig.until(lambda: _is_clean(rig, one))
+        return
+    await rig.until(lambda: _message(rig, one, "waits for leave"))
+    state = assembly.jobs.state(one["name"])
+    assert state is not None
+    assert (state.phase, state.tries) == (JobPhase.Withheld, 0)
+    assert "its leave was withdrawn or ran out while it waited" in state.message
+    assert rig.sim(one).owner is not None
+    assert "kubelet" in rig.sim(one).installed
+    rig.centre.says_yes = True
+    await rig.until(lambda: _gone(rig, one))
+
+
+async def _withdraw(rig: Rig, host: dict[str, Any]) -> None:
+    """As a person, or as an earlier process of ours, may do."""
+    for grant in (await rig.meta.list(kinds.GRANT, namespace=rig.namespace)).items:
+        if (grant["spec"]["operation"], grant["spec"]["target"]["name"]) == ("DeleteMachine", host["name"]):
+            await rig.meta.patch_json(kinds.GRANT.ref(grant["metadata"]["name"], rig.namespace), {"spec": {"outcome": "Cancelled"}})
+
+
+async def _is_clean(rig: Rig, host: dict[str, Any]) -> bool:
+    return rig.sim(host).owner is None
+
+
+async def _unseen(job: AnsibleJob, grants: GrantsPort) -> tuple[AnsibleJob, dict[str, HostOutcome]]:
+    """No second look."""
+    return job, {}
 
 
 async def _message(rig: Rig, host: dict[str, Any], part: str) -> str:

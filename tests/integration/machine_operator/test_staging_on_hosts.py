@@ -14,9 +14,11 @@ import pytest
 
 from operators.adapters.ansible import AnsibleRunner, Limits
 from operators.adapters.artifacts_http import HttpArtifacts
+from operators.adapters.grants_kube import KubeGrants
 from operators.adapters.ssh import SshProbe
 from operators.machine_operator import kinds
 from operators.ports.ansible import AnsibleJob, HostOutcome
+from operators.ports.grants import GrantsPort
 from tests.integration.machine_operator.own_host import OwnHost, is_possible
 from tests.integration.machine_operator.rig import Rig, condition, mpv
 from tests.integration.machine_operator.test_staging import counts, shown, wish
@@ -31,8 +33,8 @@ STATE = f"find /etc /var/cache/kok -type f -printf '%p %i %T@ %C@\\n' | grep -v 
 class Counting(AnsibleRunner):
     """Knows what was run."""
 
-    def __init__(self, store: Path, cache: Path) -> None:
-        super().__init__(HttpArtifacts(f"file://{store}", cache), PLAYBOOKS, Limits())
+    def __init__(self, store: Path, cache: Path, *, grants: GrantsPort) -> None:
+        super().__init__(HttpArtifacts(f"file://{store}", cache), PLAYBOOKS, Limits(), grants=grants)
         self.jobs: list[AnsibleJob] = []
         self.outcomes: list[HostOutcome] = []
 
@@ -61,7 +63,7 @@ class Ground:
 
     def fresh(self) -> Counting:
         """As a new process has it."""
-        self.runner = Counting(self.store, self.folder / "cache")
+        self.runner = Counting(self.store, self.folder / "cache", grants=KubeGrants(self.rig.meta))
         self.rig.real = (SshProbe(PLAYBOOKS), self.runner)
         return self.runner
 

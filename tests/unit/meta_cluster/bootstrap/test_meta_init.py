@@ -17,6 +17,7 @@ from meta_cluster.bootstrap.play import Player
 from operators.adapters.sim_ansible import SimAnsible
 from operators.adapters.sim_ssh import HostFault, SimFleet, SimSsh
 from operators.errors import ErrorCode, KokError
+from operators.ports.grants import NoLeave
 from tests.unit.meta_cluster.bootstrap.test_inventory import KEY, THREE, read
 from tests.unit.meta_cluster.bootstrap.test_surroundings import DEBS, DIGESTS
 
@@ -56,7 +57,9 @@ class World:
     def run_of(self) -> MetaInit:
         inventory = read(self.folder, THREE)
         packages = wanted_packages(inventory, DIGESTS, DEBS, None)
-        return MetaInit(inventory, "key", packages, SimSsh(self.hosts), SimAnsible(self.hosts), Path("playbooks"), self.said.append)
+        return MetaInit(
+            inventory, "key", packages, SimSsh(self.hosts), SimAnsible(self.hosts, grants=NoLeave()), Path("playbooks"), self.said.append
+        )
 
     async def init(self) -> int:
         async def bring() -> int:

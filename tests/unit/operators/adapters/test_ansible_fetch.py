@@ -11,6 +11,7 @@ from operators.api.packages import Artifact
 from operators.domain.machine.host import Owner
 from operators.errors import ErrorCode, KokError
 from operators.ports.ansible import AnsibleJob, HostWork, JobAction
+from operators.ports.grants import NoLeave
 from operators.ports.ssh import SshTarget
 
 A, B = "a" * 64, "b" * 64
@@ -30,11 +31,13 @@ class Store:
 
 def work(host: str, *, stored: frozenset[str] = frozenset()) -> HostWork:
     artifacts = tuple(Artifact.model_validate({"name": d[0], "sha256": d, "as": "File", "path": "/x"}) for d in (A, B))
-    return HostWork(SshTarget(host, "10.0.0.1", 22, "root", ("k",), "key"), Owner("c", "demo", "w"), artifacts=artifacts, stored=stored)
+    return HostWork(
+        SshTarget(host, "10.0.0.1", 22, "root", ("k",), "key"), Owner("c", "demo", "w"), artifacts=artifacts, stored=stored, grant=None
+    )
 
 
 async def fetched(store: Store, *works: HostWork) -> dict[str, Path]:
-    return await AnsibleRunner(store, Path())._fetch(AnsibleJob("x", JobAction.Stage, works, 60))
+    return await AnsibleRunner(store, Path(), grants=NoLeave())._fetch(AnsibleJob("x", JobAction.Stage, works, 60))
 
 
 async def test_should_need_what_any_host_lacks() -> None:

@@ -36,7 +36,9 @@ def hostile_package() -> MachinePackageVersion:
 
 def test_should_keep_every_free_text_away_from_ansibles_templates(tmp_path: Path) -> None:
     target = SshTarget("m1", "10.0.0.1", 22, "root", ("ssh-ed25519 AAAA",), "key")
-    work = HostWork(target, Owner("uid", "demo", "workers", 1), (desired_package(hostile_package(), FACTS),), bootstrap_kubeconfig=HOSTILE)
+    work = HostWork(
+        target, Owner("uid", "demo", "workers", 1), (desired_package(hostile_package(), FACTS),), bootstrap_kubeconfig=HOSTILE, grant=None
+    )
     write_folder(tmp_path, AnsibleJob("j", JobAction.Apply, (work,), 60.0), {}, playbooks=tmp_path, forks=1)
     text = (tmp_path / "hosts.json").read_text()
     assert "{{" not in text

@@ -8,16 +8,17 @@ from operators.adapters.sim_ansible import SimAnsible
 from operators.adapters.sim_ssh import HostFault, SimFleet, SimSsh
 from operators.ports.ssh import SshTarget
 from tests.contract.hosts import Fault, HostBench, HostContract, Ports, Spoil, service
+from tests.contract.leave import Leave
 
 KEY = "ssh-ed25519 AAAA"
 
 
 class SimBench(HostBench):
     def __init__(self) -> None:
-        fleet = SimFleet()
+        fleet, self.leave = SimFleet(), Leave()
         self.host = fleet.add("sim-1", "10.0.0.1", host_key=KEY)
         self.fleet = fleet
-        self.ports = Ports(SimSsh(fleet), SimAnsible(fleet))
+        self.ports = Ports(SimSsh(fleet), SimAnsible(fleet, grants=self.leave))
         self.target = SshTarget("sim-1", "10.0.0.1", 22, "root", (KEY,), "key")
 
     def spoil(self, what: Spoil) -> None:

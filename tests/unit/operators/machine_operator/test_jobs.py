@@ -7,20 +7,28 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operators.api.risk import Operation
 from operators.domain.machine.host import Owner
+from operators.domain.machine.view import JobPhase, JobState
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator.jobs import JobLimits, Jobs, Order, batches, ident_of
 from operators.ports.ansible import AnsibleJob, HostOutcome, HostWork, JobAction
 from operators.ports.ssh import SshTarget
+from tests.contract.leave import Leave
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def order(host: str, join: str = "kubelet", action: JobAction = JobAction.Apply) -> Order:
-    work = HostWork(SshTarget(host, "10.0.0.1", 22, "root", ("k",), "key"), Owner("c", "demo", "workers"))
+    work = HostWork(
+        SshTarget(host, "10.0.0.1", 22, "root", ("k",), "key"),
+        Owner("c", "demo", "workers"),
+        grant=Leave().given(Operation.DeleteMachine, host),
+    )
     return Order(host, action, work, f"work of {host}", join, f"applies {join}")
 
 
@@ -29,11 +37,14 @@ class Ansible:
         self.jobs: list[AnsibleJob] = []
         self.fails = False
         self.refuses = False
+        self.withheld = ""
 
     async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
         self.jobs.append(job)
         if self.refuses:
             raise KokError(ErrorCode.ArtifactMissing, "no artifact abc", "kok assets build")
+        if self.withheld:
+            return {work.target.name: HostOutcome(0, failed=True, message=self.withheld, withheld=True) for work in job.hosts}
         return {
             work.target.name: HostOutcome(1, self.fails, "copy" if self.fails else "", "no space" if self.fails else "")
             for work in job.hosts
@@ -93,6 +104,25 @@ async def test_should_tell_every_host_why_a_run_did_not_start() -> None:
     ansible.refuses = True
     jobs, _ = await ended(ansible, order("a"))
     assert jobs.state("a").message == "no artifact abc; kok assets build"  # type: ignore[union-attr]
+
+
+async def test_should_count_no_try_and_bring_nothing_when_leave_did_not_hold_any_more() -> None:
+    ansible = Ansible()
+    ansible.withheld = "its leave ran out"
+    jobs, woken = await ended(ansible, replace(order("a"), bootstrap="digest of a token"))
+    state = jobs.state("a")
+    assert state == JobState(JobPhase.Withheld, "work of a", NOW, 0, message="its leave ran out")
+    assert woken == ["a"]
+    ansible.withheld = ""
+    jobs, _ = await ended(ansible, replace(order("a"), bootstrap="digest of a token"))
+    assert jobs.state("a") == JobState(JobPhase.Finished, "work of a", NOW, 1, bootstrap="digest of a token"), "the control"
+
+
+def test_should_take_no_order_to_clean_without_leave() -> None:
+    granted = order("a", action=JobAction.Clean)
+    with pytest.raises(KokError) as caught:
+        replace(granted, work=replace(granted.work, grant=None))
+    assert caught.value.code is ErrorCode.GrantInvalid
 
 
 def test_should_give_the_same_work_the_same_id() -> None:

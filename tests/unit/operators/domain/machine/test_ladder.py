@@ -170,6 +170,18 @@ def test_should_pause_longer_after_each_failure_of_the_same_work(tries: int, pau
     )
 
 
+def test_should_ask_again_and_blame_nobody_when_leave_ran_out_while_the_work_waited() -> None:
+    view = b.right(probe=b.probe(KUBELET_DOWN), node=b.node(closed=True))
+    first = next_step(view)
+    assert isinstance(first, steps.ApplyPackages)
+    withheld = b.job(JobPhase.Withheld, signature=first.signature, tries=0, message="its leave ran out")
+    waiting = next_step(replace(view, job=withheld))
+    assert isinstance(waiting, steps.Wait)
+    assert (waiting.reason, waiting.stalled) == ("its leave ran out", None)
+    assert waiting.after
+    assert isinstance(next_step(replace(view, job=withheld, now=b.NOW + timedelta(seconds=waiting.after))), steps.ApplyPackages)
+
+
 def test_should_stop_waiting_at_the_drain_deadline_only_when_a_person_says_so() -> None:
     given = b.grant(Operation.Drain, "decommission", ago=1000)
     overdue = b.leaving(node=b.node(**CORDONED), pods=(b.pod(marked=True),), grants=(given,))
@@ -189,13 +201,20 @@ def test_should_mark_pods_before_the_first_eviction() -> None:
     assert (unmarked.evict, marked.evict) == (False, True)
 
 
-def test_should_settle_a_failed_cleaning_before_it_waits() -> None:
+@pytest.mark.parametrize(("phase", "outcome"), [(JobPhase.Finished, "Failed"), (JobPhase.Withheld, "Cancelled")])
+def test_should_settle_a_cleaning_that_failed_or_was_not_begun_before_it_waits(phase: JobPhase, outcome: str) -> None:
     view = b.leaving(node=b.node(**CORDONED), grants=(b.grant(Operation.DeleteMachine, "decommission"),))
-    failed = b.job(signature=signature_of(view, ("clean",)), failed=True, message="task failed", since=b.NOW - timedelta(seconds=1))
+    failed = b.job(
+        phase,
+        signature=signature_of(view, ("clean",)),
+        failed=phase is JobPhase.Finished,
+        message="task failed",
+        since=b.NOW - timedelta(seconds=1),
+    )
     view = replace(view, job=failed)
     step = next_step(view)
     assert isinstance(step, steps.SettleGrants)
-    assert step.outcome.value == "Failed"
+    assert step.outcome.value == outcome
     assert isinstance(next_step(replace(view, grants=())), steps.Wait)
 
 
