@@ -117,7 +117,7 @@ async def test_should_end_a_run_with_all_its_children_at_its_timeout(bench: LabB
 async def test_should_end_its_runs_when_leadership_is_lost(bench: LabBench) -> None:
     others = descendants(os.getpid())
     run = asyncio.create_task(bench.runner.run(job(bench, slow())))
-    await until_on_host(bench, "test -e /etc/kok-slow.conf")
+    await until_on_host(bench, "systemctl is-active kok-slow.service | grep -q activating")
     await bench.runner.close()
     outcome = (await asyncio.wait_for(run, 10))[bench.name]
     assert outcome.failed
@@ -129,7 +129,7 @@ async def test_should_die_with_its_parent(bench: LabBench) -> None:
     """SIGKILL to the operator: nobody is left to say goodbye, and still no play goes on and no key stays behind."""
     before = folders()
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", PARENT, str(bench.folder), bench.name, cwd=PLAYBOOKS.parent)
-    await until_on_host(bench, "test -e /etc/kok-slow.conf")
+    await until_on_host(bench, "systemctl is-active kok-slow.service | grep -q activating")
     below, there = descendants(parent.pid), folders() - before
     assert below
     assert there
