@@ -19,6 +19,7 @@ from operators.cluster_operator.cluster.etcd_act import EtcdActor
 from operators.cluster_operator.cluster.grants import (
     Act,
     acquire,
+    end_part,
     end_pod,
     leave_to_delete_plane,
     leave_to_roll,
@@ -83,10 +84,10 @@ class Actor:
                 await self._apply_inside(view, objects)
             case steps.PruneInside(objects=objects):
                 await self._prune_inside(view, objects)
-            case steps.DeleteObjects(objects=objects, needs_leave=needs_leave):
-                if needs_leave and (waits := await leave_to_delete_plane(self._world, view)):
-                    return waits
+            case steps.DeleteObjects(objects=objects):
                 await self._each(self._delete, objects)
+            case steps.EndPlane(objects=objects):
+                return await self._end_plane(view, objects)
             case WriteRelease():
                 return await write_release(self._world, view, step)
             case steps.Release():
@@ -251,7 +252,17 @@ class Actor:
         await end_pod(self._world, ref, uid, grant)
         return None
 
+    async def _end_plane(self, view: PlaneView, objects: Sequence[Manifest]) -> Waits | None:
+        grant = await leave_to_delete_plane(self._world, view)
+        if isinstance(grant, Waits):
+            return grant
+        await self._each(lambda manifest: end_part(self._world, view.cluster, manifest, grant), objects)
+        return None
+
     async def _delete(self, manifest: Manifest) -> None:
+        if manifest["kind"] == kinds.VOLUME_CLAIM.kind:
+            words = f"{Ref.of(manifest)} holds data: it goes only with leave for the end of its plane"
+            raise KokError(ErrorCode.GrantInvalid, words, "nothing was done; this is a bug")
         await self._world.meta.delete(Ref.of(manifest), preconditions=Preconditions(uid=manifest["metadata"]["uid"]))
 
     async def _settle(self, view: PlaneView, names: tuple[str, ...], outcome: Outcome) -> None:

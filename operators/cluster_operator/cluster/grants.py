@@ -102,6 +102,15 @@ async def end_pod(world: World, ref: Ref, uid: str, grant: Grant) -> None:
     await world.meta.delete(ref, preconditions=Preconditions(uid=uid))
 
 
+async def end_part(world: World, cluster: Cluster, part: Manifest, grant: Grant) -> None:
+    """Delete the very master or volume that was seen of a plane that ends; its leave is re-read before each. Absent is success.
+
+    Raises KokError GrantInvalid unless the grant allows to end this Cluster's plane now.
+    """
+    await world.grants.verify(grant, operation=Operation.DeletePlane, target=cluster.metadata.name)
+    await world.meta.delete(Ref.of(part), preconditions=Preconditions(uid=part["metadata"]["uid"]))
+
+
 async def settle_named(world: World, namespace: str, names: Iterable[str], outcome: Outcome) -> None:
     """Report the end of grants that the ladder found over; each by what is stored of it."""
     for name in names:
@@ -170,16 +179,12 @@ def purpose_of_change(view: PlaneView) -> Purpose:
     return purpose_of(view.release.spec) if isinstance(view.release, ClusterRelease) else Purpose.Forward
 
 
-async def leave_to_delete_plane(world: World, view: PlaneView) -> Waits | None:
-    """One leave for all masters and volumes of a plane; re-read before each of its stages."""
+async def leave_to_delete_plane(world: World, view: PlaneView) -> Grant | Waits:
+    """One leave for all masters and volumes of a plane; `end_part` re-reads it."""
     metadata = view.cluster.metadata
     why = f"Cluster {metadata.name} was deleted at {metadata.deletion_timestamp}"
     act = Act(Operation.DeletePlane, "Cluster", metadata.name, metadata.uid, workflow="delete", step="plane", reason=why, ttl_seconds=3600)
-    grant = await acquire(world, view.cluster, act)
-    if isinstance(grant, Waits):
-        return grant
-    await world.grants.verify(grant, operation=Operation.DeletePlane, target=metadata.name)
-    return None
+    return await acquire(world, view.cluster, act)
 
 
 def _exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool:

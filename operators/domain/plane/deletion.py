@@ -12,7 +12,7 @@ from operators.api.base import LABEL_COMPONENT
 from operators.api.risk import Operation, Outcome
 from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.inputs import Manifest
-from operators.domain.plane.steps import DeleteObjects, Release, SettleGrants, Stall, Step, Wait
+from operators.domain.plane.steps import DeleteObjects, EndPlane, Release, SettleGrants, Stall, Step, Wait
 from operators.domain.plane.view import PlaneView
 from operators.errors import ErrorCode
 
@@ -62,16 +62,16 @@ def deletion_step(view: PlaneView) -> Step:
     for stage in STAGES:
         running = [each for each in view.remains if _component(each) in stage and each["kind"] in RUNNING]
         if running:
-            return _remove(view, running, " and ".join(stage), needs_leave=True)
+            return _remove(view, running, " and ".join(stage), by=EndPlane)
     if volumes := [each for each in view.remains if each["kind"] == "PersistentVolumeClaim"]:
-        return _remove(view, volumes, "the volumes of etcd", needs_leave=True)
+        return _remove(view, volumes, "the volumes of etcd", by=EndPlane)
     if view.grants:
         names = tuple(grant.name for grant in view.grants)
         return SettleGrants(names, Outcome.Succeeded, f"reports the end of {Operation.DeletePlane}: masters and volumes are gone")
     if within:
-        return _remove(view, within, "what is left in the namespace")
+        return _remove(view, within, "what is left in the namespace", by=DeleteObjects)
     if view.remains:
-        return _remove(view, list(view.remains), "what lies outside of the namespace")
+        return _remove(view, list(view.remains), "what lies outside of the namespace", by=DeleteObjects)
     return Release("everything of this Cluster is gone")
 
 
@@ -85,12 +85,12 @@ def _given_back(view: PlaneView) -> SettleGrants | None:
     )
 
 
-def _remove(view: PlaneView, objects: Sequence[Manifest], what: str, *, needs_leave: bool = False) -> Step:
+def _remove(view: PlaneView, objects: Sequence[Manifest], what: str, *, by: type[DeleteObjects | EndPlane]) -> Step:
     """Delete those that nobody has deleted yet; pods go with their owners, except those that have none."""
     left = f"{_listed(objects)} of {len(view.remains)} objects in all" if len(view.remains) > 1 else _listed(objects)
     fresh = tuple(each for each in objects if not each["metadata"].get("deletionTimestamp") and not _has_owner(each))
     if fresh:
-        return DeleteObjects(fresh, f"deleting {what}: {left}", needs_leave)
+        return by(fresh, f"deleting {what}: {left}")
     return Wait("Deleting", f"waits until {what} has ended: {left}")
 
 

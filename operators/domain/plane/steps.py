@@ -164,12 +164,19 @@ class PruneInside:
 
 @dataclass(frozen=True, slots=True)
 class DeleteObjects:
-    """Delete these in the meta cluster; each carries its uid."""
+    """Delete these in the meta cluster; each carries its uid. What nothing depends on: it needs no leave."""
 
     objects: tuple[Manifest, ...]
     reason: str
-    needs_leave: bool = False
-    """Whether the risk centre is asked first: a plane ends by it."""
+    after: float | None = CREATING_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class EndPlane:
+    """Delete these masters or volumes in the meta cluster, with leave for the end of the whole plane; each carries its uid."""
+
+    objects: tuple[Manifest, ...]
+    reason: str
     after: float | None = CREATING_SECONDS
 
 
@@ -206,6 +213,7 @@ Step = (
     | ApplyInside
     | PruneInside
     | DeleteObjects
+    | EndPlane
     | Release
     | MemberStep
     | WriteRelease

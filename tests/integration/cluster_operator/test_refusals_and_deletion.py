@@ -7,13 +7,15 @@ from typing import Any
 
 import pytest
 
+from operators.api.cluster import Cluster
 from operators.api.risk import Operation
-from operators.cluster_operator.cluster import kinds
+from operators.cluster_operator.cluster import act, kinds
+from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.records import read_history
-from operators.domain.plane.steps import DeleteObjects, Done, Stall, Wait
-from operators.errors import ErrorCode
-from operators.ports.grants import Waiting
-from operators.ports.kube import KubePort, Ref, Unreachable
+from operators.domain.plane.steps import DeleteObjects, Done, EndPlane, Stall, Wait
+from operators.errors import ErrorCode, KokError
+from operators.ports.grants import Grant, Waiting
+from operators.ports.kube import KubePort, Manifest, Preconditions, Ref, Unreachable
 from tests.integration.cluster_operator.world_of_planes import PACKAGE, SSH_KEY, SYSTEM, Stage, cluster_manifest
 from tests.integration.kube_proxies import Killed, RecordingKube
 
@@ -131,6 +133,35 @@ async def test_should_delete_a_plane_only_with_leave_for_the_whole_of_it(stage: 
     assert len(asked) >= 4, "before each stage"
 
 
+async def _end_unseen(world: World, cluster: Cluster, part: Manifest, grant: Grant) -> None:
+    """No second look."""
+    await world.meta.delete(Ref.of(part), preconditions=Preconditions(uid=part["metadata"]["uid"]))
+
+
+@pytest.mark.parametrize("second_look", [True, False])
+async def test_should_end_no_part_of_a_plane_whose_leave_is_over_by_then(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, second_look: bool
+) -> None:
+    """The control: without the look before each part the plane goes, although its leave was settled right after it was given."""
+    await stage.create()
+    operator = stage.operator()
+    await stage.settle(operator)
+    before = await stage.snapshot()
+    operator.grants.is_over = True
+    await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
+    if not second_look:
+        monkeypatch.setattr(act, "end_part", _end_unseen)
+        await stage.until_gone(operator)
+        return
+    for _ in range(5):
+        with suppress(KokError):
+            await operator.one_pass(stage.key)
+    assert [request.operation for request in operator.grants.asked].count(Operation.DeletePlane) > 1
+    assert await stage.snapshot() == before
+    operator.grants.is_over = False
+    await stage.until_gone(operator)
+
+
 async def test_should_follow_a_namespace_that_ends_and_clean_up_outside_of_it(stage: Stage) -> None:
     """Nothing can be asked there any more, and nothing is deleted without leave: the namespace's end takes what is in it."""
     await stage.create()
@@ -139,7 +170,7 @@ async def test_should_follow_a_namespace_that_ends_and_clean_up_outside_of_it(st
     operator.steps.clear()
     await stage.admin.delete(kinds.NAMESPACE.ref(stage.namespace))
     await stage.until_gone(operator)
-    deleted = [each for step in operator.steps if isinstance(step, DeleteObjects) for each in step.objects]
+    deleted = [each for step in operator.steps if isinstance(step, DeleteObjects | EndPlane) for each in step.objects]
     assert {each["metadata"].get("namespace") for each in deleted} <= {None, SYSTEM}
     assert [request for request in operator.grants.asked if request.operation is Operation.DeletePlane] == []
     assert await stage.secret(f"root-keys.{stage.namespace}.demo", SYSTEM) == {}

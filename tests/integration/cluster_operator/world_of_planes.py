@@ -112,6 +112,8 @@ class GenerousGrants:
     def __init__(self) -> None:
         self.asked: list[GrantRequest] = []
         self.denies: dict[Operation, Waiting] = {}
+        self.is_over = False
+        """Whether what was given does not hold any more by the time it is verified."""
 
     async def ask(self, request: GrantRequest) -> Grant | Waiting:
         self.asked.append(request)
@@ -121,6 +123,8 @@ class GenerousGrants:
 
     async def verify(self, grant: Grant, *, operation: Operation, target: str, left: float = 0.0) -> None:
         assert (grant.operation, grant.target.name) == (operation, target)
+        if self.is_over:
+            raise KokError(ErrorCode.GrantInvalid, f"grant {grant.op_id} is settled", "nothing was done")
 
     async def settle(self, grant: Grant, outcome: Outcome) -> None:
         return None

@@ -7,7 +7,7 @@ import pytest
 from operators.api.risk import Operation, Outcome
 from operators.domain.plane.deletion import deletion_step
 from operators.domain.plane.inputs import Manifest
-from operators.domain.plane.steps import DeleteObjects, Release, SettleGrants, Wait
+from operators.domain.plane.steps import DeleteObjects, EndPlane, Release, SettleGrants, Wait
 from operators.domain.plane.view import HeldGrant
 from tests.unit.operators.domain.plane import planes
 
@@ -37,7 +37,7 @@ ORDER = [*MASTERS.values(), VOLUME, SECRET, SYSTEM_COPY]
 @pytest.mark.parametrize("place", range(len(ORDER)))
 def test_should_delete_only_the_first_stage_that_is_left(place: int) -> None:
     step = deletion_step(planes.right(remains=tuple(reversed(ORDER[place:]))))
-    assert isinstance(step, DeleteObjects)
+    assert isinstance(step, DeleteObjects | EndPlane)
     assert step.objects == (ORDER[place],)
 
 
@@ -59,7 +59,7 @@ def held(operation: Operation) -> HeldGrant:
 
 def test_should_ask_for_leave_while_masters_or_volumes_are_there() -> None:
     steps = [deletion_step(planes.right(remains=tuple(ORDER[place:]))) for place in range(len(ORDER))]
-    assert [isinstance(step, DeleteObjects) and step.needs_leave for step in steps] == [True] * 5 + [False] * 2
+    assert [type(step) for step in steps] == [EndPlane] * 5 + [DeleteObjects] * 2
 
 
 def test_should_ask_for_nothing_in_a_namespace_that_ends_by_itself() -> None:
@@ -68,7 +68,6 @@ def test_should_ask_for_nothing_in_a_namespace_that_ends_by_itself() -> None:
     assert "waits until the end of namespace demo has taken what is in it" in step.reason
     outside = deletion_step(planes.right(remains=(SYSTEM_COPY,), namespace_phase="Terminating"))
     assert isinstance(outside, DeleteObjects)
-    assert not outside.needs_leave
 
 
 def test_should_give_back_what_was_begun_on_masters_and_keep_the_leave_for_the_whole() -> None:

@@ -182,7 +182,7 @@ TABLE = [
     (
         "deleting",
         deleting(remains=(COMPONENTS["apiserver"][0],)),
-        steps.DeleteObjects,
+        steps.EndPlane,
         "deleting apiserver: Deployment demo/demo-apiserver",
     ),
     ("all gone", deleting(), steps.Release, "everything of this Cluster is gone"),
