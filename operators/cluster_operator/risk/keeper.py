@@ -25,6 +25,8 @@ from operators.ports.kube import Conflict, Key, Kind, KubePort, Manifest, Precon
 from operators.services.ledger import LEDGER_NAME, SYSTEM_NAMESPACE, LedgerService
 
 log = structlog.get_logger(__name__)
+FORGOTTEN_GRANT = "grant is forgotten"
+"""Said in full, on one line, before it is gone: what collects logs has it for good; a crash in between repeats the line."""
 KEEPER = Key("ledger", SYSTEM_NAMESPACE, LEDGER_NAME)
 CLUSTER = Kind(API_VERSION, "Cluster")
 LOOK_EVERY = 30.0
@@ -147,6 +149,8 @@ class LedgerKeeper:
     async def _forget(self, grant: OperationGrant) -> None:
         metadata = grant.metadata
         ref = Ref(grant.api_version, grant.kind, metadata.namespace or "", metadata.name)
+        told = {"namespace": ref.namespace, "name": ref.name, "created": metadata.creation_timestamp}
+        log.info(FORGOTTEN_GRANT, grant=told | grant.model_dump(mode="json", by_alias=True, exclude_none=True, include={"spec", "status"}))
         try:
             await self._kube.delete(ref, preconditions=Preconditions(metadata.uid, metadata.resource_version))
         except Conflict:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from operators.api.base import GROUP, LABEL_MANAGED_BY, MANAGED_BY
 from operators.api.cluster_release import AuthorisedBy, ClusterRelease
 from operators.api.pools import MachinePoolRelease
@@ -30,9 +32,11 @@ from operators.domain.rollout.record import ChangeRecord, DueChange, DuePool
 from operators.domain.rollout.story import Event
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
-from operators.ports.kube import AlreadyExists, Key, KubePort, Manifest, Watched
+from operators.ports.kube import AlreadyExists, Key, KubePort, Manifest, Ref, Watched
 
+log = structlog.get_logger(__name__)
 CONTROLLER = "records"
+FORGOTTEN_RECORD = "record is forgotten"
 HISTORY, ORDER = "history", "order"
 POOL = "pool/"
 """Begins the name of a pool's key; no object's name has a slash."""
@@ -158,7 +162,8 @@ class RecordsController:
             await self._write(change.name, words.subject_mark("Cluster", due.subject), await self._change(due.subject, change))
         if due.pool:
             mark = words.subject_mark("Pool", due.subject)
-            entry = words.pool_record(due.subject, due.pool, await self._who_of_pool(due.subject, due.pool))
+            grants = await self._world.meta.list(cluster_kinds.GRANT, namespace=due.subject.partition("/")[0])
+            entry = words.pool_record(due.subject, due.pool, await self._who_of_pool(due.subject, due.pool), _parsed(grants.items))
             await self._write(words.pool_name(due.subject, due.pool), mark, entry)
         if due.ended:
             rollout, journal = due.ended
@@ -167,7 +172,13 @@ class RecordsController:
             entry = words.end_record(rollout, journal.plan, journal.records, orders)
             await self._write(words.end_name(rollout, journal.records), "rollout", entry)
         for name in due.surplus:
-            await self._world.meta.delete(REVISION.ref(name, self._world.own_namespace))
+            await self._forget(REVISION.ref(name, self._world.own_namespace))
+
+    async def _forget(self, ref: Ref) -> None:
+        """Said in full before it is gone, on one line, so that what collects logs has it for good; a crash in between repeats the line."""
+        if found := await self._world.meta.get(ref):
+            log.info(FORGOTTEN_RECORD, record=found.get("data"), record_name=ref.name)
+            await self._world.meta.delete(ref)
 
     async def _note(self, due: Due, rollout: FleetRollout, order: Mapping[str, Any]) -> None:
         live = await self._world.meta.get(kinds.ROLLOUT.ref(rollout.metadata.name)) or {"metadata": {}}

@@ -32,6 +32,7 @@ KEPT_ORDERS = 200
 """Orders to one rollout that are noted."""
 KEPT_GRANTS = 50
 OF_PLANES = (Operation.UpgradePlane, Operation.RestartMaster, Operation.RemoveEtcdMember)
+OF_MACHINES = (Operation.ApplyPackage, Operation.Drain, Operation.Cordon, Operation.DeleteMachine)
 TEXT = 1024
 
 
@@ -249,8 +250,8 @@ def cause_of(release: ClusterReleaseSpec, since: str) -> Authorisation | None:
     return last if last and last.by is not AuthorisedBy.Spec else None
 
 
-def pool_record(pool: str, due: DuePool, who: str) -> ChangeRecord:
-    """What is written of a pool's change."""
+def pool_record(pool: str, due: DuePool, who: str, grants: Iterable[OperationGrant] = ()) -> ChangeRecord:
+    """What is written of a pool's change, with the leave that its machines got for it."""
     before = sorted({package for host in due.hosts for package in set(host.before) - set(host.packages)})
     after = sorted({package for host in due.hosts for package in set(host.packages) - set(host.before)})
     names = ", ".join(sorted(host.name for host in due.hosts))
@@ -270,8 +271,22 @@ def pool_record(pool: str, due: DuePool, who: str) -> ChangeRecord:
         why=(due.order.reason if due.order else due.hosts[0].reason)[:TEXT],
         outcome=Result.Reached.value,
         events=(f"{len(due.hosts)} hosts in service with it: {names}"[:TEXT],),
+        grants=tuple(pool_grant_lines(pool, due, grants))[:KEPT_GRANTS],
         covers=due.covers,
     )
+
+
+def pool_grant_lines(pool: str, due: DuePool, grants: Iterable[OperationGrant]) -> Iterator[GrantLine]:
+    """What was granted for the machines of this change since it was authorised."""
+    namespace, _, name = pool.partition("/")
+    hosts = {host.name for host in due.hosts}
+    own = [
+        grant
+        for grant in grants
+        if grant.metadata.namespace == namespace and grant.spec.target.pool == name and grant.spec.target.name in hosts
+    ]
+    for cluster in sorted({grant.spec.target.cluster for grant in own}):
+        yield from _lines_of(OF_MACHINES, f"{namespace}/{cluster}", due.since, own)
 
 
 def manager_of(manifest: Mapping[str, Any], field: str) -> str:

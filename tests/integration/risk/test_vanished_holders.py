@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 
 import pytest
+import structlog
 
 from operators.adapters.grants_kube import GRANTS, KubeGrants, manifest_of
 from operators.adapters.kopf_watch import KopfWatch
@@ -20,6 +22,7 @@ from operators.adapters.lease_kube import KubeLease
 from operators.api.base import API_VERSION
 from operators.api.risk import Decision, Outcome
 from operators.cluster_operator.risk import RiskCentre
+from operators.cluster_operator.risk.keeper import FORGOTTEN_GRANT
 from operators.domain.risk.ladder import UNKNOWN_GRACE
 from operators.domain.risk.retention import KEPT_PER_NAMESPACE
 from operators.engine.elector import ElectorConfig
@@ -151,8 +154,20 @@ async def test_should_forget_what_is_history(centre: Centre, grants: KubeGrants,
         await asyncio.gather(*(_denied_object(centre, number) for number in numbers))
     assert await _count(centre) == KEPT_PER_NAMESPACE + extra + 1
     centre.clock.ahead += 3600
-    await centre.tidy_up()
+    there = {item["metadata"]["name"] for item in (await centre.kube.list(GRANTS, namespace=centre.namespace)).items}
+    with structlog.testing.capture_logs() as logged:
+        await centre.tidy_up()
     assert await _count(centre) == KEPT_PER_NAMESPACE + 1
+    left = {item["metadata"]["name"] for item in (await centre.kube.list(GRANTS, namespace=centre.namespace)).items}
+    told = {
+        each["grant"]["name"]: each["grant"]
+        for each in logged
+        if each["event"] == FORGOTTEN_GRANT and each["grant"]["namespace"] == centre.namespace
+    }
+    assert set(told) == there - left, "what is forgotten was said in full"
+    one = next(iter(told.values()))
+    assert (one["spec"]["operation"], one["status"]["decision"]) == ("Drain", "Denied")
+    json.dumps(one)
     centre.clock.ahead += 24 * 3600
     await centre.tidy_up()  # a pass deletes a bounded number, of every namespace with a Cluster
     centre.clock.ahead += 31

@@ -13,6 +13,7 @@ from operators.api.pools import MachinePoolRelease, MachinePoolReleaseSpec
 from operators.api.risk import OperationGrant
 from operators.domain.rollout import record as records
 from operators.domain.rollout.record import (
+    KEPT_GRANTS,
     Deletion,
     Result,
     cause_of,
@@ -189,6 +190,39 @@ def test_should_write_down_a_pool_once_all_of_its_hosts_are_in_service_again() -
     later = due_pool(pool_release(host("a", 1), host("b", 5), host("c", 9)), entry.covers)
     assert later
     assert [each.name for each in later.hosts] == ["c"], "only what is new"
+
+
+def leave(
+    name: str, target: str, minute: int, *, pool: str = "w", operation: str = "ApplyPackage", outcome: str = "Succeeded"
+) -> OperationGrant:
+    target_of = {"kind": "Machine", "name": target, "cluster": "c", "pool": pool}
+    spec = {
+        "operation": operation,
+        "target": target_of,
+        "requester": "machine-operator/c",
+        "reason": "x",
+        "outcome": outcome,
+        "ttlSeconds": 900,
+    }
+    status = {"decision": "Granted", "decidedAt": f"2026-03-01T12:{minute:02}:30Z"}
+    return OperationGrant.parse({"metadata": {"name": name, "namespace": "n"}, "spec": spec, "status": status})
+
+
+def test_should_hold_the_leave_that_the_machines_of_a_pool_got() -> None:
+    due = due_pool(pool_release(host("a", 3), host("b", 5)), "")
+    assert due
+    grants = [
+        leave("of-b", "b", 5, outcome="Failed"),
+        leave("of-a", "a", 3),
+        leave("before", "a", 1),
+        leave("other-pool", "a", 4, pool="x"),
+        leave("other-host", "z", 4),
+        leave("other-act", "a", 4, operation="UpgradePlane"),
+    ]
+    told = [(each.name, each.operation, each.outcome) for each in pool_record("n/w", due, "flux", grants).grants]
+    assert told == [("of-a", "ApplyPackage", "Succeeded"), ("of-b", "ApplyPackage", "Failed")]
+    many = [leave(f"g{number}", "a", 4) for number in range(200)]
+    assert len(pool_record("n/w", due, "flux", many).grants) == KEPT_GRANTS, "bounded"
 
 
 def test_should_name_the_rollout_that_ordered_it() -> None:
