@@ -74,8 +74,15 @@ class HttpEtcd:
         try:
             await self._change("/v3/cluster/member/promote", {"ID": str(member_id)})
         except KokError as error:
-            if NOT_A_LEARNER not in error.message or NOT_IN_SYNC in error.message:
+            if NOT_A_LEARNER not in error.message:
                 raise
+            if NOT_IN_SYNC in error.message and await self._is_learner(
+                member_id
+            ):  # asked before what it is: one that was just promoted may lag
+                raise
+
+    async def _is_learner(self, member_id: int) -> bool:
+        return any(member.id == member_id and member.is_learner for member in (await self.member_list()).members)
 
     async def move_leader(self, member_id: int) -> None:
         """See EtcdPort. Only the leader takes this call."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -55,6 +56,7 @@ async def test_should_refuse_a_template_wherever_text_is_not_free(api_server: Ap
     client = KubeClient(kubeconfig_credentials(api_server.kubeconfig("jane", groups=["system:masters"])), field_manager="x", dry_run=True)
     sample = copy.deepcopy(sample)
     sample["metadata"] |= {"namespace": "default"} if "namespace" in sample["metadata"] else {}
+    sample["metadata"]["name"] += f"-{uuid4().hex[:6]}"  # other tests make the samples as they are
     taken = set()
     for path in strings(sample["spec"]):
         try:
