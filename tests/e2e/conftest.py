@@ -20,6 +20,7 @@ from tests.e2e.audit import acts_in, acts_without_leave
 from tests.e2e.ground import ROOT, Fleet, lab_status
 from tests.e2e.plane_logs import PlaneLogs
 
+UNMATCHED = pytest.StashKey[bool]()
 WITHOUT_LEAVE = 3
 """How a run ends whose acts do not match its grants: not as one whose stories failed, for what was done cannot be seen in another run."""
 
@@ -30,8 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.e2e)
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.stash.get(UNMATCHED, False):
+        session.exitstatus = WITHOUT_LEAVE
+
+
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
+def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
     began, logs = datetime.now(UTC), PlaneLogs()
     logs.start()
     was_up = bool(lab_status().get("kubeconfig"))
@@ -42,8 +48,9 @@ def fleet() -> Iterator[Fleet]:
         yield Fleet(demo.lab, demo.meta, demo.business, done.stdout)
         try:
             check_grants(began, logs.lines())
-        except AssertionError as error:
-            pytest.exit(str(error), returncode=WITHOUT_LEAVE)
+        except AssertionError:
+            request.config.stash[UNMATCHED] = True
+            raise
     finally:
         logs.stop()
         if not was_up and not os.environ.get("KOK_KEEP_LAB"):
@@ -61,5 +68,4 @@ def check_grants(began: datetime, inside: dict[str, list[str]]) -> None:
     here, there = len(acts_in(lines, began)), len(acts_in([], began, inside))
     print(f"dangerous acts in audit logs: {here} in the meta cluster, {there} inside {len(inside)} business clusters")
     assert here, "a run in which no operator did anything dangerous to a plane has proven nothing: the demo alone rolls an API server"
-    assert there, "nor one in which none touched a node: the demo alone closes one"
     assert acts_without_leave(lines, began, inside) == [], "acts without a live grant"
