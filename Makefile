@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SHARE ?= 0/12
+BEGIN_WITHIN ?= inf
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 KOK := .venv/bin/kok
@@ -37,9 +38,9 @@ test-integration: setup ## real etcd, API servers, sshd, Ansible
 test-e2e: setup ## stories on the lab
 	$(PYTEST) tests/e2e -q -m "not slow"
 
-test-share: setup ## SHARE=3/12: that share of the slow integration tests, for 8 minutes
+test-share: setup ## SHARE=3/12: that share of the slow tests, stories too; BEGIN_WITHIN=1800 seconds
 	@$(PY) -m meta_cluster.assets.ensure test
-	$(PYTEST) tests/integration -q -m slow -n 2 --dist loadgroup -p tests.share --share $(SHARE) --share-seconds 480
+	$(PY) -m tests.side_by_side --share $(SHARE) --begin-within $(BEGIN_WITHIN)
 
 test-all: setup ## everything, the slow tests too
 	@$(PY) -m meta_cluster.assets.ensure test

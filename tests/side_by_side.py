@@ -3,10 +3,13 @@
 Each of the two waits much of the time for somebody else, so together they take little longer than the longer one. What needs the lab goes
 first where both want the CPU. Some tests are about time: what failed beside others has to pass alone afterwards, and is told of either
 way. On a machine without the memory for both they go one after the other. Run by the Makefile; decides nothing about what a test is.
+
+`--share 3/12 --begin-within 1800` does the same with a share of the slow tests (tests/share.py).
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -24,6 +27,8 @@ ROOT = Path(__file__).parents[1]
 BOTH_NEED_MIB = 12 * 1024
 FAILED = 1
 """pytest's exit code when tests failed; any other is a reason to stop."""
+NONE_COLLECTED = 5
+"""pytest's exit code when a share has no test of a suite."""
 WARM_MINUTES = 15
 SILENT_SECONDS = 25 * 60.0
 """A suite that prints nothing for so long hangs: the bound of a test of a default run is 20 minutes at most (tests/conftest.py)."""
@@ -53,7 +58,18 @@ LOOPBACK = Suite(
 )  # fmt: skip
 ON_HOSTS = Suite("hosts", ("tests/integration/adapters_host", "-m", "not slow"), beside=LINES)
 STORIES = Suite("stories", ("tests/e2e", "-m", "not slow"), beside=LINES)
-STREAMS: tuple[tuple[Suite, ...], ...] = ((LOOPBACK,), (ON_HOSTS, STORIES))
+Streams = tuple[tuple[Suite, ...], ...]
+STREAMS: Streams = ((LOOPBACK,), (ON_HOSTS, STORIES))
+
+
+def slow_streams(share: str, begin_within: float) -> Streams:
+    """A share ("3/12") of what `make test` leaves out. No test begins later than `begin_within` seconds after its suite began."""
+    of_share = ("-p", "tests.share", "--share", share, "--share-seconds", f"{begin_within:g}")
+    loopback = Suite(
+        "integration", ("tests/integration", "-m", "slow and not lab and not older", *of_share), beside=("-n", "2", "--dist", "loadgroup"), niceness=10
+    )  # fmt: skip
+    hosts = Suite("hosts", ("tests/integration/adapters_host", "-m", "slow", *of_share), beside=LINES)
+    return ((loopback,), (hosts, Suite("stories", ("tests/e2e", "-m", "slow and not older", *of_share), beside=LINES)))
 
 
 class Silence:
@@ -87,7 +103,8 @@ class Run:
     def stream(self, suites: Sequence[Suite]) -> None:
         """One after the other. Nothing follows what could not be run."""
         for suite in suites:
-            self.codes[suite] = self.pytest(suite, *suite.beside)
+            code = self.pytest(suite, *suite.beside)
+            self.codes[suite] = 0 if code == NONE_COLLECTED else code
             if self.codes[suite] not in (0, FAILED):
                 return
 
@@ -120,25 +137,43 @@ class Run:
             print(f"{suite.name:>11} | {line}", flush=True)
 
 
-def main(names: Sequence[str] = ()) -> int:
-    """0 when everything passed, at the latest alone; else what the first suite that did not said. `names`: only these suites."""
+def main(arguments: Sequence[str] = ()) -> int:
+    """0 when everything passed, at the latest alone; else what the first suite that did not said."""
     began = time.monotonic()
-    streams = [chosen for stream in STREAMS if (chosen := tuple(each for each in stream if not names or each.name in names))]
-    if unknown := set(names) - {each.name for stream in STREAMS for each in stream}:
-        print(f"unknown suite {', '.join(sorted(unknown))}; there are {', '.join(each.name for stream in STREAMS for each in stream)}")
+    asked = _parser().parse_args(arguments)
+    all_streams = slow_streams(asked.share, asked.begin_within) if asked.share else STREAMS
+    names = [each.name for stream in all_streams for each in stream]
+    if unknown := set(asked.suites) - set(names):
+        print(f"unknown suite {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         return os.EX_USAGE
+    streams = [chosen for stream in all_streams if (chosen := tuple(each for each in stream if each.name in (asked.suites or names)))]
+    run = _run(streams)
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    bar = "" if asked.share else f"; the bar is {WARM_MINUTES} minutes with warm assets, on 2 cores"
+    print(f"all of it took {minutes}:{seconds:02d}{bar}", flush=True)
+    return next((code for code in run.codes.values() if code), 0)
+
+
+def _run(streams: Sequence[Sequence[Suite]]) -> Run:
+    """Beside each other where there is the memory; what failed once more, alone."""
     together = _available_mib() >= BOTH_NEED_MIB
     shown = "; ".join(" then ".join(each.name for each in stream) for stream in streams)
     print(f"{'beside each other' if together else 'one after the other'}: {shown}", flush=True)
     run = Run()
-    with ThreadPoolExecutor(len(STREAMS) if together else 1) as pool:
+    with ThreadPoolExecutor(len(streams) if together else 1) as pool:
         list(pool.map(run.stream, streams))
     for suite in [each for each, code in run.codes.items() if code == FAILED]:
         print(f"{suite.name}: what failed is run again, alone", flush=True)
         run.codes[suite] = run.pytest(suite, "--last-failed", "--last-failed-no-failures", "none")
-    minutes, seconds = divmod(int(time.monotonic() - began), 60)
-    print(f"all of it took {minutes}:{seconds:02d}; the bar is {WARM_MINUTES} minutes with warm assets, on 2 cores", flush=True)
-    return next((code for code in run.codes.values() if code), 0)
+    return run
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.side_by_side")
+    parser.add_argument("suites", nargs="*", help="only these: integration, hosts, stories")
+    parser.add_argument("--share", help="GROUP/GROUPS of the slow tests, in place of what make test runs")
+    parser.add_argument("--begin-within", type=float, default=float("inf"), metavar="SECONDS", help="with --share: begin no test later")
+    return parser
 
 
 def _available_mib() -> int:

@@ -114,6 +114,7 @@ def versions_passed(fleet: Fleet, package: str) -> list[str]:
     return passed
 
 
+@pytest.mark.older
 @pytest.mark.slow
 @pytest.mark.usefixtures("gone")
 def test_should_go_two_minors_up_and_back_each_reached_before_the_next(fleet: Fleet, three_minors: dict[str, str]) -> None:

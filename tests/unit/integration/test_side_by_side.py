@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests import side_by_side
-from tests.side_by_side import LOOPBACK, ON_HOSTS, STORIES, Run, Suite
+from tests.side_by_side import LOOPBACK, NONE_COLLECTED, ON_HOSTS, STORIES, Run, Suite, slow_streams
 
 ASKED = list[tuple[str, bool]]
 """Names of suites in the order in which they were run, and whether only what had failed."""
@@ -62,6 +65,35 @@ def test_should_not_go_on_on_a_lab_whose_suite_could_not_be_run(answers: tuple[d
     codes[ON_HOSTS.name] = [2]
     assert side_by_side.main() == 2
     assert asked == [(LOOPBACK.name, False), (ON_HOSTS.name, False)], "nothing follows it, and it is not run again"
+
+
+def test_should_run_the_share_of_slow_tests_stories_too(answers: tuple[dict[str, list[int]], ASKED]) -> None:
+    codes, asked = answers
+    codes[ON_HOSTS.name] = [NONE_COLLECTED]
+    assert side_by_side.main(["--share", "3/12"]) == 0
+    assert asked == [(LOOPBACK.name, False), (ON_HOSTS.name, False), (STORIES.name, False)], (
+        "a share with no test on hosts is none the worse"
+    )
+
+
+def test_should_be_red_when_a_slow_story_fails_twice(answers: tuple[dict[str, list[int]], ASKED]) -> None:
+    codes, _ = answers
+    codes[STORIES.name] = [1, 1]
+    assert side_by_side.main(["--share", "3/12"]) == 1
+
+
+def test_should_deal_every_slow_test_to_one_share() -> None:
+    """What pytest collects in all shares together is what it collects without shares, once each."""
+    everything = _collected("-m", "slow and not older")
+    shares = [_collected(*slow_streams(f"{number}/3", 60.0)[1][1].collects[1:]) for number in range(3)]
+    assert everything
+    assert sorted(name for share in shares for name in share) == sorted(everything)
+
+
+def _collected(*options: str) -> list[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "tests/e2e", *options]
+    done = subprocess.run(command, cwd=side_by_side.ROOT, capture_output=True, text=True, timeout=120, check=True)
+    return [line for line in done.stdout.splitlines() if "::" in line]
 
 
 def test_should_print_each_line_with_its_suite_and_keep_the_exit_code(
