@@ -58,9 +58,9 @@ def _unless_it_is_us(view: MachineView, step: Step) -> Step:
 
 
 def jittered(seconds: float, name: str) -> float:
-    """Seconds spread by +-10%, always the same for one name, so that a pool's hosts are not probed all at once."""
+    """Up to a tenth more, always the same for one name: a pool's hosts are not probed all at once, and none more than once per period."""
     share = hashlib.sha256(name.encode()).digest()[0] / 255.0
-    return seconds * (0.9 + 0.2 * share)
+    return seconds * (1.0 + 0.1 * share)
 
 
 def paused(view: MachineView) -> Step | None:
