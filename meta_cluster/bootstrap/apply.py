@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -78,16 +79,27 @@ async def create_object(kube: KubePort, manifest: Manifest, mode: Mode) -> Chang
 
 
 async def create_immutable(kube: KubePort, manifest: Manifest, mode: Mode) -> Change:
-    """Create a package version. One that is there with the same spec stays; with another spec it is a KokError PackageConflict."""
+    """Create a package version. One that is there with the same spec stays; with another spec it is a KokError PackageConflict.
+
+    Another image of Machine-Operators is no conflict: it is chosen with the operators' at the first installation, and stays with the version.
+    """
     ref = Ref.of(manifest)
     stored = await read(kube, ref)
-    if stored is not None and (differs := _first_difference(_spec(manifest), _spec(stored), "spec")):
+    if stored is not None and (differs := _first_difference(_spec(_with_image_of(stored, manifest)), _spec(stored), "spec")):
         raise KokError(
             ErrorCode.PackageConflict,
             f"{ref} is there with another {differs}, and a package version never changes",
             "give the changed package a name of its own, or install the release of kok that the stored one came with",
         )
     return await create_object(kube, manifest, mode)
+
+
+def _with_image_of(stored: Manifest, manifest: Manifest) -> Manifest:
+    if manifest["kind"] != "ClusterPackageVersion":
+        return manifest
+    result = copy.deepcopy(manifest)
+    result["spec"]["components"]["machineOperator"]["image"] = stored["spec"]["components"]["machineOperator"]["image"]
+    return result
 
 
 def _spec(manifest: Manifest) -> Any:

@@ -40,7 +40,7 @@ class Installation:
 
     overlay: Overlay = Overlay.Production
     image: str = ""
-    """Image of both operators and the artifact server."""
+    """Image of both operators and the artifact server; package versions of this release that are new get it too."""
     artifacts: str = ""
     """Production: name of a PersistentVolumeClaim in kok-system that exists. Lab, Dev: the folder on the nodes."""
 
@@ -78,7 +78,7 @@ def install_manifests(
     operators = _operators(installation)
     if packages is None:
         files = FileCatalogue()
-        packages = [manifest for folder in PACKAGE_FOLDERS for manifest in files.manifests(folder)]
+        packages = [_of_image(m, installation.image) for folder in PACKAGE_FOLDERS for m in files.manifests(folder)]
     return InstallManifests(
         crds=tuple(crd_of(kind) for kind in KINDS if kind.INFO.home == "meta"),
         base=tuple(m for m in operators if m["kind"] not in (*_WORKLOADS, *_BUDGETS)),
@@ -108,6 +108,15 @@ def _use_image(manifests: list[Manifest], image: str) -> None:
             for container in manifest["spec"]["template"]["spec"]["containers"]:
                 if container["image"].startswith(f"{IMAGE_REPOSITORY}:"):
                     container["image"] = image
+
+
+def _of_image(package: Manifest, image: str) -> Manifest:
+    """Machine-Operators run from the same image as the operators: where that one was put into a registry, no other can be pulled."""
+    if package["kind"] != "ClusterPackageVersion" or not image:
+        return package
+    changed = copy.deepcopy(package)
+    changed["spec"]["components"]["machineOperator"]["image"] = image
+    return changed
 
 
 def _with_claim(manifests: list[Manifest], claim: str) -> list[Manifest]:

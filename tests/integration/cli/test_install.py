@@ -102,6 +102,26 @@ async def test_should_refuse_a_package_version_that_changed(meta: KubePort, depl
     assert "MachinePackageVersion example-1.0.0-sample is there with another spec.files[0].content" in refusal.value.message
 
 
+async def test_should_keep_the_machine_operators_image_of_the_first_installation(meta: KubePort, deployments_become_ready: None) -> None:
+    """It is part of a spec that never changes; anything else that differs beside it is still refused."""
+
+    def catalogue(image: str, version: str = "1.35.4") -> InstallManifests:
+        machine, cluster = packages()
+        cluster["metadata"]["name"] += "-by-image"
+        cluster["spec"]["kubernetesVersion"] = version
+        cluster["spec"]["components"]["machineOperator"]["image"] = image
+        return install_manifests(Installation(Overlay.Lab), {"example-1.0.0": "f" * 64}, packages=[machine, cluster])
+
+    first = catalogue("mirror.example/kok:1")
+    await install(meta, first)
+    assert (await install(meta, catalogue("mirror.example/kok:2")))[0].written == ()
+    stored = await meta.get(Ref.of(first.catalogue[-1]))
+    assert stored is not None
+    assert stored["spec"]["components"]["machineOperator"]["image"] == "mirror.example/kok:1"
+    with pytest.raises(KokError, match="kubernetesVersion"):
+        await install(meta, catalogue("mirror.example/kok:2", "1.35.3"))
+
+
 async def test_should_make_missing_budgets_and_never_overwrite_an_edited_one(meta: KubePort, deployments_become_ready: None) -> None:
     await install(meta, wanted())
     edited, missing = (Ref("kok.dev/v1alpha1", "OperationBudget", "", name) for name in ("machines-per-pool", "all-changes"))

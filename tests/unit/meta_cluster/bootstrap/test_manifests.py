@@ -79,6 +79,17 @@ def test_should_use_the_image_everywhere(overlay: Overlay) -> None:
     assert images == {"mirror.example/kok:9"}
 
 
+@pytest.mark.parametrize("image", ["mirror.example/kok:9", ""])
+def test_should_name_the_image_in_the_package_versions_of_the_release(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = yaml.safe_load(sample_path("package-cluster.yaml").read_text())
+    package["spec"] |= {"machinePackages": []}
+    package["spec"].pop("apiProxyPackage", None)
+    monkeypatch.setattr(FileCatalogue, "manifests", lambda _, folder: [package] if folder == "packages/cluster" else [])
+    shipped = package["spec"]["components"]["machineOperator"]["image"]
+    (found,) = install_manifests(Installation(image=image), {}).catalogue
+    assert found["spec"]["components"]["machineOperator"]["image"] == (image or shipped)
+
+
 def test_should_take_a_claim_of_the_person() -> None:
     manifests = install_manifests(Installation(artifacts="ours"), {}, packages=())
     assert find(manifests, "PersistentVolumeClaim", "kok-artifacts") is None
