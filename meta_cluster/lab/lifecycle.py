@@ -30,6 +30,7 @@ from operators.adapters.catalogue_files import FileCatalogue
 from operators.adapters.kube import KubeClient
 from operators.adapters.kube_credentials import kubeconfig_file_credentials
 from operators.errors import ErrorCode, KokError
+from operators.ports.kube import Manifest
 
 KIND = f"kind-{v.KIND}"
 PACKAGE_ASSETS = (
@@ -141,19 +142,21 @@ def _ensure_meta(wanted: Wanted, ground: Ground, folder: AssetsFolder) -> None:
 
 def install(folder: AssetsFolder, *, dev: bool, versions: tuple[str, ...] = (v.DEFAULT_KUBERNETES,)) -> None:
     """What `kok meta install` does, with the lab's variants of this release's packages for these Kubernetes versions, the default one last."""
-    index = folder.index()
-    digests = {name: entry.sha256 for name, entry in index.items()}
-    files = FileCatalogue()
-    released = of_versions([manifest for place in PACKAGE_FOLDERS for manifest in files.manifests(place)], versions)
-    image = built_name(folder)
-    facts = {name: AssetFacts(entry.sha256, deb_version(folder, entry)) for name, entry in index.items()}
-    packages = lab_packages(released, assets=facts, operator_image=image)
-    overlay = Overlay.Dev if dev else Overlay.Lab
-    manifests = install_manifests(Installation(overlay, image, f"{layout.NODE_ASSETS}/artifacts"), digests, packages=packages)
-    report = asyncio.run(_install(manifests))
+    digests = {name: entry.sha256 for name, entry in folder.index().items()}
+    packages = variants(folder, versions)
+    installation = Installation(Overlay.Dev if dev else Overlay.Lab, built_name(folder), f"{layout.NODE_ASSETS}/artifacts")
+    report = asyncio.run(_install(install_manifests(installation, digests, packages=packages)))
     names = [m["metadata"]["name"] for m in packages if m["kind"] == "ClusterPackageVersion"]
     layout.package_path().write_text(names[-1])
     say(f"  operators: {len(report.written)} objects written, package version {names[-1]}")
+
+
+def variants(folder: AssetsFolder, versions: tuple[str, ...] = (v.DEFAULT_KUBERNETES,)) -> list[Manifest]:
+    """The lab's packages for these Kubernetes versions, machine packages first, the last version last."""
+    files = FileCatalogue()
+    released = of_versions([manifest for place in PACKAGE_FOLDERS for manifest in files.manifests(place)], versions)
+    facts = {name: AssetFacts(entry.sha256, deb_version(folder, entry)) for name, entry in folder.index().items()}
+    return lab_packages(released, assets=facts, operator_image=built_name(folder))
 
 
 def deb_version(folder: AssetsFolder, entry: IndexEntry) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import stat
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ import yaml
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo.kubectl import Kubectl, wait_until
 from meta_cluster.lab import hosts, layout, lifecycle
-from tests.e2e.ground import KOK, Fleet
+from tests.e2e.ground import KOK, ROOT, Fleet
+from tests.e2e.test_readme import commands, run_as_written
 
 NAMES = ("meta-1", "meta-2", "meta-3")
 
@@ -30,11 +33,17 @@ def words_of(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.fixture
-def inventory(fleet: Fleet, tmp_path: Path) -> Iterator[Path]:
+def bare_hosts(fleet: Fleet) -> Iterator[list[hosts.Host]]:
     """Three fresh hosts beside the fleet, removed at the end."""
     image, ground = lifecycle.host_ground()
     with lifecycle.exclusive():
         found = [hosts.add(name, image=image, ground=ground) for name in NAMES]
+    yield found
+    for name in NAMES:
+        hosts.remove(name)
+
+
+def inventory_of(found: Sequence[hosts.Host], path: Path) -> Path:
     wish = {
         "sshKeyFile": str(layout.ssh_key_path()),
         "endpoint": {"host": found[0].address},
@@ -42,11 +51,13 @@ def inventory(fleet: Fleet, tmp_path: Path) -> Iterator[Path]:
         "nameservers": [str(layout.GATEWAY)],
         "hosts": [{"name": one.name, "address": one.address, "hostKeys": list(one.host_keys)} for one in found],
     }
-    path = tmp_path / "hosts.yaml"
     path.write_text(yaml.safe_dump(wish))
-    yield path
-    for name in NAMES:
-        hosts.remove(name)
+    return path
+
+
+@pytest.fixture
+def inventory(bare_hosts: list[hosts.Host], tmp_path: Path) -> Path:
+    return inventory_of(bare_hosts, tmp_path / "hosts.yaml")
 
 
 @pytest.mark.slow
@@ -95,3 +106,44 @@ def test_should_refuse_hosts_of_somebody_else_before_anything_is_touched(fleet: 
     assert done.returncode != 0
     assert f"{owned['name']}: it belongs to pool" in done.stderr
     assert subprocess.run(["docker", "exec", NAMES[0], "test", "-e", "/etc/kok"], timeout=30, check=False).returncode == 1
+
+
+def links_to_the_tree(folder: Path) -> Path:
+    """As a clone, but what is written beside its files is not written into the work tree."""
+    folder.mkdir()
+    for entry in ROOT.iterdir():
+        (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+@pytest.mark.slow
+def test_should_come_to_an_open_node_by_the_words_of_the_readme(bare_hosts: list[hosts.Host], tmp_path: Path) -> None:
+    """A meta cluster of one host, then README's block with values of this machine: a plane, a node, both Ready.
+
+    One thing is not as written: hosts that are containers need the lab's variants of packages, so these are in the catalogue too.
+    """
+    kubeconfig, node = tmp_path / "meta.kubeconfig", bare_hosts[1]
+    said = words_of(
+        kok("meta", "init", "--inventory", str(inventory_of(bare_hosts[:1], tmp_path / "hosts.yaml")), "--kubeconfig-out", str(kubeconfig))
+    )
+    install = next(line for line in said.splitlines() if "kok meta install" in line).partition(str(kubeconfig))[2].strip()
+    packages = lifecycle.variants(AssetsFolder())
+    values, block = commands("On your own meta cluster")
+    mine = {
+        "KUBECONFIG": str(kubeconfig),
+        "INSTALL": install,
+        "ENDPOINT": bare_hosts[0].address,
+        "HOST": node.address,
+        "SSH_KEY": str(layout.ssh_key_path()),
+        "PACKAGE": packages[-1]["metadata"]["name"],
+    }
+    assert set(re.findall(r"\b([A-Z_]+)=", values)) == set(mine), "README's first block names what the second one uses"
+    before, installed, after = block.partition("\nkubectl create namespace demo\n")
+    catalogue = tmp_path / "lab-packages.json"
+    catalogue.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": packages}))
+    given = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in mine.items())
+    packages_too = f"kubectl apply --server-side -f {shlex.quote(str(catalogue))}"
+    out = run_as_written(given, before, packages_too, installed, after, folder=links_to_the_tree(tmp_path / "kok"), seconds=2400)
+    assert "Ready=True" in out
+    again = words_of(kok("meta", "install", "--kubeconfig", str(kubeconfig), *shlex.split(install)))
+    assert again.startswith("0 changes"), "a second run changes nothing"
