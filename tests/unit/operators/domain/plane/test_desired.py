@@ -283,3 +283,15 @@ def test_should_say_on_cluster_scoped_objects_whose_they_are() -> None:
 
     assert [m["kind"] for m in outside] == ["ClusterRole", "ClusterRoleBinding"]
     assert {m["metadata"]["labels"][LABEL_NAMESPACE] for m in outside} == {"demo"}
+
+
+@pytest.mark.parametrize("component", ["etcd", "apiserver"])
+def test_should_wish_for_different_nodes_and_zones(component: str) -> None:
+    """By affinity: the scheduler leaves nodes that lack one key of a pod's spread constraints out of the scoring of all of them."""
+    (workload,) = [m for m in masters(**LARGE) if m["metadata"]["labels"][LABEL_COMPONENT] == component]
+    pod = workload["spec"]["template"]
+    assert {each["topologyKey"] for each in pod["spec"]["topologySpreadConstraints"]} == {"kubernetes.io/hostname"}
+    wishes = pod["spec"]["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    terms = [wish["podAffinityTerm"] for wish in wishes]
+    assert [term["topologyKey"] for term in terms] == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    assert all(term["labelSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items() for term in terms)
