@@ -94,22 +94,30 @@ def freeze(
     name: Annotated[str, typer.Argument(help="OperationBudget; all-changes stops everything that goes forward.")],
     reason: Reason,
     duration: Annotated[str, typer.Option("--for", help="Until when, from now: 30m, 2h, 3d.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope", help="Only there, as `kok budget` names it; can be given more than once. Default: everywhere.", show_default=False
+        ),
+    ] = None,
     disable_breaker: Annotated[bool, typer.Option("--disable-breaker", help="Instead of freezing: keep its breaker from opening.")] = False,
     kubeconfig: KubeconfigOption = "",
     context: ContextOption = "",
 ) -> None:
     """Deny everything that goes forward under a budget until a given time. Rollbacks and repairs go on; it ends by itself.
 
-    Example:
+    Examples:
 
       kok budget freeze machines-per-pool --reason "network works" --for 2h
+
+      kok budget freeze masters-per-cluster --scope "cluster demo/demo" --reason "month's end" --for 2d
     """
     from meta_cluster.cli.access import run
     from meta_cluster.cli.budget_acts import held
     from meta_cluster.cli.console import say
 
     mode = "Disabled" if disable_breaker else "ForcedOpen"
-    say(run(held(Access(kubeconfig, context), name, mode=mode, reason=reason, duration=duration)))
+    say(run(held(Access(kubeconfig, context), name, mode=mode, reason=reason, duration=duration, scopes=scope or ())))
 
 
 @app.command()

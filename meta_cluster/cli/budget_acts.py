@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import getpass
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 
 from meta_cluster.cli.access import Meta, open_meta
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
+from operators.api.budgets import OperationBudget, Per
 from operators.api.risk import BreakerPhase, Outcome
+from operators.domain.risk.breaker import hold_of
 from operators.domain.risk.identity import at, stamp
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, Kind, NotFound
 from operators.services.ledger import ledger_ref, read_ledger
-from operators.services.risk_facts import BUDGET
+from operators.services.risk_facts import BUDGET, CLUSTER
 
 GRANT = Kind(API_VERSION, "OperationGrant")
+POOL = Kind(API_VERSION, "MachinePool")
+_PATH = r"(?P<namespace>[a-z0-9-]+)/(?P<name>[a-z0-9.-]+)"
+PATTERNS = {
+    Per.Fleet: "the fleet",
+    Per.Cluster: f"cluster {_PATH}",
+    Per.FailureDomain: rf"zone \S+ of cluster {_PATH}",
+    Per.Pool: f"pool {_PATH}",
+}
+SCOPES = {
+    Per.Fleet: "the fleet",
+    Per.Cluster: "cluster demo/demo",
+    Per.FailureDomain: "zone a of cluster demo/demo",
+    Per.Pool: "pool demo/workers",
+}
+"""As domain/risk/scopes.py writes them."""
 SPAN = re.compile(r"^([1-9][0-9]{0,5})([smhd])$")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 LONGEST = timedelta(days=30)
@@ -37,15 +55,59 @@ def span_named(word: str) -> timedelta:
     return span
 
 
-async def held(access: Access, name: str, *, mode: str, reason: str, duration: str) -> str:
-    """Latch it; the sentence that says so."""
+async def held(access: Access, name: str, *, mode: str, reason: str, duration: str, scopes: Sequence[str] = ()) -> str:
+    """Latch it, everywhere or in the scopes that are named; the sentence that says so. Raises KokError Usage, NotFound."""
     until = stamp(now_utc() + span_named(duration))
     if not reason.strip():
         raise KokError(ErrorCode.Usage, "--reason is empty", "say why: everybody who is denied will read it")
-    hold = {"mode": mode, "reason": reason, "until": until, "by": getpass.getuser()}
-    await _patched(access, name, {"spec": {"hold": hold}})
+    hold = {"mode": mode, "reason": reason, "until": until, "by": getpass.getuser(), "scopes": list(scopes) or None}
+    async with open_meta(access) as meta:
+        budget = await _budget(meta, name)
+        for scope in scopes:
+            await _check_scope(meta, budget, scope)
+        _refuse_lesser_hold(budget, scopes)
+        await meta.kube.patch_json(BUDGET.ref(name), {"spec": {"hold": hold}}, resource_version=budget.metadata.resource_version)
     what = "is frozen" if mode == "ForcedOpen" else "keeps its breaker closed"
-    return f"OperationBudget {name} {what} until {until}: {reason}"
+    where = f" in {', '.join(scopes)}" if scopes else ""
+    return f"OperationBudget {name} {what}{where} until {until}: {reason}"
+
+
+async def _budget(meta: Meta, name: str) -> OperationBudget:
+    found = await meta.kube.get(BUDGET.ref(name))
+    if found is None:
+        raise KokError(ErrorCode.NotFound, f"there is no OperationBudget {name}", "kok budget lists them")
+    return OperationBudget.parse(found)
+
+
+async def _check_scope(meta: Meta, budget: OperationBudget, scope: str) -> None:
+    """A word that names nothing would freeze nothing."""
+    per, name = budget.spec.scope.per, budget.metadata.name
+    example = SCOPES[per]
+    found = re.fullmatch(PATTERNS[per], scope)
+    if found is None:
+        raise KokError(ErrorCode.Usage, f"--scope {scope}: OperationBudget {name} counts per {per}", f'as in --scope "{example}"')
+    if per is Per.Fleet:
+        return
+    kind = POOL if per is Per.Pool else CLUSTER
+    if await meta.kube.get(kind.ref(found["name"], found["namespace"])) is None:
+        raise KokError(
+            ErrorCode.NotFound, f"--scope {scope}: there is no {kind.kind} {found['namespace']}/{found['name']}", "kok budget lists scopes"
+        )
+
+
+def _refuse_lesser_hold(budget: OperationBudget, scopes: Sequence[str]) -> None:
+    """A new hold takes the old one's place: what is frozen now must not be opened by freezing something else."""
+    hold = hold_of(budget, now_utc())
+    left = sorted({*hold.scopes} - {*scopes}) if hold and hold.scopes else ["everywhere"] if hold else []
+    if not scopes or not left:
+        return
+    name, words = budget.metadata.name, ", ".join(left)
+    again = " ".join(f'--scope "{each}"' for each in left) if left != ["everywhere"] else ""
+    raise KokError(
+        ErrorCode.Usage,
+        f"OperationBudget {name} has a hold already ({words}) until {hold.until if hold else ''}, which this one would end",
+        f"name these scopes too: {again}" if again else f"kok budget unfreeze {name} first, if that is over",
+    )
 
 
 async def released(access: Access, name: str) -> str:

@@ -13,10 +13,11 @@ from meta_cluster.cli.options import Access
 from meta_cluster.cli.tables import Table
 from meta_cluster.cli.times import age_of, now_utc, span_of
 from operators.adapters.kube_connector import BusinessClusters
-from operators.api.budgets import OperationBudget
+from operators.api.budgets import OperationBudget, ScopeUse
 from operators.api.risk import Operation, Purpose, Target
+from operators.domain.risk.breaker import hold_of
 from operators.domain.risk.decide import Ask, Denied
-from operators.domain.risk.display import breaker_words, free_words, scope_uses, used_words
+from operators.domain.risk.display import breaker_words, free_words, hold_words, scope_uses, used_words
 from operators.domain.risk.explain import Explanation, explained
 from operators.domain.risk.identity import EntryKey
 from operators.domain.risk.scopes import MACHINE, ClusterId
@@ -64,12 +65,20 @@ async def overview(access: Access) -> list[Row]:
     for each in sorted(budgets, key=lambda each: each.metadata.name):
         uses = scope_uses(each, ledger, labels, now)
         operations = tuple(operation.value for operation in each.spec.operations)
-        for use in uses or (None,):
-            breaker = breaker_words(each, (use,) if use else (), now)
-            scope = use.scope if use else f"(per {each.spec.scope.per})"
+        for scope, use in _scopes_shown(each, uses, now).items():
+            breaker = breaker_words(each, (use,) if use else (), now, scope)
+            hold = hold_of(each, now, scope)
             free_at, why, holders = (use.free_at or "", use.breaker_reason, use.holders) if use else ("", "", ())
+            why = hold_words(hold) if hold else why
             rows.append(Row(each.metadata.name, scope, operations, used_words(use), free_words(each, use), free_at, breaker, why, holders))
     return rows
+
+
+def _scopes_shown(budget: OperationBudget, uses: Sequence[ScopeUse], now: datetime) -> dict[str, ScopeUse | None]:
+    """Scopes that use something or that a person froze; one line that says what a scope is where there are none."""
+    hold = hold_of(budget, now)
+    frozen: dict[str, ScopeUse | None] = dict.fromkeys(hold.scopes if hold else ())
+    return frozen | {use.scope: use for use in uses} or {f"(per {budget.spec.scope.per})": None}
 
 
 def rows_table(rows: Sequence[Row], *, wide: bool = False) -> Table:

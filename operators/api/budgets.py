@@ -154,9 +154,9 @@ class BreakerRule(Model):
     cool_down_seconds: Annotated[int, Field(ge=10, le=86400)] = 600
     """Open for at least so long; doubled with every probe that failed, up to a day."""
     failure_percent: Annotated[int, Field(ge=1, le=100)] | None = None
-    """Opens when so many of the operations that ended in the window failed."""
+    """Opens when of so many targets the last operation that ended in the window failed."""
     minimum_samples: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Fewer ended operations than this say nothing about failurePercent."""
+    """Fewer targets with an ended operation than this say nothing about failurePercent."""
     failed_rollouts: Annotated[int, Field(ge=0, le=100)] | None = None
     """Opens when so many FleetRollouts failed that had changed something in the scope by one of the operations, within the rate's window, else an
     hour. Absent: 1; in the fleet's scope only one that had reached more than 20 clusters. 0: never.
@@ -186,6 +186,10 @@ class Hold(Model):
     """It ends by itself."""
     by: Annotated[str, Field(max_length=253)] = ""
     """Who said so, for people."""
+    scopes: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...], Field(max_length=64, json_schema_extra=LIST_SET)
+    ] = ()
+    """Only there, as status.scopes names them; empty: all of the budget."""
 
 
 class Close(Model):

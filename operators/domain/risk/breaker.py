@@ -39,10 +39,12 @@ class Trip:
     witness: Witness | None = None
 
 
-def hold_of(budget: OperationBudget, now: datetime) -> Hold | None:
-    """A person's word that still holds."""
+def hold_of(budget: OperationBudget, now: datetime, scope: str = "") -> Hold | None:
+    """A person's word that still holds, in that scope; without a scope: anywhere."""
     hold = budget.spec.hold
-    return hold if hold and now < at(hold.until) else None
+    if hold is None or now >= at(hold.until):
+        return None
+    return hold if not (hold.scopes and scope) or scope in hold.scopes else None
 
 
 def close_of(budget: OperationBudget, scope: str, now: datetime) -> Close | None:
@@ -65,7 +67,7 @@ def sentence_of(breaker: Breaker) -> str:
 def progressed(weighed: Weighed) -> Breaker | None:
     """What the breaker is by now; None if it is closed and nothing has to be remembered."""
     found = breaker_of(weighed.budget.metadata.name, weighed.scope, weighed.ledger)
-    hold = hold_of(weighed.budget, weighed.now)
+    hold = hold_of(weighed.budget, weighed.now, weighed.scope)
     if hold and hold.mode is HoldMode.Disabled:
         return None
     if found is None or found.phase is BreakerPhase.Closed:
@@ -83,7 +85,7 @@ def refusal_by(weighed: Weighed, breaker: Breaker | None) -> Refusal | None:
     if weighed.purpose is not Purpose.Forward:
         return None
     name, scope = weighed.budget.metadata.name, weighed.scope
-    hold = hold_of(weighed.budget, weighed.now)
+    hold = hold_of(weighed.budget, weighed.now, weighed.scope)
     if hold and hold.mode is HoldMode.ForcedOpen:
         by = f" by {hold.by}" if hold.by else ""
         return Refusal(
@@ -138,7 +140,7 @@ def closed(weighed: Weighed, found: Breaker, why: str = "") -> Breaker:
 
 def trips_on(weighed: Weighed) -> bool:
     """Whether an attempt to exceed opens it."""
-    hold = hold_of(weighed.budget, weighed.now)
+    hold = hold_of(weighed.budget, weighed.now, weighed.scope)
     return weighed.budget.spec.on_exceed is OnExceed.TripBreaker and weighed.purpose is Purpose.Forward and hold is None
 
 
@@ -175,7 +177,7 @@ def _tripped_by_failures(weighed: Weighed, found: Breaker | None) -> Breaker | N
     ordered = sorted(samples, key=lambda each: at(each.at))
     targets = {(each.namespace, each.target.cluster, each.target.kind, each.target.name): each for each in ordered}
     failed = [each for each in targets.values() if each.outcome is Outcome.Failed]
-    if rule.failure_percent is None or len(samples) < rule.minimum_samples or len(failed) * 100 < rule.failure_percent * len(targets):
+    if rule.failure_percent is None or len(targets) < rule.minimum_samples or len(failed) * 100 < rule.failure_percent * len(targets):
         return None
     if weighed.budget.spec.scope.per is Per.Fleet and len(_clusters(failed)) == 1 < len(_clusters(samples)):
         return None

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from operators.api.base import Condition, ConditionStatus
-from operators.api.budgets import OperationBudget, OperationBudgetStatus, ScopeUse
+from operators.api.budgets import Hold, OperationBudget, OperationBudgetStatus, ScopeUse
 from operators.api.risk import BreakerPhase, InFlight, LedgerSpec, Purpose, Spent
 from operators.domain.risk.bookkeeping import latest
 from operators.domain.risk.breaker import breaker_of, hold_of, sentence_of
@@ -129,13 +129,19 @@ def span_words(seconds: int) -> str:
     return f"{seconds}s"
 
 
-def breaker_words(budget: OperationBudget, uses: tuple[ScopeUse, ...], now: datetime) -> str:
-    """What a person said, else the worst of its scopes."""
-    hold = hold_of(budget, now)
+def breaker_words(budget: OperationBudget, uses: tuple[ScopeUse, ...], now: datetime, scope: str = "") -> str:
+    """What a person said (of that scope, if one is given), else the worst of its scopes."""
+    hold = hold_of(budget, now, scope)
     if hold:
         return hold.mode.value
     phases = {use.breaker for use in uses}
     return next((each.value for each in WORST if each in phases), BreakerPhase.Closed.value)
+
+
+def hold_words(hold: Hold) -> str:
+    """Until when, by whom and why."""
+    by = f" by {hold.by}" if hold.by else ""
+    return f"until {hold.until}{by}: {hold.reason}"
 
 
 def _verdict(budget: OperationBudget, ledger: LedgerSpec | KokError, now: datetime) -> tuple[bool, str, str]:
@@ -146,8 +152,8 @@ def _verdict(budget: OperationBudget, ledger: LedgerSpec | KokError, now: dateti
     if isinstance(ledger, KokError):
         return False, ErrorCode.LedgerUnreadable.value, ledger.message
     if hold:
-        by = f" by {hold.by}" if hold.by else ""
-        return True, hold.mode.value, f"{hold.mode.value} until {hold.until}{by}: {hold.reason}"
+        where = f" in {', '.join(hold.scopes)}" if hold.scopes else ""
+        return True, hold.mode.value, f"{hold.mode.value}{where} {hold_words(hold)}"
     tripped = [each for phase in WORST[:2] for each in ledger.breakers if each.budget == budget.metadata.name and each.phase is phase]
     if tripped:
         more = f" (and {len(tripped) - 1} more)" if len(tripped) > 1 else ""

@@ -104,11 +104,11 @@ def _opened_by(
     ledger: LedgerSpec, budget: OperationBudget, young: Sequence[FailVerdict], labels: Mapping[ClusterId, Labels], now: datetime
 ) -> LedgerSpec:
     """With the breakers of one budget."""
-    hold = hold_of(budget, now)
-    if hold and hold.mode is HoldMode.Disabled:
-        return ledger
     fresh, scopes = _fresh(ledger, young), {each.id: scopes_of(budget, each, labels) for each in young}
     for scope in sorted({scope for each in fresh for scope in scopes[each.id]}):
+        hold = hold_of(budget, now, scope)
+        if hold and hold.mode is HoldMode.Disabled:
+            continue
         about = [each for each in young if scope in scopes[each.id]]
         weighed = _weighed(budget, scope, ledger, now)
         news = [each for each in about if each in fresh and not _is_dealt_with(weighed, each)]

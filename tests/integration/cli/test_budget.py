@@ -113,6 +113,14 @@ def test_should_answer_before_anybody_tries(kok: Kok) -> None:
         (("close", "all-changes", "--reason", "x"), "OperationBudget all-changes has no open breaker"),
         (("close", "all-changes", "--reason", " "), "--reason is empty"),
         (("freeze", "nothing", "--reason", "x", "--for", "1h"), "there is no OperationBudget nothing"),
+        (
+            ("freeze", "masters-per-cluster", "--scope", "demo", "--reason", "x", "--for", "1h"),
+            "--scope demo: OperationBudget masters-per-cluster counts per Cluster",
+        ),
+        (
+            ("freeze", "masters-per-cluster", "--scope", "cluster demo/dmeo", "--reason", "x", "--for", "1h"),
+            "there is no Cluster demo/dmeo",
+        ),
         (("settle", "drain-w-1-0", "-n", "demo", "--outcome", "Lost", "--yes"), "--outcome Lost: no such outcome"),
         (("settle", "drain-w-9-0", "-n", "demo", "--outcome", "Failed", "--yes"), "there is no OperationGrant demo/drain-w-9-0"),
     ],
@@ -136,6 +144,30 @@ def test_should_freeze_with_a_reason_and_an_end_and_take_it_back(kok: Kok, world
     assert kok("budget", "explain", "RestartMaster", "demo-etcd-0", "-n", "demo")[0] == 1, "an applier leaves it alone"
     assert kok("budget", "unfreeze", "masters-per-cluster")[0] == 0
     assert kok("budget", "explain", "RestartMaster", "demo-etcd-0", "-n", "demo")[0] == 0
+
+
+def test_should_freeze_one_scope_and_keep_what_is_frozen(kok: Kok) -> None:
+    def freeze(*words: str) -> tuple[int, str, str]:
+        return kok("budget", "freeze", "masters-per-cluster", *words, "--reason", "incident 42", "--for", "2h")
+
+    why = ("budget", "explain", "RestartMaster", "demo-etcd-0", "-n", "demo")
+    assert kok(*why)[0] == 0
+    code, out, err = freeze("--scope", "cluster demo/demo")
+    assert code == 0, err
+    assert " is frozen in cluster demo/demo until " in out
+    code, out, _ = kok(*why)
+    assert code == 1
+    assert "incident 42" in out
+    out = kok("budget")[1]
+    assert "cluster demo/demo: breaker ForcedOpen: until " in out, "with its end and its reason"
+    code, _, err = freeze("--scope", "cluster demo/nobodys")
+    assert (code, "there is no Cluster demo/nobodys" in err) == (1, True)
+    assert freeze("--scope", "cluster demo/demo")[0] == 0, "the same again, longer"
+    assert freeze()[0] == 0, "more than before"
+    code, _, err = freeze("--scope", "cluster demo/demo")
+    assert (code, "has a hold already (everywhere)" in err) == (1, True)
+    assert kok("budget", "unfreeze", "masters-per-cluster")[0] == 0
+    assert kok(*why)[0] == 0
 
 
 def test_should_say_what_opened_a_breaker_and_close_it(kok: Kok, world: ApiServer) -> None:

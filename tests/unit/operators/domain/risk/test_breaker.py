@@ -54,13 +54,13 @@ def test_should_open_when_somebody_tries_to_exceed_and_deny_the_next_ones() -> N
     assert calm.ledger is None, "without TripBreaker it only denies"
 
 
-@pytest.mark.parametrize("others", [1, 6])
-def test_should_count_a_target_that_fails_again_and_again_as_one(others: int) -> None:
-    """One host that is tried with growing pauses is no reason to stop everybody; the control: it is all there is."""
-    again = tuple(spent(f"again-{number}", number, machine("bad"), outcome=Outcome.Failed) for number in range(8))
+@pytest.mark.parametrize(("bad", "others", "opens"), [(1, 6, False), (1, 0, False), (8, 0, True)])
+def test_should_count_a_target_that_fails_again_and_again_as_one(bad: int, others: int, opens: bool) -> None:
+    """One host that is tried with growing pauses is no reason to stop everybody, even if it is all there is; the control: they are many."""
+    again = tuple(spent(f"again-{number}", number, machine(f"bad-{number % bad}"), outcome=Outcome.Failed) for number in range(8))
     held = ledger(log=(*again, *ended(*[Outcome.Succeeded] * others, first=10)))
     verdict = decided(held, 20, of=strict(rate={"count": 100, "windowSeconds": 100}))
-    assert isinstance(verdict, Denied) == (others == 1), verdict
+    assert isinstance(verdict, Denied) == opens, verdict
 
 
 @pytest.mark.parametrize("failing", [("blue",), ("blue", "green")])
@@ -189,6 +189,17 @@ def test_should_obey_a_person_until_the_hold_ends() -> None:
     assert isinstance(verdict, Denied)
     assert [each.limit for each in verdict.refusals] == ["rate"], "its limits still hold"
     assert verdict.ledger is None
+
+
+def test_should_obey_a_person_only_where_the_hold_is_meant() -> None:
+    def frozen(*scopes: str) -> OperationBudget:
+        return strict(hold={"mode": "ForcedOpen", "reason": "incident 42", "until": stamp(later(100)), "scopes": list(scopes)})
+
+    denied = decided(ledger(), 10, of=frozen(SCOPE, "pool demo/other"))
+    assert isinstance(denied, Denied)
+    assert f"by its hold in {SCOPE}" in denied.message
+    assert isinstance(decided(ledger(), 10, of=frozen("pool demo/other")), Granted)
+    assert isinstance(decided(ledger(), 10, of=frozen()), Denied), "without scopes it is meant everywhere"
 
 
 def test_should_forget_breakers_of_budgets_that_are_gone_and_change_nothing_otherwise() -> None:
