@@ -19,8 +19,7 @@ from operators.cluster_operator.cluster.etcd_act import EtcdActor
 from operators.cluster_operator.cluster.grants import (
     Act,
     acquire,
-    end_part,
-    end_pod,
+    exchanges_pods,
     leave_to_delete_plane,
     leave_to_roll,
     purpose_of_change,
@@ -33,13 +32,15 @@ from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.records import write_deletion
 from operators.domain.plane import steps
 from operators.domain.plane.certificates import LeafSpec, RootSpec
-from operators.domain.plane.drift import ObjectId, corrections, difference
+from operators.domain.plane.drift import ObjectId
 from operators.domain.plane.ladder import FINALIZER
 from operators.domain.plane.release_steps import WriteRelease
 from operators.domain.plane.view import PlaneView
 from operators.engine.reconcile import Waits
 from operators.errors import ErrorCode, KokError
+from operators.ports.grants import Grant
 from operators.ports.kube import AlreadyExists, Invalid, KubePort, Manifest, NotFound, Preconditions, Ref
+from operators.services.apply import apply_whole
 from operators.services.pki import Issued, SecretData, issue_leaf, new_root
 
 AT_ONCE = 8
@@ -70,10 +71,7 @@ class Actor:
             case steps.IssueLeaves(specs=leaves):
                 await self._issue(view, leaves)
             case steps.ApplyObjects(objects=objects):
-                if waits := await leave_to_roll(self._world, view, objects, step.reason):
-                    return waits
-                for wave in _waves(objects):
-                    await self._each(lambda manifest: self._apply_child(view, manifest), wave)
+                return await self._apply_objects(view, objects, step.reason)
             case steps.RecordBootstrap(records=records):
                 await self._each(self._create, records)
             case steps.RollMember(pod=pod):
@@ -205,7 +203,22 @@ class Actor:
             written = await self._world.meta.apply(manifest)
         self._world.cache.put(written)
 
-    async def _apply_child(self, view: PlaneView, manifest: Manifest) -> None:
+    async def _apply_objects(self, view: PlaneView, objects: Sequence[Manifest], reason: str) -> Waits | None:
+        leaves = await leave_to_roll(self._world, view, objects, reason)
+        if isinstance(leaves, Waits):
+            return leaves
+        for wave in _waves(objects):
+            await self._each(lambda manifest: self._apply_child(view, manifest, leaves.get(Ref.of(manifest))), wave)
+        return None
+
+    async def _apply_child(self, view: PlaneView, manifest: Manifest, grant: Grant | None) -> None:
+        """With leave where its pods are exchanged. One that came to serve, or to differ, since leave was thought of waits for the next pass."""
+        live = self._world.cache.get(Ref.of(manifest))
+        if grant is not None:
+            self._world.cache.put(await self._world.danger.roll(manifest, view.cluster.metadata.name, grant))
+            return
+        if live is not None and exchanges_pods(view, manifest, live):
+            raise KokError(ErrorCode.GrantInvalid, f"{Ref.of(manifest)} is rolled only with leave", "nothing was done; the next pass asks")
         try:
             await self._apply_meta(manifest)
         except Invalid as error:
@@ -249,14 +262,14 @@ class Actor:
         grant = await acquire(self._world, view.cluster, act)
         if isinstance(grant, Waits):
             return grant
-        await end_pod(self._world, ref, uid, grant)
+        await self._world.danger.end_pod(ref, uid, view.cluster.metadata.name, grant)
         return None
 
     async def _end_plane(self, view: PlaneView, objects: Sequence[Manifest]) -> Waits | None:
         grant = await leave_to_delete_plane(self._world, view)
         if isinstance(grant, Waits):
             return grant
-        await self._each(lambda manifest: end_part(self._world, view.cluster, manifest, grant), objects)
+        await self._each(lambda manifest: self._world.danger.end_part(manifest, view.cluster.metadata.name, grant), objects)
         return None
 
     async def _delete(self, manifest: Manifest) -> None:
@@ -281,19 +294,6 @@ class Actor:
             with contextlib.suppress(NotFound):
                 await self._world.meta.patch_json(kinds.NAMESPACE.ref(metadata.namespace or ""), gone)
         await self._patch_finalizers(view, [each for each in metadata.finalizers if each != FINALIZER])
-
-
-async def apply_whole(port: KubePort, manifest: Manifest) -> Manifest:
-    """Server-side apply, and what it cannot do: take entries out of lists of ours that somebody else put in.
-
-    Raises KokError Internal when the object still differs: applying it again would not help, and must not be tried for ever at full speed.
-    """
-    written = await port.apply(manifest)
-    if difference(manifest, written) and (patch := corrections(manifest, written)):
-        written = await port.patch_json(Ref.of(manifest), patch)
-    if path := difference(manifest, written):
-        raise KokError(ErrorCode.Internal, f"{Ref.of(manifest)} still differs at {path} after it was applied", "is another writer at work?")
-    return written
 
 
 async def _applied(port: KubePort, manifest: Manifest) -> None:

@@ -10,7 +10,7 @@ import json
 from operators.api.risk import Operation, Outcome, Purpose
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.etcd_look import cached_pods, etcd_port
-from operators.cluster_operator.cluster.grants import Act, acquire, settle, verify
+from operators.cluster_operator.cluster.grants import Act, acquire, settle
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane.member_steps import (
     AddLearner,
@@ -87,7 +87,6 @@ class EtcdActor:
         grant = await acquire(self._world, view.cluster, act)
         if isinstance(grant, Waits):
             return grant
-        await verify(self._world, grant, step.pod)
         await self._port(view, step.etcd).remove_member(step.member_id, pod=step.pod, grant=grant)
         if step.why is Removal.Shrink:
             await settle(self._world, grant, Outcome.Succeeded)
@@ -99,19 +98,32 @@ class EtcdActor:
             grant = await acquire(self._world, view.cluster, act)
             if isinstance(grant, Waits):
                 return grant
-            await verify(self._world, grant, step.pod)
-        await self._end_pod(view, step.pod, step.pod_uid, force=step.force)
+            ref = kinds.POD.ref(step.pod, view.names.namespace)
+            await self._world.danger.end_pod(ref, step.pod_uid, view.cluster.metadata.name, grant, force=step.force)
+            return None
+        await self._end_idle(view, step.pod, step.pod_uid, force=step.force)
         return None
 
     async def _discard(self, view: PlaneView, step: DiscardMember) -> None:
-        """The claim first: its end waits for the pod's, and a pod made in between would only meet the old one again."""
+        """The claim first: its end waits for the pod's, and a pod made in between would only meet the old one again.
+
+        Nobody is asked for leave, for nothing is lost that an etcd still counts on; so that is asked once more, of a quorum, right before.
+        """
         namespace = view.names.namespace
+        await self._refuse_member(view, step)
         if step.claim:
             await self._world.meta.delete(kinds.VOLUME_CLAIM.ref(step.claim, namespace), preconditions=Preconditions(uid=step.claim_uid))
         if step.pod:
-            await self._end_pod(view, step.pod, step.pod_uid, force=step.force)
+            await self._end_idle(view, step.pod, step.pod_uid, force=step.force)
 
-    async def _end_pod(self, view: PlaneView, pod: str, uid: str, *, force: bool) -> None:
-        """The very pod that was seen. By force only where no kubelet is left that would confirm its end."""
+    async def _refuse_member(self, view: PlaneView, step: DiscardMember) -> None:
+        found = await self._port(view, step.etcd).member_list()
+        member = next((each for each in found.members if view.etcds[step.etcd].ordinal(each) == step.ordinal), None)
+        if member is not None:
+            words = f"ordinal {step.ordinal} of {step.etcd} is a member again ({member.id:x}): its pod and its volume stay"
+            raise KokError(ErrorCode.Conflict, words, "nothing was done")
+
+    async def _end_idle(self, view: PlaneView, pod: str, uid: str, *, force: bool) -> None:
+        """The very pod that was seen, which serves nobody. By force only where no kubelet is left that would confirm its end."""
         terms = Preconditions(uid=uid, grace_seconds=0 if force else None)
         await self._world.meta.delete(kinds.POD.ref(pod, view.names.namespace), preconditions=terms)

@@ -3,7 +3,7 @@
     grant = await acquire(world, cluster, Act(Operation.RestartMaster, "Pod", name, uid, workflow="roll", step="etcd", reason="..."))
     if isinstance(grant, Waits):
         return grant                              # `act` returns it: the pass ends with this sentence, a later one asks again
-    await end_pod(world, ref, uid, grant)         # re-reads the grant right before it acts
+    await world.danger.end_pod(ref, uid, cluster.metadata.name, grant)    # re-reads the grant right before it acts
 
 Asking again for the same act (uid, operation, workflow, step) finds the same OperationGrant, so a crash in between spends and acts once.
 The end is reported by the ladder (domain/plane/grants.py) or by `settle`. Called by act and by the modules of single components.
@@ -11,7 +11,7 @@ The end is reported by the ladder (domain/plane/grants.py) or by `settle`. Calle
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from operators.api.base import LABEL_COMPONENT
@@ -25,12 +25,10 @@ from operators.domain.plane.hops import purpose_of
 from operators.domain.plane.view import HeldGrant, PlaneView
 from operators.domain.risk.identity import LABEL_ACT, act_id, at
 from operators.engine.reconcile import Waits
-from operators.errors import ErrorCode, KokError
+from operators.errors import KokError
 from operators.ports.grants import Grant, GrantRequest, OpId, Waiting
-from operators.ports.kube import Manifest, Preconditions, Ref
+from operators.ports.kube import Manifest, Ref
 
-RESTARTING = frozenset({Operation.RestartMaster, Operation.UpgradePlane, Operation.RemoveEtcdMember})
-"""Operations whose grant allows to end a master's pod or to change what it is made from."""
 MASTERS = ("apiserver", "controller-manager", "scheduler")
 """Components whose Deployments are rolled by a new template."""
 
@@ -85,32 +83,6 @@ async def settle(world: World, grant: Grant, outcome: Outcome) -> None:
     await world.grants.settle(grant, outcome)
 
 
-async def verify(world: World, grant: Grant, target: str) -> None:
-    """Re-read right before acting. Raises KokError GrantInvalid unless it allows to restart that target now."""
-    if grant.operation not in RESTARTING:
-        raise KokError(
-            ErrorCode.GrantInvalid,
-            f"grant {grant.op_id} is for {grant.operation}, this needs one of {sorted(RESTARTING)}",
-            "nothing was done",
-        )
-    await world.grants.verify(grant, operation=grant.operation, target=target)
-
-
-async def end_pod(world: World, ref: Ref, uid: str, grant: Grant) -> None:
-    """Delete the very pod that was seen, not its successor. Absent is success."""
-    await verify(world, grant, ref.name if grant.target.kind == "Pod" else grant.target.name)
-    await world.meta.delete(ref, preconditions=Preconditions(uid=uid))
-
-
-async def end_part(world: World, cluster: Cluster, part: Manifest, grant: Grant) -> None:
-    """Delete the very master or volume that was seen of a plane that ends; its leave is re-read before each. Absent is success.
-
-    Raises KokError GrantInvalid unless the grant allows to end this Cluster's plane now.
-    """
-    await world.grants.verify(grant, operation=Operation.DeletePlane, target=cluster.metadata.name)
-    await world.meta.delete(Ref.of(part), preconditions=Preconditions(uid=part["metadata"]["uid"]))
-
-
 async def settle_named(world: World, namespace: str, names: Iterable[str], outcome: Outcome) -> None:
     """Report the end of grants that the ladder found over; each by what is stored of it."""
     for name in names:
@@ -156,22 +128,25 @@ def _uid_of(manifest: Manifest) -> str:
     return f"{metadata['uid']}:{metadata['generation']}" if manifest["kind"] == kinds.DEPLOYMENT.kind else str(metadata["uid"])
 
 
-async def leave_to_roll(world: World, view: PlaneView, objects: Iterable[Manifest], reason: str) -> Waits | None:
+async def leave_to_roll(world: World, view: PlaneView, objects: Iterable[Manifest], reason: str) -> Mapping[Ref, Grant] | Waits:
     """Leave for every master of a living plane whose pods these objects exchange; the first that is not given is told.
 
     A hop from version to version holds its own leave for all of them. Whoever serves nobody is put right without.
     """
+    leaves: dict[Ref, Grant] = {}
     for manifest in objects:
-        live = world.cache.get(Ref.of(manifest))
-        if live is None or not _exchanges_pods(view, manifest, live) or await _is_covered_by_hop(world, view):
+        ref = Ref.of(manifest)
+        live = world.cache.get(ref)
+        if live is None or not exchanges_pods(view, manifest, live):
             continue
-        name = str(manifest["metadata"]["name"])
-        act = Act(Operation.RestartMaster, "Deployment", name, _uid_of(live), "roll", "component", reason, purpose_of_change(view))
-        grant = await acquire(world, view.cluster, act)
-        if isinstance(grant, Waits):
-            return grant
-        await verify(world, grant, name)
-    return None
+        if (grant := await _of_hop(world, view)) is None:
+            act = Act(Operation.RestartMaster, "Deployment", ref.name, _uid_of(live), "roll", "component", reason, purpose_of_change(view))
+            answer = await acquire(world, view.cluster, act)
+            if isinstance(answer, Waits):
+                return answer
+            grant = answer
+        leaves[ref] = grant
+    return leaves
 
 
 def purpose_of_change(view: PlaneView) -> Purpose:
@@ -187,7 +162,8 @@ async def leave_to_delete_plane(world: World, view: PlaneView) -> Grant | Waits:
     return await acquire(world, view.cluster, act)
 
 
-def _exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool:
+def exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool:
+    """Whether applying it makes new pods of a master that serves somebody."""
     component = (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT, "")
     workload = view.workloads.get(component)
     if manifest["kind"] != kinds.DEPLOYMENT.kind or component not in MASTERS or workload is None or not workload.ready:
@@ -195,17 +171,18 @@ def _exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool
     return bool(difference(manifest["spec"]["template"], live["spec"]["template"]))
 
 
-async def _is_covered_by_hop(world: World, view: PlaneView) -> bool:
-    """Whether a leave to move the plane as a whole is held and still good."""
+async def _of_hop(world: World, view: PlaneView) -> Grant | None:
+    """The leave to move the plane as a whole, if it is held and still good."""
     for held in view.grants:
         found = world.cache.get(kinds.GRANT.ref(held.name, view.cluster.metadata.namespace or ""))
         if held.operation is Operation.UpgradePlane and found:
+            grant = _grant_of(found)
             try:
-                await verify(world, _grant_of(found), held.target)
+                await world.grants.verify(grant, operation=grant.operation, target=held.target)
             except KokError:
                 continue
-            return True
-    return False
+            return grant
+    return None
 
 
 def _grant_of(manifest: Manifest) -> Grant:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from operators.api.cluster_release import ClusterRelease, Hop
 from operators.api.risk import Operation
-from operators.cluster_operator.cluster import kinds
-from operators.cluster_operator.cluster.grants import Act, acquire, verify
+from operators.cluster_operator.cluster.grants import Act, acquire
 from operators.cluster_operator.cluster.world import World
-from operators.domain.plane.release import release_manifest
 from operators.domain.plane.release_steps import MoveHop, WriteRelease
 from operators.domain.plane.view import PlaneView
 from operators.domain.risk.identity import at
 from operators.engine.reconcile import Waits
+from operators.services.plane_danger import write_spec
 
 LONGEST_GRANT = 86_400
 WORKING_SECONDS = 3_600
@@ -25,11 +24,9 @@ async def write_release(world: World, view: PlaneView, step: WriteRelease) -> Wa
         grant = await acquire(world, view.cluster, _act_of(view, step))
         if isinstance(grant, Waits):
             return grant
-        await verify(world, grant, view.cluster.metadata.name)
-    metadata = view.release.metadata
-    ref = kinds.RELEASE.ref(metadata.name, metadata.namespace or "")
-    patch = {"spec": release_manifest(step.spec)}
-    world.cache.put(await world.meta.patch_json(ref, patch, resource_version=metadata.resource_version))
+        world.cache.put(await world.danger.move(view.release, step.spec, grant))
+        return None
+    world.cache.put(await write_spec(world.meta, view.release, step.spec))
     return None
 
 

@@ -18,6 +18,7 @@ from operators.ports.catalogue import CataloguePort
 from operators.ports.etcd import EtcdConnector
 from operators.ports.grants import GrantsPort, NoLeave
 from operators.ports.kube import KubeConnector, KubePort
+from operators.services.plane_danger import PlaneDanger
 
 Value = TypeVar("Value")
 
@@ -74,3 +75,8 @@ class World:
     grants: GrantsPort = field(default_factory=NoLeave)
     """Who is asked for leave; without a risk centre there is none."""
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    @property
+    def danger(self) -> PlaneDanger:
+        """What can hurt a plane, with leave only."""
+        return PlaneDanger(self.meta, self.grants)

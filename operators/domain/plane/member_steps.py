@@ -77,6 +77,7 @@ class DiscardMember:
     """Delete the volume claim and the pod of an ordinal that is no member: what lies there belongs to nothing."""
 
     etcd: str
+    ordinal: int
     claim: str
     claim_uid: str
     pod: str

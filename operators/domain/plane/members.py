@@ -171,7 +171,7 @@ def _discard_residue(etcd: EtcdView) -> DiscardMember | None:
         if ordinal >= etcd.replicas:
             if pod is None and volume and not volume.ending:
                 words = f"the volume of {etcd.pod_name(ordinal)} is deleted: it is no member of {etcd.etcd} any more"
-                return DiscardMember(etcd.etcd, volume.name, volume.uid, "", "", words)
+                return DiscardMember(etcd.etcd, ordinal, volume.name, volume.uid, "", "", words)
         elif _holds_residue(etcd, ordinal) and not (pod and pod.ending and not pod.gone_node):
             return _discard(etcd, ordinal)
     return None
@@ -189,6 +189,7 @@ def _discard(etcd: EtcdView, ordinal: int) -> DiscardMember:
     words = f"{etcd.pod_name(ordinal)} is made anew with an empty disk: it is no member of {etcd.etcd} any more"
     return DiscardMember(
         etcd.etcd,
+        ordinal,
         volume.name if volume and not volume.ending else "",
         volume.uid if volume and not volume.ending else "",
         pod.name if pod else "",

@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 
-from operators.api.cluster import Cluster
 from operators.api.risk import Operation
-from operators.cluster_operator.cluster import act, kinds
-from operators.cluster_operator.cluster.world import World
+from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.rollout.records import read_history
 from operators.domain.plane.steps import DeleteObjects, Done, EndPlane, Stall, Wait
 from operators.errors import ErrorCode, KokError
 from operators.ports.grants import Grant, Waiting
 from operators.ports.kube import KubePort, Manifest, Preconditions, Ref, Unreachable
+from operators.services.plane_danger import PlaneDanger
 from tests.integration.cluster_operator.world_of_planes import PACKAGE, SSH_KEY, SYSTEM, Stage, cluster_manifest
 from tests.integration.kube_proxies import Killed, RecordingKube
 
@@ -133,9 +132,9 @@ async def test_should_delete_a_plane_only_with_leave_for_the_whole_of_it(stage: 
     assert len(asked) >= 4, "before each stage"
 
 
-async def _end_unseen(world: World, cluster: Cluster, part: Manifest, grant: Grant) -> None:
+async def _end_unseen(danger: PlaneDanger, part: Manifest, cluster: str, grant: Grant) -> None:
     """No second look."""
-    await world.meta.delete(Ref.of(part), preconditions=Preconditions(uid=part["metadata"]["uid"]))
+    await danger.kube.delete(Ref.of(part), preconditions=Preconditions(uid=part["metadata"]["uid"]))
 
 
 @pytest.mark.parametrize("second_look", [True, False])
@@ -150,7 +149,7 @@ async def test_should_end_no_part_of_a_plane_whose_leave_is_over_by_then(
     operator.grants.is_over = True
     await stage.admin.delete(kinds.CLUSTER.ref("demo", stage.namespace))
     if not second_look:
-        monkeypatch.setattr(act, "end_part", _end_unseen)
+        monkeypatch.setattr(PlaneDanger, "end_part", _end_unseen)
         await stage.until_gone(operator)
         return
     for _ in range(5):

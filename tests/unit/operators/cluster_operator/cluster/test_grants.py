@@ -10,7 +10,10 @@ import pytest
 
 from operators.adapters.sim_grants import SimGrants
 from operators.api.risk import Operation, Outcome
-from operators.cluster_operator.cluster.grants import Act, acquire, end_pod, leave_to_roll, requester_of, settle
+from operators.cluster_operator.cluster.act import Actor
+from operators.cluster_operator.cluster.business import BusinessLook
+from operators.cluster_operator.cluster.grants import Act, acquire, leave_to_roll, requester_of, settle
+from operators.cluster_operator.cluster.node_ports import NodePortLook
 from operators.cluster_operator.cluster.world import World
 from operators.domain.plane.view import PlaneView, Workload
 from operators.engine.cache import ObjectCache
@@ -64,7 +67,7 @@ async def test_should_end_the_pod_that_was_seen_once_leave_is_given() -> None:
     assert isinstance(grant, Grant)
     (stored,) = sim.grants.values()
     assert (stored.spec.requester, stored.spec.workflow, stored.spec.reason) == (requester_of("demo"), "roll", "a test")
-    await end_pod(of, POD, "uid-0", grant)
+    await of.danger.end_pod(POD, "uid-0", "demo", grant)
     assert kube.deleted == [(POD, "uid-0")]
 
 
@@ -74,10 +77,10 @@ async def test_should_refuse_to_act_with_leave_that_is_over_or_for_another() -> 
     grant = await asked(of)
     assert isinstance(grant, Grant)
     with pytest.raises(KokError, match="it is for another act"):
-        await end_pod(of, Kind("v1", "Pod").ref("demo-etcd-1", "demo"), "uid-1", grant)
+        await of.danger.end_pod(Kind("v1", "Pod").ref("demo-etcd-1", "demo"), "uid-1", "demo", grant)
     await settle(of, grant, Outcome.Succeeded)
     with pytest.raises(KokError) as refusal:
-        await end_pod(of, POD, "uid-0", grant)
+        await of.danger.end_pod(POD, "uid-0", "demo", grant)
     assert refusal.value.code is ErrorCode.GrantInvalid
     drain = await asked(of, Act(Operation.Drain, "Machine", "w-1", "u", workflow="x", step="y", reason="z"))
     assert isinstance(drain, Waits), "no budget is about a Machine outside of pools"
@@ -112,7 +115,22 @@ async def test_should_ask_before_a_deployment_exchanges_its_pods(why: str, ready
     first = await leave_to_roll(of, view, [wanted], "it differs")
     assert isinstance(first, Waits) == asks
     assert len(sim.grants) == int(asks)
-    assert await leave_to_roll(of, view, [wanted], "it differs") is None, "it is granted now"
+    leaves = await leave_to_roll(of, view, [wanted], "it differs")
+    assert not isinstance(leaves, Waits), "it is granted now"
+    assert [grant.operation for grant in leaves.values()] == [Operation.RestartMaster] * asks
+
+
+async def test_should_not_roll_a_master_that_has_no_leave() -> None:
+    """Also one that came to serve, or to differ, after leave was thought of."""
+    of, _ = world(SimGrants())
+    wanted = manifest("Deployment", "demo-apiserver", "apiserver", template=TEMPLATE)
+    live = deepcopy(wanted)
+    live["spec"]["template"] = {"spec": {"containers": [{"name": "apiserver", "image": "old"}]}}
+    of = replace(of, cache=cast(ObjectCache, Cached(live)))
+    view = PlaneView(now=NOW, cluster=cluster(), shown={}, workloads={"apiserver": Workload("apiserver", 1, 1, True)})
+    actor = Actor(of, cast(BusinessLook, None), cast(NodePortLook, None))
+    with pytest.raises(KokError, match="demo-apiserver is rolled only with leave"):
+        await actor._apply_child(view, wanted, None)
 
 
 class Cached:
