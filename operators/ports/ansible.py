@@ -6,7 +6,7 @@ Real: adapters/ansible.py (a child process per job); twin: adapters/sim_ansible.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -57,6 +57,8 @@ class HostWork:
     """Digests that the last look found in the host's store: an artifact that every host has need not be there to be sent."""
     grant: Grant | None = field(kw_only=True)
     """Leave for it, None for what hurts nobody. Whoever makes work has to say which; a Clean is never made without."""
+    hurts_by_now: Callable[[], Awaitable[str]] | None = field(default=None, repr=False, compare=False)
+    """Of work without leave that is harmless only as its host was: why it would hurt somebody by now, asked when its turn has come. Empty: nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class HostOutcome:
     message: str = ""
     """The last line of what went wrong, without secrets."""
     withheld: bool = False
-    """Nothing was run on it: its leave did not hold any more when its turn had come."""
+    """Nothing was run on it: when its turn had come its leave did not hold any more, or it was not harmless any more."""
 
 
 class AnsiblePort(Protocol):
@@ -102,8 +104,8 @@ class AnsiblePort(Protocol):
     async def run(self, job: AnsibleJob) -> Mapping[str, HostOutcome]:
         """Outcome per host name; a host's failure is an outcome, not an exception.
 
-        Right before the play starts each host's grant is verified. A host whose grant does not hold is left out, and its outcome is `withheld`;
-        the others go on.
+        Right before the play starts each host's grant is verified, and work without one judged again. A host whose grant does not hold, or whose
+        work has become dangerous, is left out, and its outcome is `withheld`; the others go on.
 
         Raises KokError AnsibleFailed when the run as a whole could not start, ArtifactMissing or ArtifactMismatch before anything is touched.
         """

@@ -91,7 +91,8 @@ def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | No
     packages, remove, work = _differing(view.desired, found), _removed(found), _work(view, found)
     if pause := pause_after(view, signature_of(view, work), found[0].words):
         return _failed_leave(view) or pause
-    hurts = view.node is not None and is_at_least(worst(each.effect for each in found), Effect.Drain)
+    drains = is_at_least(worst(each.effect for each in found), Effect.Drain)
+    hurts = drains and view.node is not None
     if hurts and (step := drain_for(view, Workflow.update, operation=Operation.ApplyPackage)):
         return step
     bootstrap = needs_bootstrap(view.desired, view.report)
@@ -107,6 +108,7 @@ def _apply(view: MachineView, found: tuple[PackageDifference, ...]) -> Step | No
         join="|".join(("apply", *(package.name for package in packages), *remove, str(bootstrap))),
         bootstrap=bootstrap,
         needs_grant=hurts,
+        spares_nobody=drains and not hurts,
     )
 
 

@@ -110,6 +110,8 @@ class ApplyPackages(Step):
     """Equal on hosts that can share a run."""
     bootstrap: bool
     needs_grant: bool = False
+    spares_nobody: bool = False
+    """It would hurt pods, and goes without leave only because no node has registered on this host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ Verbs that hurt (drain, clean, delete) ask for leave first and say in words why 
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import structlog
 
@@ -176,9 +177,16 @@ class Actor:
         host = view.wish.host
         stored = view.report.stored if view.report else frozenset()
         target, owner = await self._target(view, host), self._owner(view)
-        work = HostWork(target, owner, step.packages, step.remove, bootstrap, stored=stored, grant=grant)
+        judged = partial(self._hurts_by_now, view.name) if step.spares_nobody else None
+        work = HostWork(target, owner, step.packages, step.remove, bootstrap, stored=stored, grant=grant, hurts_by_now=judged)
         self._world.hands.jobs.submit(Order(view.name, JobAction.Apply, work, step.signature, step.join, step.reason, digest))
         return ""
+
+    async def _hurts_by_now(self, name: str) -> str:
+        """Read live, when the turn of its work has come."""
+        if await self._world.servers.business.get(kinds.NODE.ref(name)) is None:
+            return ""
+        return f"node {name} has registered meanwhile, and this drains it"
 
     async def stage(self, view: MachineView, step: Step) -> None:
         """Beside whatever the step was: what is due ahead. Not a step: nothing waits for it, and what goes wrong here is told by the next run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from operators.adapters import ansible
 from operators.adapters.ansible import AnsibleRunner, Limits
-from operators.adapters.ansible_leave import WITHHELD, with_leave
+from operators.adapters.ansible_leave import NOT_HARMLESS, WITHHELD, with_leave
 from operators.api.packages import Artifact
 from operators.api.risk import Operation, Outcome
 from operators.domain.machine.host import Owner
@@ -124,3 +125,33 @@ def test_should_make_no_cleaning_without_leave(make: Callable[[HostWork], object
     with pytest.raises(KokError) as caught:
         make(work("m1", None))
     assert caught.value.code is ErrorCode.GrantInvalid
+
+
+@pytest.mark.parametrize("judged", [True, False])
+async def test_should_not_play_what_became_dangerous_while_it_waited(tmp_path: Path, judged: bool) -> None:
+    """The control: without the second judgement it is run on a host whose node has registered meanwhile."""
+    store, registered = Store(tmp_path / "artifact"), []
+    runner = Runner(store, Leave(), tmp_path)
+
+    async def hurts_by_now() -> str:
+        return "node m1 has registered meanwhile" if registered else ""
+
+    early = replace(work("m1", None), hurts_by_now=hurts_by_now if judged else None)
+    running = asyncio.create_task(runner.run(job(early, work("m2", None))))
+    await store.asked.wait()
+    registered.append("m1")
+    store.arrives.set()
+    outcomes = await running
+    assert runner.played == (["m2"] if judged else ["m1", "m2"])
+    assert outcomes["m1"].withheld is judged
+    assert outcomes["m1"].message.startswith(NOT_HARMLESS) is judged
+
+
+@pytest.mark.parametrize("error", [KokError(ErrorCode.Unreachable, "no"), RuntimeError("no"), TimeoutError("no")])
+async def test_should_take_every_error_of_a_judgement_for_a_no(error: Exception) -> None:
+    async def fails() -> str:
+        raise error
+
+    allowed, refused = await with_leave(job(replace(work("m1", None), hurts_by_now=fails), work("m2", None)), Leave())
+    assert [each.target.name for each in allowed.hosts] == ["m2"]
+    assert refused["m1"].withheld

@@ -131,6 +131,16 @@ def test_should_need_leave_for_a_change_that_drains_and_drain_before_it() -> Non
     assert (before.operation, before.workflow, before.evict) == (Operation.ApplyPackage, Workflow.update, False)
 
 
+def test_should_say_of_what_would_drain_that_only_the_missing_node_makes_it_harmless() -> None:
+    """So that it is judged again at its turn; what never drains is not."""
+    drains = next_step(b.right(**{**DRAIN_VIEW, "node": None}, pods=()))
+    assert isinstance(drains, steps.ApplyPackages)
+    assert (drains.needs_grant, drains.spares_nobody) == (False, True)
+    mends = next_step(b.right(probe=b.probe(KUBELET_DOWN), node=None))
+    assert isinstance(mends, steps.ApplyPackages)
+    assert (mends.needs_grant, mends.spares_nobody) == (False, False)
+
+
 @pytest.mark.parametrize("failed", [True, False])
 def test_should_report_a_run_that_failed_under_leave_before_it_pauses(failed: bool) -> None:
     """The control: of a run that ended well nothing is reported while the host still differs; it may be looked at again in a moment."""
