@@ -99,7 +99,18 @@ class RecordsController:
         if due.order or not spec or (spec.get("packages") or {}).get("explicit") is not None:
             return due
         found = self._world.cache.get(cluster_kinds.RELEASE.ref(str(spec["clusterName"]), namespace))
-        return replace(due, cause=words.cause_of(ClusterRelease.parse(found).spec, due.since)) if found else due
+        cause = words.cause_of(ClusterRelease.parse(found).spec, due.since) if found else None
+        return replace(due, cause=cause, cluster=f"{namespace}/{spec['clusterName']}" if cause else "")
+
+    async def _with_verdicts(self, pool: str, due: DuePool) -> DuePool:
+        """With what the rollout that changed it has judged by now, while its journal is there."""
+        name, uid = due.rollout
+        if not name:
+            return due
+        found = await self._world.meta.get(kinds.ROLLOUT.ref(name))
+        is_it = found is not None and (not uid or found["metadata"]["uid"] == uid)
+        journal = await self._journals.read(FleetRollout.parse(found)) if found and is_it else Journal()
+        return replace(due, verdicts=words.pool_verdicts(name, due.cluster or pool, journal.plan, journal.records))
 
     async def _of_cluster(self, key: Key) -> Due | None:
         found = self._world.cache.get(cluster_kinds.RELEASE.ref(key.name, key.namespace))
@@ -163,7 +174,8 @@ class RecordsController:
         if due.pool:
             mark = words.subject_mark("Pool", due.subject)
             grants = await self._world.meta.list(cluster_kinds.GRANT, namespace=due.subject.partition("/")[0])
-            entry = words.pool_record(due.subject, due.pool, await self._who_of_pool(due.subject, due.pool), _parsed(grants.items))
+            told = await self._with_verdicts(due.subject, due.pool)
+            entry = words.pool_record(due.subject, told, await self._who_of_pool(due.subject, told), _parsed(grants.items))
             await self._write(words.pool_name(due.subject, due.pool), mark, entry)
         if due.ended:
             rollout, journal = due.ended
@@ -214,10 +226,8 @@ class RecordsController:
 
     async def _who_of_pool(self, pool: str, due: DuePool) -> str:
         """Who signed the rollout, or owns the pool's wish; a pool that follows its cluster has the cluster's record beside it."""
-        if due.order:
-            return await self._who_of_rollout(due.order.rollout, due.order.rollout_uid)
-        if due.cause:
-            return await self._who_of_rollout(due.cause.name, due.cause.rollout_uid)
+        if due.rollout[0]:
+            return await self._who_of_rollout(*due.rollout)
         namespace, _, name = pool.partition("/")
         live = await self._world.meta.get(cluster_kinds.POOL.ref(name, namespace))
         return words.manager_of(live, "packages") if live else ""

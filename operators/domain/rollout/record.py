@@ -31,6 +31,10 @@ KEPT_ROLLOUTS = 500
 KEPT_ORDERS = 200
 """Orders to one rollout that are noted."""
 KEPT_GRANTS = 50
+KEPT_VERDICTS = 20
+"""Verdicts in the record of one pool's change; the newest."""
+JUDGED = (Event.StagePassed, Event.StageFailed, Event.GoingBack)
+NO_ROLLOUT = "no verdict: the change was under no rollout"
 OF_PLANES = (Operation.UpgradePlane, Operation.RestartMaster, Operation.RemoveEtcdMember)
 OF_MACHINES = (Operation.ApplyPackage, Operation.Drain, Operation.Cordon, Operation.DeleteMachine)
 TEXT = 1024
@@ -214,6 +218,16 @@ class DuePool:
     """What a rollout ordered of it, if one did."""
     cause: Authorisation | None = None
     """The change of the cluster that a pool followed, if a rollout made it."""
+    cluster: str = ""
+    """With a cause: namespace/name of that cluster, the rollout's member."""
+    verdicts: tuple[str, ...] = ()
+
+    @property
+    def rollout(self) -> tuple[str, str]:
+        """Name and uid of the rollout that changed it; empty if none did."""
+        if self.order:
+            return self.order.rollout, self.order.rollout_uid
+        return (self.cause.name, self.cause.rollout_uid) if self.cause else ("", "")
 
     @property
     def since(self) -> str:
@@ -251,7 +265,7 @@ def cause_of(release: ClusterReleaseSpec, since: str) -> Authorisation | None:
 
 
 def pool_record(pool: str, due: DuePool, who: str, grants: Iterable[OperationGrant] = ()) -> ChangeRecord:
-    """What is written of a pool's change, with the leave that its machines got for it."""
+    """What is written of a pool's change, with the leave that its machines got for it and the verdicts of its rollout; of none if there was none."""
     before = sorted({package for host in due.hosts for package in set(host.before) - set(host.packages)})
     after = sorted({package for host in due.hosts for package in set(host.packages) - set(host.before)})
     names = ", ".join(sorted(host.name for host in due.hosts))
@@ -271,6 +285,7 @@ def pool_record(pool: str, due: DuePool, who: str, grants: Iterable[OperationGra
         why=(due.order.reason if due.order else due.hosts[0].reason)[:TEXT],
         outcome=Result.Reached.value,
         events=(f"{len(due.hosts)} hosts in service with it: {names}"[:TEXT],),
+        verdicts=due.verdicts if due.rollout[0] else (NO_ROLLOUT,),
         grants=tuple(pool_grant_lines(pool, due, grants))[:KEPT_GRANTS],
         covers=due.covers,
     )
@@ -287,6 +302,23 @@ def pool_grant_lines(pool: str, due: DuePool, grants: Iterable[OperationGrant]) 
     ]
     for cluster in sorted({grant.spec.target.cluster for grant in own}):
         yield from _lines_of(OF_MACHINES, f"{namespace}/{cluster}", due.since, own)
+
+
+def pool_verdicts(rollout: str, member: str, plan: FrozenPlan | None, records: Sequence[Record]) -> tuple[str, ...]:
+    """By which verdicts a member (a pool, or the cluster it follows) was let go on or stopped: of its stage and those before it, with their numbers.
+
+    `plan` None: the rollout is gone, or was never planned. What is not judged when this is written is told by the record of the rollout's end.
+    """
+    if plan is None:
+        return (f"no verdict is known: the journal of rollout {rollout} is gone",)
+    names = [stage.name for stage in plan.stages]
+    last = next((index for index, stage in enumerate(plan.stages) if any(each.key == member for each in stage.members)), len(names) - 1)
+    upto = {"", *names[: last + 1]}
+    judged = [each for each in records if each.event in JUDGED and each.stage in upto]
+    own = names[last] if names else ""
+    is_open = not any(each.stage in ("", own) for each in judged)
+    open_words = (f"stage {own} was not judged yet when this was written: the record of the end of rollout {rollout} tells it",)
+    return (*(each.text[:TEXT] for each in judged[-KEPT_VERDICTS:]), *(open_words if is_open else ()))
 
 
 def manager_of(manifest: Mapping[str, Any], field: str) -> str:
@@ -356,7 +388,6 @@ def end_record(rollout: FleetRollout, plan: FrozenPlan, records: Sequence[Record
     """What is written of a rollout's end. Its members' changes are records of their own."""
     last, spec = records[-1], rollout.spec
     origins = sorted({member.origin for member in plan.members})
-    judged = (Event.StagePassed, Event.StageFailed, Event.GoingBack)
     story = [(stamp(each.at), f"{each.event.value} {each.stage}".strip(), each.text) for each in records]
     told = [(each.at, f"{each.who or 'somebody'}: {each.outcome}", each.why) for each in orders]
     return ChangeRecord(
@@ -371,7 +402,7 @@ def end_record(rollout: FleetRollout, plan: FrozenPlan, records: Sequence[Record
         to=plan.to,
         why=(orders[0].why if orders else spec.said.reason)[:TEXT],
         outcome=last.outcome.value if last.outcome else "",
-        verdicts=tuple(each.text for each in records if each.event in judged),
+        verdicts=tuple(each.text for each in records if each.event in JUDGED),
         events=tuple(f"{at} {what}{': ' + words if words else ''}" for at, what, words in sorted(story + told)),
     )
 

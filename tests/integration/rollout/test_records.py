@@ -124,6 +124,7 @@ async def test_should_write_down_what_came_over_a_pools_hosts(kube: KubeClient) 
     await pool_pass(fleet, namespace)
     (entry,) = await of_pool(fleet, namespace)
     assert (entry["from"], entry["to"], entry["outcome"]) == ("kubelet-old", "kubelet-new", "Reached")
+    assert entry["verdicts"] == [words.NO_ROLLOUT]
 
 
 async def test_should_name_the_rollout_that_changed_the_cluster_which_a_pool_follows(kube: KubeClient) -> None:
@@ -138,6 +139,7 @@ async def test_should_name_the_rollout_that_changed_the_cluster_which_a_pool_fol
     await pool_pass(fleet, namespace)
     (entry,) = await of_pool(fleet, namespace)
     assert (entry["by"], entry["rollout"]) == ("Rollout", "train")
+    assert entry["verdicts"] == ["no verdict is known: the journal of rollout train is gone"]
 
 
 async def pool_pass(fleet: Fleet, namespace: str) -> None:

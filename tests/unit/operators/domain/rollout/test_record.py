@@ -12,8 +12,11 @@ from operators.api.cluster_release import ClusterRelease, ClusterReleaseSpec
 from operators.api.pools import MachinePoolRelease, MachinePoolReleaseSpec
 from operators.api.risk import OperationGrant
 from operators.domain.rollout import record as records
+from operators.domain.rollout.plan import FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.record import (
     KEPT_GRANTS,
+    KEPT_VERDICTS,
+    NO_ROLLOUT,
     Deletion,
     Result,
     cause_of,
@@ -27,6 +30,7 @@ from operators.domain.rollout.record import (
     manager_of,
     order_record,
     pool_record,
+    pool_verdicts,
 )
 from operators.domain.rollout.story import Event, Outcome, Record
 from tests.unit.operators.domain.rollout.builders import NEW, OLD, START, frozen, rollout
@@ -250,6 +254,44 @@ def test_should_name_the_rollout_that_brought_the_cluster_which_a_pool_follows()
     assert undone.by == "Undo"
     assert cause_of(release(FIRST, UP), "2026-03-01T12:05:00Z") is None, "the rollout came after it"
     assert cause_of(release(FIRST), due.since) is None, "a person's wish"
+
+
+PASSED = "stage canary passed: failed pod creations 0 of 40 (control 1 of 80), window 10m, one-sided test p 0.71: PASS"
+FAILED = "stage half failed: failed pod creations 9 of 40 (control 1 of 80), window 10m, one-sided test p 0.0001: FAIL"
+
+
+def planned(*keys: str) -> FrozenPlan:
+    """A stage for each, in order."""
+    names = ("canary", "half", "rest")
+    stages = tuple(PlannedStage(name, (PlannedMember(key, "old", ""),)) for name, key in zip(names, keys, strict=True))
+    return FrozenPlan("kubelet-new", stages, {})
+
+
+def judged(event: Event, stage: str, text: str) -> Record:
+    return Record(event, NOW, stage=stage, text=text)
+
+
+def test_should_say_which_verdicts_let_a_pool_go_on_or_stopped_it() -> None:
+    plan = planned("n/a", "n/w", "n/z")
+    records = [judged(Event.StagePassed, "canary", PASSED), judged(Event.StageFailed, "half", FAILED)]
+    assert pool_verdicts("train", "n/w", plan, records) == (PASSED, FAILED)
+    assert pool_verdicts("train", "n/a", plan, records) == (PASSED,), "what came after its stage is not about it"
+    (passed, still) = pool_verdicts("train", "n/w", plan, records[:1])
+    assert (passed, "stage half was not judged yet" in still) == (PASSED, True)
+    assert "the journal of rollout train is gone" in pool_verdicts("train", "n/w", None, ())[0]
+    many = [judged(Event.StageFailed, "half", f"{FAILED} {number}" * 100) for number in range(300)]
+    told = pool_verdicts("train", "n/w", plan, many)
+    assert len(told) == KEPT_VERDICTS, "bounded"
+    assert max(map(len, told)) <= 1024
+
+
+def test_should_keep_the_verdicts_in_the_record_of_a_pool_and_say_when_there_was_no_rollout() -> None:
+    """The control: the same change under no rollout has none, whatever is given with it."""
+    due = due_pool(pool_release(host("a", 15)), "")
+    assert due
+    ordered = replace(due, cause=cause_of(release(FIRST, UP), due.since), verdicts=(PASSED, FAILED))
+    assert pool_record("n/w", ordered, "jane").document()["verdicts"] == (PASSED, FAILED)
+    assert pool_record("n/w", replace(due, verdicts=(PASSED,)), "flux").verdicts == (NO_ROLLOUT,)
 
 
 def test_should_tell_of_a_deletion_with_the_leave_that_it_had() -> None:
