@@ -8,7 +8,7 @@ from operators.api.risk import Operation, Outcome
 from operators.domain.plane.etcd_shape import shape_of
 from operators.domain.plane.member_steps import RestartPod
 from operators.domain.plane.members import lost_for_good, next_repair, next_shrink, waits_for
-from operators.domain.plane.quorum import majority
+from operators.domain.plane.quorum import majority, unwell
 from operators.domain.plane.steps import RollMember, SettleGrants, Step, Wait
 from operators.domain.plane.view import PlaneView
 from operators.domain.plane.workloads import ordinal_of
@@ -23,6 +23,25 @@ def member_step(view: PlaneView, name: str) -> Step | None:
         return step  # two voters cannot be rolled, and what stands on them waits for that
     words = lost_for_good(etcd)
     return Wait("Etcd", words) if words else None
+
+
+def member_amiss(view: PlaneView) -> str:
+    """In words, the first member of this plane's etcds that is not as it should be, also where its pod looks well; empty if none is.
+
+    An etcd whose members cannot be asked is judged by its pods: else nothing that heals could be changed while the way to it is what is broken.
+    Neither a member that kok did not add nor a learner that is not wanted counts: nothing would mend them before the API server's turn.
+    """
+    for etcd in view.etcds.values():
+        if etcd.silent:
+            continue
+        ours = [each for each in etcd.voters if etcd.ordinal(each) >= 0]
+        if lost := [each for each in unwell(etcd) if each in ours]:
+            well, name = len(ours) - len(lost), etcd.pod_name(etcd.ordinal(lost[0]))
+            return f"{name} is not well, {well} of {len(ours)} members of {etcd.etcd} are"
+        learner = etcd.learner
+        if learner is not None and 0 <= etcd.ordinal(learner) < etcd.wanted:
+            return f"{etcd.pod_name(etcd.ordinal(learner))} is joining {etcd.etcd} and does not vote yet"
+    return ""
 
 
 def _roll(view: PlaneView, name: str) -> Step | None:

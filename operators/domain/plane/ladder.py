@@ -16,7 +16,7 @@ from operators.domain.plane.deletion import blocked_deletion, deletion_step
 from operators.domain.plane.desired import KONNECTIVITY
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.etcd_identity import first_records
-from operators.domain.plane.etcd_rungs import etcd_size, first_quorum, member_step, removed_members, stranded
+from operators.domain.plane.etcd_rungs import etcd_size, first_quorum, member_amiss, member_step, removed_members, stranded
 from operators.domain.plane.grants import finished_grants, leftover_grants
 from operators.domain.plane.inputs import Manifest
 from operators.domain.plane.keys import leaf_certificates, root_keys
@@ -190,8 +190,12 @@ def etcd(view: PlaneView) -> Step | None:
 
 
 def apiserver(view: PlaneView) -> Step | None:
-    """Change it only on a whole etcd, unless it serves nobody anyway."""
-    return _change_in_order(view, "apiserver", below=("etcd", "etcd-events"))
+    """Change it only on a whole etcd, each of its members well, unless it serves nobody anyway.
+
+    One failure domain at a time: a plane that has lost a member of its etcd is not made to lose an API server by us. etcd waits for no API server,
+    so its own mending goes on, and an API server that is down is mended whatever its etcd is like.
+    """
+    return _change_in_order(view, "apiserver", below=("etcd", "etcd-events"), amiss=member_amiss(view))
 
 
 def controllers(view: PlaneView) -> Step | None:
@@ -204,12 +208,12 @@ def konnectivity(view: PlaneView) -> Step | None:
     return _apply_differing(view, KONNECTIVITY, [each for each in _components(view, KONNECTIVITY) if not _is_early(view, each)])
 
 
-def _change_in_order(view: PlaneView, name: str, *, below: tuple[str, ...]) -> Step | None:
+def _change_in_order(view: PlaneView, name: str, *, below: tuple[str, ...], amiss: str = "") -> Step | None:
     step = _apply_differing(view, name, [each for each in _components(view, name) if not _is_early(view, each)])
     if step is None:
         return None
     own = view.workloads.get(name)
-    if own and own.ready and (missing := _shortfall(view, *below)):
+    if own and own.ready and (missing := _shortfall(view, *below) or amiss):
         return Wait(name, f"{name} is changed when what it stands on is whole: {missing}")
     return step
 
