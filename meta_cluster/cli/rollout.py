@@ -179,16 +179,36 @@ def abort(name: NameArgument, reason: ReasonOption = "", kubeconfig: KubeconfigO
 
 
 @app.command()
-def undo(name: NameArgument, reason: ReasonOption = "", kubeconfig: KubeconfigOption = "", context: ContextOption = "") -> None:
-    """Take back what this rollout changed, also when it has ended well.
+def undo(
+    name: NameArgument,
+    reason: ReasonOption = "",
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--parallel",
+            min=1,
+            max=100,
+            help="Members on their way back at once; default: the most that a stage allows.",
+            show_default=False,
+        ),
+    ] = None,
+    kubeconfig: KubeconfigOption = "",
+    context: ContextOption = "",
+) -> None:
+    """Take back what this rollout changed, also when it has ended well. It stops when going back makes fewer pods than before.
 
-    Example:
+    Examples:
 
       kok rollout undo october --reason "breaks the billing jobs"
+
+      kok rollout undo october --parallel 10
     """
+    from functools import partial
+
     from meta_cluster.cli import rollout_acts
 
-    _order(Access(kubeconfig, context), name, rollout_acts.undo, reason, "is told to take back what it changed")
+    change = partial(rollout_acts.undo, parallel=parallel)
+    _order(Access(kubeconfig, context), name, change, reason, "is told to take back what it changed")
 
 
 @app.command()

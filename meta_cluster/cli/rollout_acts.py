@@ -240,12 +240,12 @@ def abort(rollout: Manifest) -> Mapping[str, Any]:
     return {"order": "Abort"}
 
 
-def undo(rollout: Manifest) -> Mapping[str, Any]:
-    """Take back, also after a good end."""
+def undo(rollout: Manifest, parallel: int | None = None) -> Mapping[str, Any]:
+    """Take back, also after a good end; `parallel`: so many members at once."""
     phase = phase_of(rollout)
     if phase in OVER - {"Good"}:
         raise KokError(ErrorCode.Usage, f"FleetRollout {rollout['metadata']['name']} has ended {phase}: there is nothing to take back", "")
-    return {"order": "Undo"}
+    return {"order": "Undo", **({"undo": {"maxParallel": parallel}} if parallel else {})}
 
 
 def _not_ended(rollout: Manifest, otherwise: str) -> None:

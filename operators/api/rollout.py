@@ -196,6 +196,13 @@ class DomainLimit(Model):
     """Domains that have members in hand at once."""
 
 
+class Undo(Model):
+    """How a rollout goes back, by whomever that was decided. May be edited at any time."""
+
+    max_parallel: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Members that are on their way back at once; absent: the most that any stage allows."""
+
+
 class Said(Model):
     """Who ordered what the spec says now, and why. Admission keeps people from signing with another's name."""
 
@@ -210,7 +217,7 @@ class Said(Model):
 
 
 class FleetRolloutSpec(Model):
-    """The change, its members, its stages; only `order`, `approvals`, `acceptedFailures`, `said` and `windows` may be edited after it was started."""
+    """The change, its members, its stages; only `order`, `approvals`, `acceptedFailures`, `said`, `undo` and `windows` may be edited after it was started."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
@@ -218,7 +225,7 @@ class FleetRolloutSpec(Model):
                 "self.change == oldSelf.change && self.selector == oldSelf.selector && self.stages == oldSelf.stages "
                 "&& self.mode == oldSelf.mode && self.analysis == oldSelf.analysis && self.onFail == oldSelf.onFail && self.machines == oldSelf.machines "
                 "&& has(self.perDomain) == has(oldSelf.perDomain) && (!has(self.perDomain) || self.perDomain == oldSelf.perDomain)",
-                "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures, said and windows may be edited)",
+                "a rollout is frozen when it is made; make another one under a new name (only order, approvals, acceptedFailures, said, undo and windows may be edited)",
             ),
             cel(
                 "self.stages.filter(s, has(s.rest) && s.rest).size() <= 1 && (!self.stages.exists(s, has(s.rest) && s.rest) "
@@ -255,6 +262,8 @@ class FleetRolloutSpec(Model):
     """Of a change of machines: how it goes through each pool."""
     on_fail: OnFail = OnFail.Rollback
     """What a failed stage leads to."""
+    undo: Undo = Undo()
+    """How it goes back."""
     mode: Mode = Mode.Run
     """Run, or Plan: only say what would be done."""
     order: Order = Order.Go

@@ -33,6 +33,7 @@ from operators.domain.rollout.metrics import JUDGED, MetricBaseline
 from operators.domain.rollout.nodes import changed_nodes, proven
 from operators.domain.rollout.plan import Candidate, FrozenPlan, PlannedMember, PlannedStage
 from operators.domain.rollout.preflight import Fleet, Ground, refused_ways
+from operators.domain.rollout.returning import worse
 from operators.domain.rollout.story import Story, stages_of, story_of
 from operators.domain.rollout.verdict import NoData, Reading
 from operators.domain.rollout.view import Hold, MemberFacts, RolloutView, Self
@@ -208,6 +209,7 @@ class Observer:
             now=seen.now,
             made=at(made) if (made := rollout.metadata.creation_timestamp) else seen.now,
             baseline=baseline,
+            worse=self._worse(seen, story, look),
             breaker=leave if isinstance(leave, str) else "",
             late=await self._late(seen, plan, story),
             bad_versions=frozenset(seen.bad_versions),
@@ -242,7 +244,17 @@ class Observer:
         look = StageLook(story, stage, facts, frozen or now, homes)
         if story.ended is None:
             self._probes.want([*look.own[:JUDGED], *look.controls, *look.own])
+        if story.going_back and story.ended is None:
+            touched = [key for key, each in facts.items() if each.hold in (Hold.Forward, Hold.Back)]
+            self._probes.want([homes[key] if homes is not None else key for key in touched][:JUDGED])
         return look
+
+    def _worse(self, seen: Seen, story: Story, look: StageLook) -> str:
+        """Of a rollout that goes back: what its numbers say of that."""
+        if story.going_back is None or story.ended is not None:
+            return ""
+        window = timedelta(seconds=seen.rollout.spec.analysis.window_seconds)
+        return worse(look.members, self._probes.samples, look.homes, window, seen.now)
 
     def _with_nodes(self, seen: Seen, to: str, look: StageLook) -> Mapping[str, MemberFacts]:
         """Of a change of machines: what the changed nodes of the stage in hand still owe; and they are asked."""

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from operators.api.analysis import Analysis
 from operators.domain.rollout import vitals
-from operators.domain.rollout.evidence import Baseline, Samples, lately, probe_evidence, probe_limits
+from operators.domain.rollout.evidence import POD_CREATION, Baseline, Samples, lately, probe_evidence, probe_limits
 from operators.domain.rollout.metrics import JUDGED, Span, metric_limits
 from operators.domain.rollout.plan import PlannedStage
 from operators.domain.rollout.story import Story
@@ -80,7 +80,7 @@ def stage_verdict(analysis: Analysis, story: Story, stage: PlannedStage, members
         | dict(probe_limits(analysis.probe_floor, baseline))
         | {each.name: metric_limits(each) for each in analysis.metrics}
     )
-    return judge_all(evidence, limits, sick=sick)
+    return judge_all(evidence, limits, sick=sick, probe=POD_CREATION)
 
 
 def _metric_evidence(analysis: Analysis, baseline: Baseline, measured: Measured) -> list[Evidence]:
@@ -98,7 +98,7 @@ def _vital_evidence(baseline: Baseline, measured: Measured) -> list[Evidence]:
     found = []
     for name in vitals.LIMITS:
         before, known = baseline.metrics.get(name), measured.metrics.get(name)
-        if before and known and vitals.tells(name, known[0]):
+        if before and known and vitals.tells(name, before.stage) and vitals.tells(name, known[0]):
             found.append(Evidence(name, before.stage, known[0], before.control, known[1]))
     return found
 

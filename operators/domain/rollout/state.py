@@ -25,8 +25,9 @@ Paused. A person ordered it: what is in hand comes to its end, nothing new start
 
 Going back. Decided by a failure, an abort or an undo, and never revoked. After a failure the version is marked bad before anything else, so that no
 other rollout and no edited wish takes it meanwhile. What this rollout changed is taken back, broken members first, then the
-last first; neither windows, breaker nor soaks hold it up, but failure domains do, and each member must be healthy before its slot is free. It stops
-when going back does not help, and never goes to a version that was found bad.
+last first; neither windows, breaker nor soaks hold it up, but failure domains do, and each member must be healthy before its slot is free. It has its
+own parallelism (`undo.maxParallel`), stops when going back does not help, or makes fewer pods than before, and never goes to a version that was
+found bad.
 
 Ended. Good, Bad, Aborted or Undone. An undo of a good one opens it again.
 """
@@ -326,10 +327,12 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
         first = view.members[stuck[0].key]
         words = f"going back did not help {stuck[0].key}: {first.trouble}; a person decides: resume --accept"
         return Wait(State.GoingBack, words, page=True)
+    if forward and (harm := _harm(view)):
+        return Wait(State.GoingBack, harm, page=True)
     if not forward and not coming:
         return _note(view, Event.Ended, f"taken back: {decided.text}", outcome=decided.outcome)
     allowed = [member for member in forward if member.origin and member.origin not in view.bad_versions]
-    slots = max(stage.max_parallel for stage in view.spec.stages)
+    slots = _slots_back(view)
     busy = Counter(member.domain for member in coming if member not in stuck)
     free = [member for member in allowed if not _domain_full(view.spec.per_domain, busy, member.domain)]
     if free and len(coming) - len(stuck) < slots:
@@ -338,6 +341,18 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
     if coming:
         return Wait(State.GoingBack, f"{coming[0].key} is going back: {view.members[coming[0].key].trouble or 'not healthy yet'}")
     return Wait(State.GoingBack, _no_way_back(forward[0]), page=True)
+
+
+def _harm(view: RolloutView) -> str:
+    """Why nobody else goes back, by the numbers of those that did; empty where these are no worse, or a person accepted it."""
+    if not view.worse or ROLLBACK in view.spec.accepted_failures:
+        return ""
+    return f"going back makes it worse, so nobody else goes back: {view.worse}; a person decides: resume --accept"
+
+
+def _slots_back(view: RolloutView) -> int:
+    """Members that may be on their way back at once."""
+    return view.spec.undo.max_parallel or max(stage.max_parallel for stage in view.spec.stages)
 
 
 def _domain_full(limit: DomainLimit | None, busy: Counter[str], domain: str) -> str:

@@ -99,6 +99,8 @@ class Verdict:
     """Bad samples, though too few to judge by: nothing new is started until there are more."""
     gist: str = ""
     """The sentence without its numbers, where it has any: the same as long as nothing changes in kind."""
+    is_scarce: bool = False
+    """Too few samples, and none of them tells anything bad: probe pods may be judged in its place."""
 
     @property
     def stable(self) -> str:
@@ -124,13 +126,14 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
         worries = after.ratio < max(limits.floor, before.ratio - limits.margin)
         few = f"at least {limits.min_samples} are needed"
         gist = f"{evidence.metric}: too few samples, {few}{'; some of them are bad' if worries else ''}"
-        return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {after.total} samples, {few}", worries=worries, gist=gist)
+        words = f"{numbers}: {after.total} samples, {few}"
+        return Verdict(Judgement.INCONCLUSIVE, words, worries=worries, gist=gist, is_scarce=not worries)
     if after.ratio < limits.floor:
         shared = has_control and control_after.ratio < limits.floor
         alone = difference(before, after, control_before, control_after).is_surely_worse(limits)
         return _below_floor(evidence.metric, numbers, limits, is_everywhere=shared and not alone)
     if before.total < limits.min_samples:
-        return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
+        return _without_before(evidence.metric, numbers, limits, after, control_after)
     if has_control and after.ratio >= max(before.ratio, control_after.ratio):
         return Verdict(Judgement.PASS, f"{numbers}: no worse than before, and than unchanged clusters are now")
     change = difference(before, after, *((control_before, control_after) if has_control else ()))
@@ -142,6 +145,16 @@ def _below_floor(metric: str, numbers: str, limits: Limits, *, is_everywhere: bo
         words = f"below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change"
         return Verdict(Judgement.HOLD, f"{numbers}: {words}", gist=f"{metric}: {words}")
     return Verdict(Judgement.FAIL, f"{numbers}: below its floor {limits.floor:.2%}", leans_bad=True)
+
+
+def _without_before(metric: str, numbers: str, limits: Limits, after: Counts, control_after: Counts) -> Verdict:
+    """Too few samples from before: what is left to compare with is unchanged clusters now, else the floor. With neither nothing is known."""
+    if control_after.total >= limits.min_samples:
+        return _compared(metric, f"{numbers}: too few samples from before", difference(control_after, after), limits)
+    if limits.floor > 0:
+        return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
+    words = f"too few samples from before, at least {limits.min_samples} are needed where there is neither a floor nor a control"
+    return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {words}", gist=f"{metric}: {words}", is_scarce=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,12 +199,21 @@ def _numbers(metric: str, before: Counts, after: Counts, control_before: Counts,
     return f"{metric} {before.ratio:.2%} -> {after.ratio:.2%}{control}, n={after.total}"
 
 
-def judge_all(evidence: Iterable[Evidence], limits: Mapping[str, Limits], *, sick: str = "") -> Verdict:
+def _with_probe_pods(parts: list[tuple[str, Verdict]], probe: str) -> list[tuple[str, Verdict]]:
+    """Too little traffic to judge by holds nobody up for ever: enough probe pods that pass say what it would have said."""
+    if not any(name == probe and verdict.judgement is Judgement.PASS for name, verdict in parts):
+        return parts
+    words = f"the probe's pods are judged instead ({probe})"
+    return [(name, Verdict(Judgement.PASS, f"{verdict.sentence}; {words}") if verdict.is_scarce else verdict) for name, verdict in parts]
+
+
+def judge_all(evidence: Iterable[Evidence], limits: Mapping[str, Limits], *, sick: str = "", probe: str = "") -> Verdict:
     """The verdict on a stage: the worst one, with every metric's numbers in the sentence. `sick`: what ails the changed components, if anything.
 
-    Two independent bad signs fail at once, even when neither does so alone.
+    Two independent bad signs fail at once, even when neither does so alone. `probe`: the metric of probe pods, which are judged in the place of
+    metrics that have too few samples.
     """
-    parts = [(one.metric, judge(one, limits[one.metric])) for one in evidence]
+    parts = _with_probe_pods([(one.metric, judge(one, limits[one.metric])) for one in evidence], probe)
     if sick:
         parts.append(("health", Verdict(Judgement.INCONCLUSIVE, sick, leans_bad=True)))
     verdicts = [verdict for _, verdict in parts]

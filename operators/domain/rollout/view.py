@@ -115,6 +115,8 @@ class RolloutView:
     """With onFail Pause: stage -> why it failed, by a mark that stands."""
     staged: str = ""
     """How far the images are that are pulled before a window opens; empty when none are."""
+    worse: str = ""
+    """Why going back does harm, by the numbers of those that went back; empty where it does not, or nobody can tell."""
     leave: Leave | None = None
     """What the risk centre would say to changing a member now; None: nobody is asked."""
 

@@ -35,11 +35,12 @@ class RolloutMachine(RuleBasedStateMachine):
 
     on_fail = "Rollback"
     of_domain, domains_at_once = 1, 2
+    back_at_once = 2
 
     def __init__(self) -> None:
         super().__init__()
         limit = {"label": "zone", "maxParallel": self.of_domain, "atOnce": self.domains_at_once}
-        self.world = World.of(rollout(perDomain=limit, onFail=self.on_fail), 8)
+        self.world = World.of(rollout(perDomain=limit, onFail=self.on_fail, undo={"maxParallel": self.back_at_once}), 8)
         self.world.heals = False
         self.authorised: list[str] = []
 
@@ -54,7 +55,11 @@ class RolloutMachine(RuleBasedStateMachine):
         if isinstance(step, GoBack):
             assert world.members[step.key].hold == Hold.Forward
             assert step.to == OLD
-            self.check_limits(step.key, [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy], 2)
+            coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
+            is_going_back = any(record.event == Event.GoingBack for record in view.records)
+            self.check_limits(step.key, coming, self.back_at_once if is_going_back else 2)
+            accepted = "rollback" in view.spec.accepted_failures
+            assert not (is_going_back and view.worse) or accepted, "nobody goes back where that makes it worse"
         if isinstance(step, Note) and step.record.event == Event.Ended:
             coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
             assert not coming, "an end is told when everybody has arrived"
@@ -132,6 +137,12 @@ class RolloutMachine(RuleBasedStateMachine):
         self.world.order, self.world.verdict, self.world.breaker, self.world.window = Order.Go, verdict, "", OPEN
         self.one_pass()
 
+    @rule(worse=st.booleans())
+    def numbers_of_those_that_went_back(self, worse: bool) -> None:
+        """While it goes back, and otherwise nobody knows."""
+        self.world.worse = "pod creation 100.00% -> 40.00%" if worse else ""
+        self.one_pass()
+
     @rule()
     def rollback_is_always_reachable(self) -> None:
         """From here, in a copy: an order to undo takes everything back when members can come up."""
@@ -155,6 +166,7 @@ class PausingMachine(RolloutMachine):
 
     on_fail = "Pause"
     of_domain, domains_at_once = 2, 1
+    back_at_once = 1
 
     @rule(stage=st.sampled_from(["canary", "half", "rest"]))
     def accept(self, stage: str) -> None:
@@ -173,10 +185,22 @@ TestRolloutMachine = RolloutMachine.TestCase
 TestRolloutMachine.settings = settings(max_examples=settings.default.max_examples // 2, stateful_step_count=40, deadline=None)
 
 
-@pytest.mark.parametrize("rule_left_out", ["_domain_full", "_unclear", "_barred", "_closed"])
-def test_should_notice_a_state_machine_that_leaves_out_a_rule(rule_left_out: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("machine", "rule_left_out", "instead"),
+    [
+        (RolloutMachine, "_domain_full", ""),
+        (RolloutMachine, "_unclear", ""),
+        (RolloutMachine, "_barred", ""),
+        (RolloutMachine, "_closed", ""),
+        (RolloutMachine, "_harm", ""),
+        (PausingMachine, "_slots_back", 9),
+    ],
+)
+def test_should_notice_a_state_machine_that_leaves_out_a_rule(
+    machine: type[RolloutMachine], rule_left_out: str, instead: str | int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control of the machines above."""
-    monkeypatch.setattr(state if rule_left_out == "_domain_full" else StageWork, rule_left_out, lambda *_: "")
+    monkeypatch.setattr(state if hasattr(state, rule_left_out) else StageWork, rule_left_out, lambda *_: instead)
     quick = settings(max_examples=500, stateful_step_count=40, deadline=None, phases=[Phase.generate], derandomize=True)
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(RolloutMachine, settings=quick)
+        run_state_machine_as_test(machine, settings=quick)

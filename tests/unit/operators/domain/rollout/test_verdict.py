@@ -30,6 +30,8 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
         (of(Counts(40, 40), Counts(40, 40), Counts(31, 40), Counts(40, 40)), Judgement.PASS),
         (of(Counts(960, 1000), Counts(960, 1000), Counts(900, 1000), Counts(999, 1000)), Judgement.FAIL),
         (of(Counts(0, 0), Counts(40, 40)), Judgement.PASS),
+        (of(Counts(0, 0), Counts(36, 40), Counts(0, 0), Counts(400, 400)), Judgement.FAIL),
+        (of(Counts(0, 0), Counts(40, 40), Counts(0, 0), Counts(400, 400)), Judgement.PASS),
         (of(NoData("503"), Counts(40, 40)), Judgement.HOLD),
         (of(Counts(40, 40), NoData("NaN")), Judgement.HOLD),
         (of(Counts(40, 40), Counts(40, 40), Counts(40, 40), NoData("stale")), Judgement.HOLD),
@@ -47,6 +49,8 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
         "perfect, while the control got well",
         "did not get better with everybody else",
         "nothing before",
+        "nothing before, and worse than unchanged clusters are now",
+        "nothing before, and as unchanged clusters are now",
         "no baseline",
         "NaN after",
         "control stale",
@@ -55,6 +59,49 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
 def test_should_judge(evidence: Evidence, expected: Judgement) -> None:
     verdict = judge(evidence, LIMITS)
     assert verdict.judgement == expected, verdict.sentence
+
+
+NO_FLOOR = Limits(floor=0.0, margin=0.05, min_samples=30)
+
+
+def test_should_know_nothing_without_before_floor_and_control() -> None:
+    """Whatever came after: no data is no success. The control: with a floor the same numbers pass."""
+    for after in (Counts(40, 40), Counts(1, 40)):
+        verdict = judge(of(Counts(9, 10), after), NO_FLOOR)
+        assert (verdict.judgement, verdict.is_scarce) == (Judgement.INCONCLUSIVE, True)
+        assert "at least 30 are needed where there is neither a floor nor a control" in verdict.sentence
+    assert judge(of(Counts(9, 10), Counts(40, 40)), LIMITS).judgement == Judgement.PASS
+
+
+PODS = Evidence("pods", Counts(40, 40), Counts(40, 40))
+
+
+@pytest.mark.parametrize(
+    ("why", "pods", "requests", "expected"),
+    [
+        ("too little traffic", PODS, of(Counts(40, 40), Counts(10, 10)), Judgement.PASS),
+        ("too little traffic before", PODS, of(Counts(1, 1), Counts(40, 40)), Judgement.PASS),
+        ("few samples, and bad ones", PODS, of(Counts(40, 40), Counts(3, 10)), Judgement.INCONCLUSIVE),
+        ("no data is not little data", PODS, of(Counts(40, 40), NoData("503")), Judgement.HOLD),
+        ("worse, not surely", PODS, of(Counts(40, 40), Counts(36, 40)), Judgement.INCONCLUSIVE),
+        (
+            "too few pods of the probe as well",
+            Evidence("pods", Counts(40, 40), Counts(9, 9)),
+            of(Counts(40, 40), Counts(10, 10)),
+            Judgement.INCONCLUSIVE,
+        ),
+        ("the pods are bad", Evidence("pods", Counts(40, 40), Counts(10, 40)), of(Counts(40, 40), Counts(10, 10)), Judgement.FAIL),
+    ],
+)
+def test_should_judge_probe_pods_where_there_is_too_little_traffic(
+    why: str, pods: Evidence, requests: Evidence, expected: Judgement
+) -> None:
+    limits = {"pods": NO_FLOOR, "pod creation": NO_FLOOR}
+    verdict = judge_all([pods, requests], limits, probe="pods")
+    assert verdict.judgement == expected, why
+    assert ("the probe's pods are judged instead" in verdict.sentence) == (expected is Judgement.PASS)
+    if expected is Judgement.PASS:
+        assert judge_all([pods, requests], limits).judgement == Judgement.INCONCLUSIVE, "the control: nobody stands in"
 
 
 def test_should_carry_the_numbers_in_its_sentence() -> None:

@@ -38,6 +38,8 @@ class World:
     edits: dict[str, Any] = field(default_factory=dict)
     marked: dict[str, str] = field(default_factory=dict)
     """Marks of failed stages, as the actor makes and lifts them beside their notes."""
+    worse: str = ""
+    """What the numbers say of going back."""
     heals: bool = True
     """Whether a changed member becomes healthy at once."""
 
@@ -61,7 +63,9 @@ class World:
             self.breaker,
             self.late,
         )
-        return replace(view, marked_stages=dict(self.marked), bad_versions=frozenset({self.plan.to} if self.marked else ()))
+        return replace(
+            view, marked_stages=dict(self.marked), bad_versions=frozenset({self.plan.to} if self.marked else ()), worse=self.worse
+        )
 
     def mark(self, record: Record) -> None:
         """What stands beside a note, and before it."""
