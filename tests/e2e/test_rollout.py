@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import time
 from collections import Counter
@@ -179,12 +180,25 @@ def test_should_take_back_a_version_that_starts_but_makes_no_pods(train: Fleet) 
     before = versions(train.meta)
     broken = variant(train, "nopods", enable_admission_plugins="NodeRestriction,AlwaysPullImages")
     untouched = {key: revisions(train.meta, key) for key in TRAIN[:2]}
-    shown = reaches(train, rollout(train, broken, DEMO), "Bad")
+    name = rollout(train, broken, DEMO)
+    shown = reaches(train, name, "Bad")
     print(json.dumps(shown["stages"], indent=1))
     assert "pod creation" in shown["stages"][0]["message"]
     back_at(train, before)
     assert {key: revisions(train.meta, key) for key in TRAIN[:2]} == untouched, "nobody but the canary"
+    check_record(train, name)
     close_breaker(train, OF_ONE_PLANE, f"cluster {DEMO}")
+
+
+def check_record(fleet: Fleet, name: str) -> None:
+    """What a person reads afterwards: the numbers, the window and the test."""
+    told = json.loads(kok("rollout", "history", name, "-o", "json", f"--kubeconfig={fleet.lab['kubeconfig']}"))
+    (end,) = [each for each in told if each["kind"] == "Rollout" and each["subject"] == name]
+    print(json.dumps(end, indent=1))
+    assert end["outcome"] == "Bad"
+    verdicts = " ".join(end["verdicts"])
+    assert re.search(r"pod creation \d+\.\d\d% -> \d+\.\d\d%.*n=\d+", verdicts), verdicts
+    assert "judged over 60 s: difference in differences" in verdicts
 
 
 def test_should_hold_and_say_so_when_pods_fail_on_all_clusters_alike(train: Fleet, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -21,6 +21,7 @@ from operators.domain.risk.identity import at as moment_of
 from operators.domain.risk.identity import stamp
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.story import Event, Record
+from operators.domain.rollout.verdict import TEST
 
 KEPT_PER_CLUSTER = 50
 """Changes of one Cluster that are kept; the newest. More than a ClusterRelease remembers, or what was forgotten would be written again."""
@@ -402,9 +403,14 @@ def end_record(rollout: FleetRollout, plan: FrozenPlan, records: Sequence[Record
         to=plan.to,
         why=(orders[0].why if orders else spec.said.reason)[:TEXT],
         outcome=last.outcome.value if last.outcome else "",
-        verdicts=tuple(each.text for each in records if each.event in JUDGED),
+        verdicts=_with_test([each.text for each in records if each.event in JUDGED], spec.analysis.window_seconds),
         events=tuple(f"{at} {what}{': ' + words if words else ''}" for at, what, words in sorted(story + told)),
     )
+
+
+def _with_test(verdicts: Sequence[str], window: int) -> tuple[str, ...]:
+    """Numbers say little without how they were come by."""
+    return (*verdicts, f"judged over {window} s: {TEST}") if verdicts else ()
 
 
 def surplus(written: Sequence[tuple[datetime, str]], kept: int) -> list[str]:

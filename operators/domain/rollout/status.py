@@ -15,13 +15,12 @@ from operators.domain.rollout.metrics import JUDGED
 from operators.domain.rollout.plan import FrozenPlan
 from operators.domain.rollout.state import StageWork
 from operators.domain.rollout.story import Event, Outcome, Story, stages_of
-from operators.domain.rollout.verdict import SURE, Judgement
+from operators.domain.rollout.verdict import TEST, Judgement
 from operators.domain.rollout.view import Hold, RolloutView, State, Step, Wait
 from operators.errors import ErrorCode, KokError
 
 SHOWN_MEMBERS = 200
 WAITS_FOR_A_PERSON = (State.Paused, State.AwaitingApproval)
-TEST = f"difference in differences against unchanged clusters, one-sided two-proportion test, p < {SURE}"
 TEXT = 1024
 TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 WORTH_A_LINE = (MemberPhase.InHand, MemberPhase.Failed, MemberPhase.GoingBack, MemberPhase.Back, MemberPhase.Skipped)

@@ -15,6 +15,8 @@ from enum import StrEnum
 SURE = 0.01
 """One-sided p-value below which a difference is no accident."""
 
+TEST = f"difference in differences against unchanged clusters, one-sided two-proportion test, p < {SURE}"
+
 
 class Judgement(StrEnum):
     """What follows from the numbers; the order of severity is FAIL, HOLD, INCONCLUSIVE, PASS."""

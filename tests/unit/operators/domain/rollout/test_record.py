@@ -140,7 +140,8 @@ def test_should_tell_the_whole_story_of_a_rollout_at_its_end() -> None:
     order = order_record("train", {**records.order_words(made.spec), "at": "2026-03-01T11:59:00Z"}, None)
     entry = end_record(made, frozen(made), told, [order])
     assert (entry.start, entry.to, entry.who, entry.why, entry.outcome) == (OLD, NEW, "jane", "CVE", "Good")
-    assert entry.verdicts == ("stage canary passed: pod creation 99.9% -> 99.9%",)
+    assert entry.verdicts[0] == "stage canary passed: pod creation 99.9% -> 99.9%"
+    assert entry.verdicts[1].startswith("judged over 300 s: difference in differences")
     assert entry.events[0] == "2026-03-01T11:59:00Z jane: started it: CVE"
     assert len(entry.events) == 4
     assert end_name(made, told) != end_name(made, [*told, told[-1]]), "an undo after a good end is another end"
