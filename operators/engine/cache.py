@@ -107,6 +107,10 @@ class Store:
                 del self._by_label[value]
         return entry
 
+    def count(self) -> int:
+        """How many entries there are."""
+        return sum(map(len, self._by_namespace.values()))
+
     def all(self) -> Iterator[Entry]:
         """Every entry, in no order."""
         for names in self._by_namespace.values():
@@ -162,6 +166,10 @@ class ObjectCache:
     def list(self, kind: Kind, *, namespace: str = "", server: str = "meta", labels: Mapping[str, str] | None = None) -> list[Manifest]:
         """Objects of a kind, by namespace and labels, in the order of their names."""
         return [entry.manifest for entry in self._stores[server, kind].chosen(namespace, labels or {})]
+
+    def count(self, kind: Kind, *, server: str = "meta") -> int:
+        """How many objects of a kind there are."""
+        return self._stores[server, kind].count()
 
     def read(self, ref: Ref, read: Callable[[Manifest], T], *, server: str = "meta") -> T | None:
         """What a function makes of an object, or None if there is none. It is asked once per state of the object: it must depend on nothing else."""

@@ -1,6 +1,7 @@
 """Looks into a business cluster: does its API answer, and is what kok put there still right. Reads only; called by observe.
 
-An API server is asked at every pass; its objects once a minute, by one list per kind, and at once after a change of the plan.
+An API server is asked at every pass; its objects once a minute (in a large fleet more seldom), by one list per kind, and at once after a change of
+the plan.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import json
 from collections.abc import Sequence
 
 from operators.api.base import LABEL_MANAGED_BY, MANAGED_BY
+from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.world import Reach, Remembered, World
 from operators.domain.plane.drift import ObjectId, difference
 from operators.domain.plane.inputs import Names
 from operators.domain.plane.served import Stored
+from operators.domain.plane.steps import pace_of
 from operators.domain.plane.surplus import candidates, was_applied_by_us
 from operators.domain.plane.tunnel import AGENTS
 from operators.domain.plane.view import BusinessApi, Plan, Unknown
@@ -55,7 +58,7 @@ class BusinessLook:
         try:
             port = self.port(key, names)
             await port.read_path("/readyz", deadline=READY_SECONDS)
-            if known := self._looked.get((key, digest)):
+            if known := self._looked.get((key, digest), pace=pace_of(self._world.cache.count(kinds.CLUSTER))):
                 return known
             version = json.loads(await port.read_path("/version", deadline=READY_SECONDS))["gitVersion"].removeprefix("v")
             found = await _compare(port, plan, version, key.name)

@@ -7,7 +7,7 @@ deleted. A part that cannot be read is `Unknown` with the reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -76,7 +76,7 @@ class Observer:
             await forget_members(self._world, Names(key.name, key.namespace))
             return None
         cluster = Cluster.parse(manifest)
-        view = self._from_cache(key, cluster, manifest)
+        view, pods = self._from_cache(key, cluster, manifest)
         release, package = await self._authorised(cluster)
         claims = [each for found, each in view.objects.items() if found.kind == kinds.VOLUME_CLAIM.kind]
         workloads = await with_volume_trouble(self._world, view.workloads, claims)
@@ -84,18 +84,19 @@ class Observer:
         view = replace(view, release=release, package=package, workloads=workloads, taken_port=taken)
         view = await self._release.facts(key, view)
         if isinstance(package, ClusterPackageVersion) and not view.older:
-            view = await self._planned(key, view, package)
+            view = await self._planned(key, view, package, pods)
         return await self._deleting(view) if cluster.deleting else view
 
-    def _from_cache(self, key: Key, cluster: Cluster, manifest: Manifest) -> PlaneView:
-        """What is there without asking anybody."""
+    def _from_cache(self, key: Key, cluster: Cluster, manifest: Manifest) -> tuple[PlaneView, tuple[Manifest, ...]]:
+        """What is there without asking anybody, and its pods."""
         objects = self._cached(key)
         namespace = self._world.cache.get(kinds.NAMESPACE.ref(key.namespace)) or {"metadata": {}}
         workloads = [each for each in objects.by_id.values() if each["kind"] in ("StatefulSet", "Deployment")]
-        return PlaneView(
+        view = PlaneView(
             now=self._world.now(),
             cluster=cluster,
             shown=manifest.get("status") or {},
+            fleet=self._world.cache.count(kinds.CLUSTER),
             namespace_phase="Terminating" if namespace["metadata"].get("deletionTimestamp") else "Active",
             namespace_label=(namespace["metadata"].get("labels") or {}).get(LABEL_CLUSTER, ""),
             older=self._older(key, manifest),
@@ -105,16 +106,15 @@ class Observer:
             grants=held_grants(self._world, cluster),
             pools=tuple(pools_of(self._world.cache.list(kinds.POOL, namespace=key.namespace), key.name)),
         )
+        return view, objects.pods
 
     def _cached(self, key: Key) -> Objects:
         labels = {LABEL_CLUSTER: key.name}
         outside = {**labels, kinds.LABEL_NAMESPACE: key.namespace}
         found = [each for kind in kinds.CHILDREN for each in self._world.cache.list(kind, namespace=key.namespace, labels=labels)]
         found += [each for kind in kinds.OUTSIDE_CHILDREN for each in self._world.cache.list(kind, labels=outside)]
-        return Objects({ObjectId.of(each): each for each in found}, self._pods(key))
-
-    def _pods(self, key: Key) -> tuple[Manifest, ...]:
-        return tuple(self._world.cache.list(kinds.POD, namespace=key.namespace, labels={LABEL_CLUSTER: key.name}))
+        pods = tuple(self._world.cache.list(kinds.POD, namespace=key.namespace, labels={LABEL_CLUSTER: key.name}))
+        return Objects({ObjectId.of(each): each for each in found}, pods)
 
     def _older(self, key: Key, manifest: Manifest) -> str:
         """The Cluster of this namespace that was there first, if that is another one."""
@@ -143,7 +143,7 @@ class Observer:
         manifest = manifest or await self._world.meta.get(ref, deadline=READ_SECONDS)
         return self._packages.put((name, version), ClusterPackageVersion.parse(manifest)) if manifest else None
 
-    async def _planned(self, key: Key, view: PlaneView, package: ClusterPackageVersion) -> PlaneView:
+    async def _planned(self, key: Key, view: PlaneView, package: ClusterPackageVersion, pods: Sequence[Manifest]) -> PlaneView:
         """Endpoint, keys, plan, and the look inside: each needs the one before."""
         names = Names.of(view.cluster)
         service = view.objects.get(ObjectId("v1", "Service", key.namespace, names["apiserver"]))
@@ -156,13 +156,13 @@ class Observer:
         view = await self._with_keys(key, view, inputs)
         inputs = replace(inputs, secret_digests=_sound_digests(view, key.namespace), etcd_shapes=shapes_of(view.cluster, view.objects))
         plan, digest = await self._release.plan(inputs, view)
-        view = await self._release.prepared(inputs, replace(view, plan=plan), self._pods(key))
+        view = await self._release.prepared(inputs, replace(view, plan=plan), pods)
         if not isinstance(plan, Plan):
             return view
         business, (ssh_secret, ssh_code), found = await asyncio.gather(
             self._look(key, view, plan, digest),
             look_at_ssh_secret(self._world, view.cluster),
-            look_at_members(self._world, view, self._pods(key)),
+            look_at_members(self._world, view, pods),
         )
         return replace(view, business=business, ssh_secret=ssh_secret, ssh_code=ssh_code, etcds=found.etcds, stranded=found.stranded)
 

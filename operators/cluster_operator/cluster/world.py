@@ -39,10 +39,10 @@ class Remembered(Generic[Value]):
         self._size, self._seconds, self._clock = size, seconds, clock
         self._values: OrderedDict[Hashable, tuple[float, Value]] = OrderedDict()
 
-    def get(self, key: Hashable) -> Value | None:
-        """The value, unless it is unknown or too old."""
+    def get(self, key: Hashable, *, pace: float = 1.0) -> Value | None:
+        """The value, unless it is unknown or too old; `pace`: it may be so many times as old."""
         at, value = self._values.get(key, (0.0, None))
-        if value is None or self._clock() - at > self._seconds:
+        if value is None or self._clock() - at > self._seconds * pace:
             return None
         self._values.move_to_end(key)
         return value

@@ -39,6 +39,7 @@ from operators.domain.plane.steps import (
     Stall,
     Step,
     Wait,
+    pace_of,
 )
 from operators.domain.plane.surplus import of_plane
 from operators.domain.plane.upgrading import going_down, hop, prepared_no_more, turn
@@ -75,8 +76,9 @@ def _climb(view: PlaneView) -> Step:
 
 
 def _poll_after(view: PlaneView) -> float:
-    """A minute, give or take five seconds by the Cluster's uid, so that a fleet is not asked all at once."""
-    return POLL_SECONDS - 5.0 + int(hashlib.sha256(view.cluster.metadata.uid.encode()).hexdigest()[:4], 16) % 1000 / 100.0
+    """A minute (longer in a large fleet), give or take a twelfth by the Cluster's uid, so that a fleet is not asked all at once."""
+    spread = int(hashlib.sha256(view.cluster.metadata.uid.encode()).hexdigest()[:4], 16) % 1000 / 100.0
+    return (POLL_SECONDS - 5.0 + spread) * pace_of(view.fleet)
 
 
 def readable(view: PlaneView) -> Step | None:

@@ -18,7 +18,15 @@ from operators.domain.plane.release_steps import WriteRelease
 from operators.errors import ErrorCode
 
 POLL_SECONDS = 60.0
+"""Between two looks at a plane that is as it should be."""
+PACED_FROM = 300
+"""Clusters; a larger fleet at rest is looked at more slowly in proportion, so that one process comes to the end of its round and is free for changes."""
 CREATING_SECONDS = 1.0
+
+
+def pace_of(fleet: int) -> float:
+    """By which factor looks at planes at rest are further apart, in a fleet of so many Clusters."""
+    return max(1.0, fleet / PACED_FROM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ class PlaneView:
     cluster: Cluster
     shown: Manifest
     """The status it shows."""
+    fleet: int = 1
+    """How many Clusters there are."""
     namespace_phase: str = "Active"
     """Terminating: everything in it is being deleted already, and nothing can be asked there any more."""
     namespace_label: str = ""

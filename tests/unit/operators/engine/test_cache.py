@@ -92,6 +92,7 @@ def test_should_list_in_the_order_of_names_whatever_comes_and_goes():
     assert bench.names() == ["m", "z"]
     bench.tell(WatchEventType.Added, pod("b", 6))
     assert bench.names() == ["b", "m", "z"]
+    assert bench.cache.count(POD) == 3
 
 
 def test_should_read_each_state_once_and_never_an_old_one():

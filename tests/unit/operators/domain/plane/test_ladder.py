@@ -252,3 +252,10 @@ def test_should_spread_polls_of_a_fleet_over_ten_seconds() -> None:
     waits = {next_step(right(cluster=planes.cluster(metadata={"uid": str(number)}))).after for number in range(50)}
     assert len(waits) > 25
     assert all(after and 54.9 < after < 65.1 for after in waits)
+
+
+@pytest.mark.parametrize(("fleet", "seconds"), [(1, 60), (300, 60), (1000, 200), (3000, 600)])
+def test_should_look_at_a_large_fleet_more_slowly(fleet: int, seconds: float) -> None:
+    """So that as many looks are due in a minute as in a fleet of 300, whatever the size."""
+    waits = [next_step(right(fleet=fleet, cluster=planes.cluster(metadata={"uid": str(number)}))).after for number in range(50)]
+    assert all(wait and 0.9 * seconds < wait < 1.1 * seconds for wait in waits)
