@@ -100,7 +100,7 @@ class BudgetController:
         except KokError as error:
             log.warning("breakers were not moved", error=error.message)
             return ledger
-        await self._teller.tell(after, budgets)
+        await self._teller.tell(after, budgets, self._now())
         return after
 
     async def _labels(self) -> ClusterLabels:

@@ -139,9 +139,10 @@ def breaker_words(budget: OperationBudget, uses: tuple[ScopeUse, ...], now: date
 
 
 def hold_words(hold: Hold) -> str:
-    """Until when, by whom and why."""
+    """Where, until when, by whom and why."""
+    where = f"in {', '.join(hold.scopes)} " if hold.scopes else ""
     by = f" by {hold.by}" if hold.by else ""
-    return f"until {hold.until}{by}: {hold.reason}"
+    return f"{where}until {hold.until}{by}: {hold.reason}"
 
 
 def _verdict(budget: OperationBudget, ledger: LedgerSpec | KokError, now: datetime) -> tuple[bool, str, str]:
@@ -152,8 +153,7 @@ def _verdict(budget: OperationBudget, ledger: LedgerSpec | KokError, now: dateti
     if isinstance(ledger, KokError):
         return False, ErrorCode.LedgerUnreadable.value, ledger.message
     if hold:
-        where = f" in {', '.join(hold.scopes)}" if hold.scopes else ""
-        return True, hold.mode.value, f"{hold.mode.value}{where} {hold_words(hold)}"
+        return True, hold.mode.value, f"{hold.mode.value} {hold_words(hold)}"
     tripped = [each for phase in WORST[:2] for each in ledger.breakers if each.budget == budget.metadata.name and each.phase is phase]
     if tripped:
         more = f" (and {len(tripped) - 1} more)" if len(tripped) > 1 else ""

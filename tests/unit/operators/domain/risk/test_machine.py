@@ -194,6 +194,12 @@ class Evaluation(RuleBasedStateMachine):
         for of in self.budgets:
             shut = [each for each in self.ledger.breakers if each.budget == of.metadata.name and self.is_closed(of, each)]
             assert not [each for each in shut if each.phase is not BreakerPhase.Closed], "a person had closed it"
+        for each in self.ledger.breakers:
+            if each.phase is BreakerPhase.HalfOpen and each.probe:
+                (of,) = [one for one in self.budgets if one.metadata.name == each.budget]
+                began = next((at(one.at) for one in self.ledger.log if one.op_id == each.probe), at(each.since))
+                waited = latest(self.ledger, self.clock) - began
+                assert waited < timedelta(seconds=of.spec.breaker.probe_seconds), f"a probe outlived its deadline: {each}"
         again = swept(self.ledger, tuple(self.budgets), self.clock, Causes(tuple(self.verdicts)))
         assert again == self.ledger, "a second look changes nothing"
 
@@ -270,4 +276,26 @@ def test_should_find_what_is_too_much_when_a_limit_is_left_out(limit: str, broke
         for host in ("a", "b", "c"):
             run.ask(host, Operation.Drain, back=False)
             run.step_clock(1)
+    run.teardown()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_should_find_a_half_open_breaker_that_outlives_its_deadline(broken: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control: a probe that is waited for without end."""
+    if broken:
+        monkeypatch.setattr("operators.domain.risk.breaker._probed", lambda weighed, found: found)
+    run = Evaluation()
+    run.begin([(Per.Pool, {"rate": {"count": 9, "windowSeconds": 60}, "concurrency": {"count": 3}}, list(OPERATIONS), False)])
+    run.fail_a_rollout("a", Operation.Drain)
+    run.verdicts = [replace(each, is_over=True) for each in run.verdicts]
+    for _ in range(2):
+        run.sweep()
+        run.step_clock(601)
+    run.sweep()
+    assert [each.phase for each in run.ledger.breakers] == [BreakerPhase.HalfOpen]
+    run.ask("a", Operation.Drain, back=False)
+    assert run.ledger.breakers[0].probe
+    run.step_clock(90000)
+    with pytest.raises(AssertionError, match="outlived its deadline") if broken else nullcontext():
+        run.sweep()
     run.teardown()
