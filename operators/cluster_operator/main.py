@@ -30,6 +30,7 @@ from operators.cluster_operator.metrics import expose
 from operators.cluster_operator.risk.centre import RiskCentre, followed
 from operators.cluster_operator.rollout import kinds as rollout_kinds
 from operators.cluster_operator.rollout.controller import rollout_controllers
+from operators.cluster_operator.rollout.probing import ProbeCounts, probed
 from operators.cluster_operator.rollout.records import RecordsController, recorded
 from operators.cluster_operator.settings import Settings
 from operators.engine.elector import ElectorConfig
@@ -60,6 +61,7 @@ def build(settings: Settings, credentials: Credentials) -> Process:
                 yield kinds.key_of(cluster["metadata"]["namespace"], cluster["metadata"]["name"])
 
     watched = followed(recorded((*kinds.watched_kinds(clusters_of_package), *RiskCentre.WATCHED, *rollout_kinds.watched_kinds())))
+    watched = probed(watched) if settings.idle_probe_seconds else watched
     apart = KubeClient(credentials, field_manager=FIELD_MANAGER, on_call=partial(metrics.api_call, "lease"))  # never behind other calls
     lease = KubeLease(apart, namespace=settings.own_namespace, name=LEASE)
     elector = ElectorConfig.of(settings.identity, settings.lease_seconds)
@@ -77,7 +79,10 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     for controller in RiskCentre(tools, connector, process.leadership, now=meta.now, secret=way_in).controllers:
         process.add(controller, tools, workers=8)
     asked = Prometheus(settings.prometheus_url) if settings.prometheus_url else None
-    rollouts, prober = rollout_controllers(world, lambda key: probing.add(key), metrics=asked)
+    counts = ProbeCounts(metrics.registry)
+    rollouts, prober = rollout_controllers(
+        world, lambda key: probing.add(key), metrics=asked, idle=settings.idle_probe_seconds, counts=counts
+    )
     process.add(rollouts, tools, workers=4)
     probing = process.add(prober, tools, workers=16)
     process.add(RecordsController(world), tools, workers=4)

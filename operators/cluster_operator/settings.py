@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from operators.cluster_operator.cluster.world import Reach
+from operators.cluster_operator.rollout.probing import IDLE
 from operators.services.settings import OperatorSettings
 
 
@@ -21,5 +22,7 @@ class Settings(OperatorSettings):
     """Port of /healthz, /readyz and /metrics; 0 takes a free one."""
     workers: Annotated[int, Field(ge=1, le=64)] = 8
     """Clusters in work at the same time."""
+    idle_probe_seconds: Annotated[float, Field(ge=0, le=86_400)] = IDLE
+    """Between two probe pods of a business cluster that no rollout looks at (longer in a fleet of more than 300); 0: none."""
     prometheus_url: str = ""
     """Prometheus that business metrics of rollouts are asked of, for example http://prometheus.monitoring:9090; empty: there is none."""

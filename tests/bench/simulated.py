@@ -93,6 +93,7 @@ def operator(meta: Path, business: Path, *, sweep_seconds: float) -> Iterator[Op
     """The Cluster-Operator as shipped (`sweep_process`), by two kubeconfigs; ended in order, so that its lease is free at once."""
     port = free_port()
     options = [f"--kubeconfig={meta}", "--host=127.0.0.1", f"--port={port}", f"--sweep-seconds={sweep_seconds:g}", PATIENT_LEASE]
+    options += ["--idle-probe-seconds=0"]  # no kubelet would run its pods
     with child("operator", [sys.executable, "-m", "tests.bench.sweep_process", str(business), *options]) as process:
         yield Operator(process.pid, port)
 

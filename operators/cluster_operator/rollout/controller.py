@@ -14,7 +14,16 @@ from operators.cluster_operator.rollout.journal import JournalBook
 from operators.cluster_operator.rollout.measuring import EVERY as METRICS_EVERY
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.observe import Observer, Seen
-from operators.cluster_operator.rollout.probing import EVERY, NodeProber, ProbeBook, ProbeController, Prober, on_node, pod_prober
+from operators.cluster_operator.rollout.probing import (
+    EVERY,
+    NodeProber,
+    ProbeBook,
+    ProbeController,
+    ProbeCounts,
+    Prober,
+    on_node,
+    pod_prober,
+)
 from operators.cluster_operator.rollout.staging import Stager
 from operators.cluster_operator.rollout.staging_pools import PoolStager
 from operators.domain.rollout.forecast import Outlook, outlook, with_refusals
@@ -123,13 +132,18 @@ def rollout_controllers(  # noqa: PLR0913 - what tests bring in the place of wha
     gauge: Gauge | None = None,
     node_prober: NodeProber | None = None,
     probe_every: float = EVERY,
+    idle: float = 0.0,
+    counts: ProbeCounts | None = None,
 ) -> tuple[RolloutController, ProbeController]:
     """Both controllers, sharing the probes' results. `wake` enqueues a key of the second one; `metrics`: what business metrics are asked of. Who brings
-    a prober of his own reads vital signs and asks nodes only if he brings what does that, too.
+    a prober of his own reads vital signs and asks nodes only if he brings what does that, too. `idle`: seconds between probes of clusters that no
+    rollout looks at; 0: they are not probed.
     """
     book = ProbeBook(world.now, wake)
     measurer = Measurer(metrics or NoMetrics(), every=METRICS_EVERY if probe_every else 0.0)
     chosen = gauge or (None if prober else plane_gauge(world))
     nodes = node_prober or (None if prober else on_node(world))
-    probes = ProbeController(world, book, prober or pod_prober(world), every=probe_every, gauge=chosen, node_prober=nodes)
+    probes = ProbeController(
+        world, book, prober or pod_prober(world), every=probe_every, gauge=chosen, node_prober=nodes, idle=idle, counts=counts
+    )
     return RolloutController(world, book, measurer), probes

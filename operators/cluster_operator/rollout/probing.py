@@ -1,4 +1,5 @@
-"""Probes the clusters that running rollouts look at, pod by pod (a few at once after a bad one), and remembers the results. Writes nothing in the meta cluster.
+"""Probes every business cluster now and then, and those that running rollouts look at pod by pod (a few at once after a bad one); remembers and counts
+the results. Writes nothing in the meta cluster.
 
 Results are in memory only: after a restart there are none, which holds a rollout until there are new ones; baselines stand in its records.
 """
@@ -6,24 +7,28 @@ Results are in memory only: after a restart there are none, which holds a rollou
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
 from operators.cluster_operator.cluster.world import World
 from operators.cluster_operator.rollout.gauging import Gauge
 from operators.domain.plane.inputs import Names
+from operators.domain.plane.steps import pace_of
 from operators.domain.rollout.evidence import Sample
 from operators.domain.rollout.nodes import NOT_TRIED, NodeChange, NodeTries
 from operators.domain.rollout.vitals import Vitals
 from operators.engine.reconcile import StatusWrite
 from operators.errors import KokError
-from operators.ports.kube import Key
+from operators.ports.kube import Key, Manifest, Watched
 from operators.services.probe import ProbeResult, probe
 
 log = structlog.get_logger(__name__)
@@ -43,8 +48,36 @@ KEPT_VITALS = 120
 """Readings per cluster."""
 WANTED_FOR = timedelta(seconds=120)
 """A cluster that no rollout asked for since is not probed any more."""
+IDLE = 600.0
+"""Seconds between two probes of a cluster that nobody looks at, in a fleet of up to steps.PACED_FROM; docs/adr/0012."""
+SECONDS = (0.5, 1, 2, 3, 5, 10, 20)
 IMAGE = "registry.k8s.io/pause:3.10"
 """Every host has it: containerd starts pods with it."""
+
+
+class ProbeCounts:
+    """What probes came to, for Prometheus."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        labels = ["namespace", "cluster"]
+        self._pods = Counter(
+            "kok_probe_pods_total", "Probe pods by cluster and result (good, bad).", [*labels, "result"], registry=registry
+        )
+        self._seconds = Histogram("kok_probe_pod_seconds", "Until a probe pod ran.", labels, buckets=SECONDS, registry=registry)
+
+    def count(self, key: Key, result: ProbeResult) -> None:
+        """One more pod."""
+        self._pods.labels(key.namespace, key.name, "good" if result.good else "bad").inc()
+        if result.good:
+            self._seconds.labels(key.namespace, key.name).observe(result.seconds)
+
+    def forget(self, key: Key) -> None:
+        """The Cluster is gone."""
+        for result in ("good", "bad"):
+            with contextlib.suppress(KeyError):
+                self._pods.remove(key.namespace, key.name, result)
+        with contextlib.suppress(KeyError):
+            self._seconds.remove(key.namespace, key.name)
 
 
 class ProbeBook:
@@ -149,6 +182,9 @@ class Probed:
 
     key: Key
     wanted: bool
+    """Whether a rollout looks at it."""
+    left: float = 0.0
+    """Else: seconds until its next pod is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +193,19 @@ class ProbeStep:
 
     reason: str
     after: float | None
+
+
+def probed(watched: Iterable[Watched]) -> tuple[Watched, ...]:
+    """The same kinds, whose Clusters wake this controller, too."""
+    return tuple(replace(each, keys_of=_also(each)) if each.kind == kinds.CLUSTER else each for each in watched)
+
+
+def _also(each: Watched) -> Callable[[Manifest], Iterator[Key]]:
+    def keys_of(manifest: Manifest) -> Iterator[Key]:
+        yield from each.keys_of(manifest)
+        yield Key(CONTROLLER, manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+    return keys_of
 
 
 Prober = Callable[[Key], Awaitable[ProbeResult]]
@@ -209,26 +258,49 @@ class ProbeController:
         every: float = EVERY,
         gauge: Gauge | None = None,
         node_prober: NodeProber | None = None,
+        idle: float = 0.0,
+        counts: ProbeCounts | None = None,
     ) -> None:
         self._world, self._book, self._probe, self._every = world, book, prober, every
+        self._idle, self._counts, self._began = idle, counts or ProbeCounts(), world.now()
+        self._last: dict[str, datetime] = {}
         self._gauge, self._probe_node = gauge, node_prober
         book.has_gauge, book.asks_nodes = gauge is not None, node_prober is not None
 
     async def observe(self, key: Key) -> Probed | None:
-        """None once nobody wants it any more."""
-        there = self._world.cache.get(kinds.CLUSTER.ref(key.name, key.namespace)) is not None
+        """None for one that is gone, and where nobody looks at those that no rollout wants."""
+        manifest = self._world.cache.get(kinds.CLUSTER.ref(key.name, key.namespace))
         cluster = f"{key.namespace}/{key.name}"
-        if not there:
+        if manifest is None:
             self._book.forget(cluster)
-        return Probed(key, True) if there and self._book.is_wanted(cluster) else None
+            self._counts.forget(key)
+            self._last.pop(cluster, None)
+            return None
+        if self._book.is_wanted(cluster):
+            return Probed(key, True)
+        is_ready = (manifest.get("status") or {}).get("phase") == "Ready"
+        return Probed(key, False, self._left(cluster)) if self._idle and is_ready else None
+
+    def _left(self, cluster: str) -> float:
+        """Until the next pod of one that nobody looks at; the first ones of a process are spread by name."""
+        idle = self._idle * pace_of(self._world.cache.count(kinds.CLUSTER))
+        share = hashlib.sha256(cluster.encode()).digest()[0] / 255.0
+        due = self._last[cluster] + timedelta(seconds=idle) if cluster in self._last else self._began + timedelta(seconds=idle * share)
+        return max(0.0, (due - self._world.now()).total_seconds())
 
     def next_step(self, view: Probed) -> ProbeStep:
-        """Always one more."""
-        return ProbeStep("a probe pod is made", self._every)
+        """One more pod now, or when it is due."""
+        if view.wanted:
+            return ProbeStep("a probe pod is made", self._every)
+        return ProbeStep("the next probe pod is not due yet", view.left) if view.left else ProbeStep("a probe pod is made", self._every)
 
     async def act(self, view: Probed, step: ProbeStep) -> None:
         """One pod; after a bad one several, set apart: the next verdict has enough of them soon, and one moment's trouble counts once."""
         cluster = f"{view.key.namespace}/{view.key.name}"
+        if not view.wanted:
+            if not view.left:
+                await self._sample(view.key, cluster, 0.0)
+            return
         latest = self._book.samples.get(cluster, ())[-1:]
         pods = AFTER_A_BAD_ONE if latest and not latest[0].good else 1
         samples = [self._sample(view.key, cluster, number * self._every) for number in range(pods)]
@@ -254,7 +326,10 @@ class ProbeController:
         """One pod, counted as soon as it is over."""
         await asyncio.sleep(after)
         result = await self._probe(key)
-        self._book.add(cluster, Sample(self._world.now(), result.good, result.seconds))
+        self._last[cluster] = self._world.now()
+        self._counts.count(key, result)
+        if self._book.is_wanted(cluster):
+            self._book.add(cluster, Sample(self._world.now(), result.good, result.seconds))
         if not result.good:
             log.warning("a probe failed", cluster=cluster, seconds=round(result.seconds, 2), reason=result.reason)
 

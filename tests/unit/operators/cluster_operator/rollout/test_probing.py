@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import structlog
+from prometheus_client import CollectorRegistry
 
-from operators.cluster_operator.rollout.probing import AFTER_A_BAD_ONE, CONTROLLER, ProbeBook, ProbeController
+from operators.cluster_operator.rollout.probing import AFTER_A_BAD_ONE, CONTROLLER, ProbeBook, ProbeController, ProbeCounts
 from operators.domain.rollout.evidence import Sample
 from operators.domain.rollout.nodes import TRIES, NodeChange
 from operators.ports.kube import Key
@@ -24,9 +26,11 @@ class Ground:
     """A cache with one Cluster that can go, and a book."""
 
     def __init__(self) -> None:
-        self.there, self.woken = True, list[Key]()
-        self.book = ProbeBook(lambda: NOW, self.woken.append)
-        self.world: Any = SimpleNamespace(cache=SimpleNamespace(get=lambda ref: {} if self.there else None), now=lambda: NOW)
+        self.there, self.woken, self.clusters = True, list[Key](), 1
+        self.now, self.phase = NOW, "Ready"
+        self.book = ProbeBook(lambda: self.now, self.woken.append)
+        cache = SimpleNamespace(get=lambda ref: {"status": {"phase": self.phase}} if self.there else None, count=lambda kind: self.clusters)
+        self.world: Any = SimpleNamespace(cache=cache, now=lambda: self.now)
 
 
 async def never(key: Key) -> ProbeResult:
@@ -129,3 +133,81 @@ async def test_should_give_a_node_up_after_a_few_pods() -> None:
         assert ground.book.nodes_due(NAME) == (change,)
         ground.book.tried(change, ProbeResult(False, 20.0, "no pod"))
     assert ground.book.nodes_due(NAME) == ()
+
+
+class Pods:
+    """A prober that counts, and what it counts for Prometheus."""
+
+    def __init__(self) -> None:
+        self.made, self.registry = 0, CollectorRegistry()
+        self.counts = ProbeCounts(self.registry)
+
+    async def __call__(self, key: Key) -> ProbeResult:
+        self.made += 1
+        return ProbeResult(self.made != 2, 1.5, "" if self.made != 2 else "no room")
+
+    def told(self, result: str) -> float | None:
+        return self.registry.get_sample_value("kok_probe_pods_total", {"namespace": "prod", "cluster": "c0", "result": result})
+
+
+async def passed(ground: Ground, controller: ProbeController, seconds: float) -> None:
+    """As the loop does for so long: a pass when it is due."""
+    end_at = ground.now + timedelta(seconds=seconds)
+    while view := await controller.observe(KEY):
+        step = controller.next_step(view)
+        await controller.act(view, step)
+        if step.after is None or ground.now + timedelta(seconds=max(step.after, 1.0)) > end_at:
+            break
+        ground.now += timedelta(seconds=max(step.after, 1.0))
+    ground.now = end_at
+
+
+async def test_should_probe_every_cluster_now_and_then_and_count() -> None:
+    ground, pods = Ground(), Pods()
+    controller = ProbeController(ground.world, ground.book, pods, idle=600.0, counts=pods.counts)
+    await passed(ground, controller, 3600.0)
+    assert 5 <= pods.made <= 7, "six in an hour"
+    assert (pods.told("good"), pods.told("bad")) == (pods.made - 1, 1)
+    assert not ground.book.samples, "who judges takes samples of its own time"
+    ground.there = False
+    assert await controller.observe(KEY) is None
+    assert pods.told("good") is None, "of a cluster that is gone nothing is shown"
+
+
+async def test_should_not_make_a_pod_each_time_that_the_cluster_changes() -> None:
+    ground, pods = Ground(), Pods()
+    controller = ProbeController(ground.world, ground.book, pods, idle=600.0)
+    await passed(ground, controller, 700.0)
+    before = pods.made
+    for _ in range(20):
+        view = await controller.observe(KEY)
+        assert view
+        await controller.act(view, controller.next_step(view))
+    assert pods.made == before
+
+
+@pytest.mark.parametrize(
+    ("idle", "phase", "clusters", "made"),
+    [(0.0, "Ready", 1, 0), (600.0, "Creating", 1, 0), (600.0, "Ready", 3000, 1), (600.0, "Ready", 1, 6)],
+)
+async def test_should_leave_alone_what_is_not_ready_and_pace_a_large_fleet(idle: float, phase: str, clusters: int, made: int) -> None:
+    ground, pods = Ground(), Pods()
+    ground.phase, ground.clusters = phase, clusters
+    await passed(ground, ProbeController(ground.world, ground.book, pods, idle=idle), 3600.0)
+    assert abs(pods.made - made) <= 1, pods.made
+    assert made or not pods.made
+
+
+async def test_should_probe_at_once_when_a_rollout_looks() -> None:
+    ground, pods = Ground(), Pods()
+    controller = ProbeController(ground.world, ground.book, pods, every=3.0, idle=600.0)
+    await passed(ground, controller, 700.0)
+    before = pods.made
+    ground.book.want({NAME})
+    assert ground.woken == [KEY]
+    view = await controller.observe(KEY)
+    assert view
+    assert controller.next_step(view).after == 3.0
+    await controller.act(view, controller.next_step(view))
+    assert pods.made == before + 1
+    assert len(ground.book.samples[NAME]) == 1
