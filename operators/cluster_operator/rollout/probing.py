@@ -56,28 +56,26 @@ IMAGE = "registry.k8s.io/pause:3.10"
 
 
 class ProbeCounts:
-    """What probes came to, for Prometheus."""
+    """What probes came to, for Prometheus. `cluster` is namespace/name: a label `namespace` would be that of the operator's own pod."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        labels = ["namespace", "cluster"]
-        self._pods = Counter(
-            "kok_probe_pods_total", "Probe pods by cluster and result (good, bad).", [*labels, "result"], registry=registry
-        )
-        self._seconds = Histogram("kok_probe_pod_seconds", "Until a probe pod ran.", labels, buckets=SECONDS, registry=registry)
+        words = "Probe pods by cluster (namespace/name) and result (good, bad)."
+        self._pods = Counter("kok_probe_pods_total", words, ["cluster", "result"], registry=registry)
+        self._seconds = Histogram("kok_probe_pod_seconds", "Until a probe pod ran.", ["cluster"], buckets=SECONDS, registry=registry)
 
-    def count(self, key: Key, result: ProbeResult) -> None:
+    def count(self, cluster: str, result: ProbeResult) -> None:
         """One more pod."""
-        self._pods.labels(key.namespace, key.name, "good" if result.good else "bad").inc()
+        self._pods.labels(cluster, "good" if result.good else "bad").inc()
         if result.good:
-            self._seconds.labels(key.namespace, key.name).observe(result.seconds)
+            self._seconds.labels(cluster).observe(result.seconds)
 
-    def forget(self, key: Key) -> None:
-        """The Cluster is gone."""
+    def forget(self, cluster: str) -> None:
+        """It is gone."""
         for result in ("good", "bad"):
             with contextlib.suppress(KeyError):
-                self._pods.remove(key.namespace, key.name, result)
+                self._pods.remove(cluster, result)
         with contextlib.suppress(KeyError):
-            self._seconds.remove(key.namespace, key.name)
+            self._seconds.remove(cluster)
 
 
 class ProbeBook:
@@ -273,7 +271,7 @@ class ProbeController:
         cluster = f"{key.namespace}/{key.name}"
         if manifest is None:
             self._book.forget(cluster)
-            self._counts.forget(key)
+            self._counts.forget(cluster)
             self._last.pop(cluster, None)
             return None
         if self._book.is_wanted(cluster):
@@ -327,7 +325,7 @@ class ProbeController:
         await asyncio.sleep(after)
         result = await self._probe(key)
         self._last[cluster] = self._world.now()
-        self._counts.count(key, result)
+        self._counts.count(cluster, result)
         if self._book.is_wanted(cluster):
             self._book.add(cluster, Sample(self._world.now(), result.good, result.seconds))
         if not result.good:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 from operators.api.risk import LedgerSpec
@@ -130,7 +132,8 @@ async def test_should_look_often_only_while_something_is_in_flight() -> None:
 
 async def test_should_show_budgets_anew_only_where_time_can_change_them() -> None:
     meta, clock = Meta(), Clock()
-    tools = LoopTools(meta, None, Metrics())  # type: ignore[arg-type]
+    recorder = SimpleNamespace(record=lambda occurrence: asyncio.sleep(0))
+    tools = LoopTools(meta, recorder, Metrics())  # type: ignore[arg-type]
     ledger_service, causes = ledger_of(meta, clock), CauseReader(meta, JournalBook(meta, "kok-system"))  # type: ignore[arg-type]
     shows = BudgetController(meta, ledger_service, Teller(tools), causes, now=clock.now, clock=lambda: clock.seconds)  # type: ignore[arg-type]
     lefts = []

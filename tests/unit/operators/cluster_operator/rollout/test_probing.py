@@ -147,7 +147,7 @@ class Pods:
         return ProbeResult(self.made != 2, 1.5, "" if self.made != 2 else "no room")
 
     def told(self, result: str) -> float | None:
-        return self.registry.get_sample_value("kok_probe_pods_total", {"namespace": "prod", "cluster": "c0", "result": result})
+        return self.registry.get_sample_value("kok_probe_pods_total", {"cluster": "prod/c0", "result": result})
 
 
 async def passed(ground: Ground, controller: ProbeController, seconds: float) -> None:
