@@ -59,6 +59,8 @@ HEALTHY = {
     f'kok_api_call_seconds_bucket{{{OPERATOR},pod="a",server="meta",verb="get",le="+Inf"}}': "0+100x300",
     f'kok_api_writes_total{{{OPERATOR},pod="a",server="meta",verb="apply"}}': "0+60x300",
     f'process_resident_memory_bytes{{{OPERATOR},pod="a"}}': "200000000",
+    f'kok_probe_pods_total{{{OPERATOR},pod="a",cluster="demo/demo",result="good"}}': "0+0.1x300",
+    f'kok_probe_pods_total{{{OPERATOR},pod="a",cluster="demo/demo",result="bad"}}': "0+0.05x300",
 }
 ABSENT = "_"
 BROKEN: dict[str, dict[str, str]] = {
@@ -70,6 +72,7 @@ BROKEN: dict[str, dict[str, str]] = {
     "KokRolloutsWait": {f'kok_rollouts{{{OPERATOR},pod="a",state="waiting"}}': "1"},
     "KokBreakerOpen": {f'kok_breakers_open{{{OPERATOR},pod="a",budget="machines"}}': "1"},
     "KokLedgerNearlyFull": {f'kok_ledger_log_entries{{{OPERATOR},pod="a"}}': "1201"},
+    "KokClusterMakesNoPods": {f'kok_probe_pods_total{{{OPERATOR},pod="a",cluster="demo/demo",result="good"}}': "7"},
     "KokMachinesStalled": {f'kok_machines{{{MACHINES},pod="m",state="stalled"}}': "1"},
     "KokMachinesClosed": {f'kok_machines{{{MACHINES},pod="m",state="open"}}': "7"},
     "KokHostsNotLookedAt": {f'kok_host_probes{{{MACHINES},pod="m"}}': "7"},
