@@ -64,12 +64,17 @@ class Operator:
     port: int
 
     def metric(self, pattern: str) -> float:
-        """Sum of the samples whose line begins with what the pattern matches; 0 before the process answers."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENT) as answer:
-                text = answer.read().decode()
-        except OSError:
-            return 0.0
+        """Sum of the samples whose line begins with what the pattern matches. An answer that does not come is no 0: it is waited for, then a failure."""
+        end_at = time.monotonic() + PATIENT
+        while True:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=PATIENT) as answer:
+                    text = answer.read().decode()
+                break
+            except OSError:
+                if time.monotonic() > end_at:
+                    raise
+                time.sleep(0.1)
         return sum(float(count) for count in re.findall(rf"^{pattern} ([0-9.e+]+)$", text, re.MULTILINE))
 
     def writes(self) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from operators.domain.machine.view import MachineView
 from operators.machine_operator import kinds
 from operators.machine_operator.claims import claim_name
 from operators.machine_operator.machine.act import Actor
-from operators.ports.kube import KubePort
+from operators.ports.kube import KubePort, Ref
 from tests.integration.kube_proxies import CrashingKube, RecordingKube
 from tests.integration.machine_operator.rig import Rig
 
@@ -151,18 +152,37 @@ async def test_should_end_every_decommissioning_that_was_killed_at_its_nth_write
 
 
 @pytest.mark.slow  # a control
-async def test_should_notice_an_operator_that_forgets_its_token(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Positive control: with a step that is not done again after a crash, the same test does not converge."""
+@pytest.mark.parametrize("believes", [True, False])
+async def test_should_notice_an_operator_that_believes_its_own_marks(rig: Rig, monkeypatch: pytest.MonkeyPatch, believes: bool) -> None:
+    """Positive control: one that notes a step as done before it does it, and is killed in between, leaves a host that is never installed."""
+    issue, marks = Actor._issue_token, set[str]()
 
-    async def once(self: Actor, view: object) -> str:
-        return ""
+    async def marked_first(self: Actor, view: MachineView) -> str:
+        if view.name in marks and believes:
+            return ""
+        marks.add(view.name)
+        return await issue(self, view)
 
+    monkeypatch.setattr(Actor, "_issue_token", marked_first)
     host = rig.host("h1", 1)
-    monkeypatch.setattr(Actor, "_issue_token", once)
+    ports: dict[str, KubePort] = {BUSINESS: KilledAtTheToken(rig.business_record.kube, after=10_000)}
     await rig.pool([host])
+    await rig.start(**ports)
+    assert await _until_dead(rig, ports)
+    assert marks, "it was killed after its mark"
+    await rig.stop()
     await rig.start()
-    with pytest.raises(AssertionError):
-        await rig.until(lambda: rig.is_open(host), seconds=6)
+    with pytest.raises(AssertionError) if believes else contextlib.nullcontext():
+        await rig.until(lambda: rig.is_open(host), seconds=6 if believes else 30)
+
+
+class KilledAtTheToken(CrashingKube):
+    """Dies when it would write a bootstrap token."""
+
+    def _before(self, verb: str, ref: Ref) -> None:
+        if verb == "apply" and ref.kind == "Secret" and ref.name.startswith("bootstrap-token-"):
+            self.dead = True
+        super()._before(verb, ref)
 
 
 async def test_should_notice_an_operator_that_drains_without_leave(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
