@@ -57,11 +57,15 @@ lint: setup ## ruff, mypy --strict, import contracts, generated files
 	$(PY) -m meta_cluster.cli.crds --check
 	$(PY) -m meta_cluster.cli.errors_reference --check
 	$(PY) -m meta_cluster.cli.kinds_reference --check
+	$(PY) -m meta_cluster.cli.cli_reference --check
+	$(PY) -m meta_cluster.cli.metrics_reference --check
 
 crds: setup ## write manifests/crds and docs/reference from the code
 	$(PY) -m meta_cluster.cli.crds
 	$(PY) -m meta_cluster.cli.errors_reference
 	$(PY) -m meta_cluster.cli.kinds_reference
+	$(PY) -m meta_cluster.cli.cli_reference
+	$(PY) -m meta_cluster.cli.metrics_reference
 
 dev: setup ## the operators in the lab, run from the work tree
 	@$(KOK) lab up --dev
