@@ -20,6 +20,8 @@ from operators.ports.kube import Key
 
 PATIENT_TIMES = 5
 """So often the same step may follow itself at once: a cache may lag behind a write for a moment."""
+DOUBLED = 10
+"""So often the pause doubles at most; after a day of the same step 2.0 to its power would be no number any more."""
 
 STALLING = frozenset({ErrorCode.PortTaken})
 """Refusals of a step that a person has to mend: shown as the stall that the next pass finds."""
@@ -52,7 +54,7 @@ class ClusterController:
         self._repeated.put(uid, (words, times))
         if step.after != 0.0 or times < PATIENT_TIMES:
             return step
-        return replace(step, after=min(POLL_SECONDS, 2.0 ** (times - PATIENT_TIMES)))
+        return replace(step, after=min(POLL_SECONDS, 2.0 ** min(times - PATIENT_TIMES, DOUBLED)))
 
     async def act(self, view: PlaneView, step: Step) -> Waits | None:
         """See Controller."""

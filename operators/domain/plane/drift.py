@@ -88,12 +88,18 @@ def corrections(wanted: Manifest, live: Manifest) -> list[dict[str, Any]]:
     return [{"op": "replace", "path": path, "value": value} for path, value in _foreign_lists(wanted, live, "")]
 
 
+def _are_other_values(wanted: list[Any], live: list[Any]) -> bool:
+    """Of lists of plain values: whether one has what the other has not."""
+    plain = all(isinstance(each, str | int | float | bool) for each in (*wanted, *live))
+    return plain and sorted(map(repr, wanted)) != sorted(map(repr, live))
+
+
 def _foreign_lists(wanted: Any, live: Any, path: str) -> Iterable[tuple[str, Any]]:
     if isinstance(wanted, dict) and isinstance(live, dict):
         for key, value in wanted.items():
             yield from _foreign_lists(value, live.get(key), f"{path}/{_escaped(key)}")
     elif isinstance(wanted, list) and isinstance(live, list):
-        if len(live) != len(wanted):
+        if len(live) != len(wanted) or _are_other_values(wanted, live):
             yield path, wanted
         else:
             for index, value in enumerate(wanted):

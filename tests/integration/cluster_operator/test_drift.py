@@ -79,6 +79,48 @@ async def test_should_take_out_a_container_that_somebody_added(plane: Stage) -> 
     assert [each["name"] for each in found["spec"]["template"]["spec"]["containers"]] == ["scheduler"]
 
 
+KEPT = ("Namespace", "CustomResourceDefinition")
+"""What is in them goes with them, and takes its time: only changed here."""
+
+
+def _spoiled_inside(manifest: Manifest) -> dict[str, Any]:
+    match manifest["kind"]:
+        case "DaemonSet" | "Deployment":
+            return {"spec": {"template": {"spec": {"priorityClassName": "nobody", "priority": None}}}}
+        case "ValidatingAdmissionPolicy":
+            return {"spec": {"failurePolicy": "Ignore"}}
+        case "ValidatingAdmissionPolicyBinding":
+            return {"spec": {"validationActions": ["Warn"]}}
+        case "ClusterRoleBinding":
+            return _spoiled({**manifest, "kind": "RoleBinding"})
+        case "ConfigMap" if not manifest.get("data"):
+            return {"data": {"more": "x"}, "metadata": {"labels": {"app.kubernetes.io/managed-by": "mallory"}}}
+        case "CustomResourceDefinition" | "Namespace" | "ServiceAccount" | "StorageClass" | "PriorityClass":
+            return {"metadata": {"labels": {"app.kubernetes.io/managed-by": "mallory"}}}
+        case _:
+            return _spoiled(manifest)
+
+
+async def test_should_put_every_object_inside_the_business_cluster_back(plane: Stage) -> None:
+    port, operator = plane.business.port, await at_rest(plane)
+    view = await operator.controller.observe(plane.key)
+    assert view
+    wanted: tuple[Manifest, ...] = view.plan.inside  # type: ignore[union-attr]
+    assert len(wanted) > 30
+    for manifest in wanted:
+        await port.patch_json(Ref.of(manifest), _spoiled_inside(manifest))
+        assert difference(manifest, await port.get(Ref.of(manifest)) or {}), f"{Ref.of(manifest)} is not spoiled"
+    await plane.settle(plane.operator())
+    for manifest in wanted:
+        assert difference(manifest, await port.get(Ref.of(manifest)) or {}) == "", Ref.of(manifest)
+    deleted = [each for each in wanted if each["kind"] not in KEPT]
+    for manifest in deleted:
+        assert await port.delete(Ref.of(manifest))
+    await plane.settle(plane.operator())
+    for manifest in wanted:
+        assert difference(manifest, await port.get(Ref.of(manifest)) or {}) == "", Ref.of(manifest)
+
+
 async def test_should_put_back_what_was_deleted_inside_the_business_cluster(plane: Stage) -> None:
     port = plane.business.port
     binding = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding").ref("kok:admins")

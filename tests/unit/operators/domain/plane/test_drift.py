@@ -60,3 +60,10 @@ def test_should_correct_lists_that_others_added_to() -> None:
     assert corrections(wanted, {"spec": {"containers": [{"name": "a", "env": [1, 2]}]}}) == [
         {"op": "replace", "path": "/spec/containers/0/env", "value": [1]}
     ]
+
+
+def test_should_correct_values_that_others_put_in_the_place_of_ours() -> None:
+    """A set of plain values is merged by server-side apply: what is not ours stays, and may not go together with ours."""
+    wanted = {"spec": {"validationActions": ["Deny"], "verbs": ["get", "list"]}}
+    live = {"spec": {"validationActions": ["Warn"], "verbs": ["list", "get"]}}
+    assert corrections(wanted, live) == [{"op": "replace", "path": "/spec/validationActions", "value": ["Deny"]}]
