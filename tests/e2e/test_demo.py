@@ -64,6 +64,7 @@ def everything(fleet: Fleet) -> dict[str, Any]:
         "inside": versions(fleet.business, INSIDE_KINDS, "-A"),
         "everywhere inside": versions(fleet.business, EVERYWHERE),
         "events": events_of_ours(fleet.meta),
+        "events inside": events_of_ours(fleet.business),
     }
 
 
@@ -119,6 +120,7 @@ def test_should_notice_a_write_of_ours_if_there_were_one(fleet: Fleet, group: st
 def test_should_notice_an_event_of_ours_if_there_were_one(fleet: Fleet) -> None:
     """Also a part of the control: the demo's healing was told in events."""
     assert events_of_ours(fleet.meta)
+    assert events_of_ours(fleet.business)
 
 
 def running_version(fleet: Fleet) -> str:
