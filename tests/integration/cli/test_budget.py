@@ -158,7 +158,7 @@ def test_should_freeze_one_scope_and_keep_what_is_frozen(kok: Kok) -> None:
     code, out, _ = kok(*why)
     assert code == 1
     assert "incident 42" in out
-    out = kok("budget")[1]
+    out = " ".join(kok("budget")[1].split())
     assert "cluster demo/demo: breaker ForcedOpen: in cluster demo/demo until " in out, "with its end and its reason"
     code, _, err = freeze("--scope", "cluster demo/nobodys")
     assert (code, "there is no Cluster demo/nobodys" in err) == (1, True)
