@@ -1,21 +1,33 @@
 """The audit log of the lab's meta API server: how kubeadm is told to keep one, and how it is read. Judges nothing; tests/e2e/audit.py does.
 
-The policy (manifests/kind/audit-policy.yaml) lies in the checkout that is mounted into the node. Used by lab.meta and by end-to-end tests.
+The policy (manifests/kind/audit-policy.yaml) is copied to the lab's state, which is mounted into the node: the API server goes on starting
+when the checkout is gone. Used by lab.meta, lab.lifecycle and end-to-end tests.
 """
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 from meta_cluster.lab import layout
 from meta_cluster.lab.docker import attempt
 
-POLICY = f"{layout.NODE_SOURCE}/manifests/kind/audit-policy.yaml"
+FILE = "audit-policy.yaml"
+SOURCE = f"manifests/kind/{FILE}"
+POLICY = f"{layout.NODE_SETTINGS}/{FILE}"
 FOLDER = "/var/log/kok-audit"
 LOG = f"{FOLDER}/audit.log"
 READ_SECONDS = 60.0
 OLDER_FILES = 9
 """Kept beside the one that is written; the oldest is dropped then."""
+
+
+def write_policy(checkout: Path) -> None:
+    """Bring the policy of this checkout to where the node reads it; a running API server keeps the one it started with."""
+    folder = layout.settings_folder()
+    folder.mkdir(exist_ok=True)
+    shutil.copyfile(checkout / SOURCE, folder / FILE)
 
 
 def api_server_patch() -> dict[str, Any]:

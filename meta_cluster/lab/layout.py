@@ -27,6 +27,7 @@ NODE_POD_CIDR = "10.244.0.0/23"
 SERVICE_SUBNET = "10.96.0.0/16"
 NODE_ASSETS = "/kok-assets"
 NODE_SOURCE = "/kok-src"
+NODE_SETTINGS = "/kok-lab"
 
 
 def state_folder() -> Path:
@@ -41,9 +42,19 @@ def kubeconfig_path() -> Path:
     return state_folder() / "kubeconfig"
 
 
+def settings_folder() -> Path:
+    """What the nodes of the meta cluster read of the lab's own settings; it outlives the checkout that wrote it."""
+    return state_folder() / "node"
+
+
 def package_path() -> Path:
     """Where the name of the ClusterPackageVersion that the lab installed last is kept."""
     return state_folder() / "package-version"
+
+
+def owner_path() -> Path:
+    """Whose lab it is, by `$KOK_LAB_OF` of the last `up`: "tests" is taken down by the next tests also if these were killed; empty for a person's."""
+    return state_folder() / "of"
 
 
 def ssh_key_path() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from meta_cluster.assets.progress import say, timed
 from meta_cluster.assets.table import table
 from meta_cluster.bootstrap.install import Installer, InstallReport
 from meta_cluster.bootstrap.manifests import PACKAGE_FOLDERS, Installation, InstallManifests, Overlay, install_manifests
-from meta_cluster.lab import engine, hosts, isolation, layout, meta, meta_nodes
+from meta_cluster.lab import audit, engine, hosts, isolation, layout, meta, meta_nodes
 from meta_cluster.lab.catalogue import AssetFacts, lab_packages, of_versions
 from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from meta_cluster.lab.ground import Ground, find_ground
@@ -102,6 +103,7 @@ def up(wanted: Wanted) -> None:
     Builder(folder, table() | lab_assets()).ensure(wanted.assets)
     with exclusive():
         _ensure_surroundings()
+        layout.owner_path().write_text(os.environ.get("KOK_LAB_OF", ""))
         ground = find_ground(load_image(folder, HOST_IMAGE))
         say(f"  {ground.sentence}")
         hosts.ensure_ssh_key()
@@ -130,9 +132,11 @@ def _ensure_surroundings() -> None:
 
 def _ensure_meta(wanted: Wanted, ground: Ground, folder: AssetsFolder) -> None:
     image = wanted.node_image or load_image(folder, node_image(wanted.version))
-    mounts = {layout.NODE_ASSETS: folder.root, layout.NODE_SOURCE: checkout()}
+    audit.write_policy(checkout())
+    fixed = {layout.NODE_ASSETS: folder.root}
+    mounts = {**fixed, layout.NODE_SETTINGS: layout.settings_folder(), layout.NODE_SOURCE: checkout()}
     config = meta.kind_config(ground, image=image, mounts=mounts, own_image=wanted.node_image is None)
-    made = meta.ensure_meta(ground, config, kind=folder.get(KIND))
+    made = meta.ensure_meta(ground, config, kind=folder.get(KIND), fixed=mounts if wanted.dev else fixed)
     if wanted.meta_nodes > 1 and wanted.node_image is None:
         for name in meta_nodes.ensure_nodes(wanted.meta_nodes, image=image, ground=ground, mounts=mounts):
             meta.mark_imported(folder.index()[f"images-meta-{wanted.version}"].sha256, name)
@@ -211,7 +215,7 @@ def down() -> list[str]:
             engine.remove_fence()
             docker("network", "rm", name)
             removed.append(f"network {name}")
-        for name in ("kubeconfig", "meta-node-id", "kind.yaml", "package-version", "planes"):
+        for name in ("kubeconfig", "meta-node-id", "kind.yaml", "package-version", "planes", "of"):
             (layout.state_folder() / name).unlink(missing_ok=True)
         for credential in layout.state_folder().glob("*.kubeconfig"):
             credential.unlink()

@@ -73,9 +73,10 @@ def kind_config(ground: Ground, *, image: str, mounts: Mapping[str, Path], own_i
     return {"kind": "Cluster", "apiVersion": api, "name": layout.META_CLUSTER, "networking": networking, "nodes": [node]}
 
 
-def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> bool:
+def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path, fixed: Mapping[str, Path]) -> bool:
     """Bring the meta cluster up: a healthy one is kept, a stopped one started, the remains of an interrupted creation removed and made anew.
 
+    `fixed`: mounts (place in the node -> folder) that a node which is there has to have, too; it may have been made from another checkout.
     True if it was made by this call. Raises KokError LabFailed.
     """
     known = inspect("container", layout.META_NODE)
@@ -86,7 +87,7 @@ def ensure_meta(ground: Ground, config: Mapping[str, Any], *, kind: Path) -> boo
             f"kind delete cluster --name {layout.META_CLUSTER}",
         )
     if known is not None and _is_complete():
-        check_mounts(known, {m["containerPath"]: Path(m["hostPath"]) for m in config["nodes"][0]["extraMounts"]})
+        check_mounts(known, fixed)
         if not known["State"]["Running"]:
             with timed("meta cluster", "starting the stopped node"):
                 docker("start", layout.META_NODE)

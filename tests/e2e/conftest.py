@@ -15,6 +15,7 @@ import pytest
 from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import fleet as wish
 from meta_cluster.demo import stories
+from meta_cluster.lab import layout
 from meta_cluster.lab.audit import audit_lines
 from tests.e2e.audit import acts_in, acts_without_leave
 from tests.e2e.ground import ROOT, Fleet, lab_status
@@ -40,10 +41,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
     began, logs = datetime.now(UTC), PlaneLogs()
     logs.start()
-    was_up = bool(lab_status().get("kubeconfig"))
-    done = subprocess.run(["make", "demo"], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=3600, check=False)
+    ours = not os.environ.get("KOK_KEEP_LAB") and (not lab_status().get("kubeconfig") or _is_of_killed_tests())
+    if ours:
+        os.environ["KOK_LAB_OF"] = "tests"
+    done = subprocess.run(["make", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=3600, check=False)
     try:
-        assert done.returncode == 0, f"make demo failed:\n{done.stdout}"
+        assert done.returncode == 0, f"make demo failed:\n{done.stdout}\n{done.stderr}"
         demo = stories.Demo(kubectl_binary=AssetsFolder().get(stories.KUBECTL), lab=lab_status())
         yield Fleet(demo.lab, demo.meta, demo.business, done.stdout)
         try:
@@ -53,8 +56,13 @@ def fleet(request: pytest.FixtureRequest) -> Iterator[Fleet]:
             raise
     finally:
         logs.stop()
-        if not was_up and not os.environ.get("KOK_KEEP_LAB"):
+        if ours:
             subprocess.run(["make", "demo-down"], cwd=ROOT, timeout=600, check=True)
+
+
+def _is_of_killed_tests() -> bool:
+    """Whether the lab that is up was made by tests which did not come to their end."""
+    return layout.owner_path().is_file() and layout.owner_path().read_text() == "tests"
 
 
 def check_grants(began: datetime, inside: dict[str, list[str]]) -> None:

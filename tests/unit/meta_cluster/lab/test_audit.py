@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from meta_cluster.lab.audit import POLICY, api_server_patch
+from meta_cluster.lab import layout
+from meta_cluster.lab.audit import POLICY, api_server_patch, write_policy
 from tests.e2e.audit import acts_in, acts_without_leave
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -201,10 +202,12 @@ def test_should_count_the_acts_of_a_run() -> None:
     assert len(acts_in([*ROLL, DELETED, line(-5, "delete", "pods", "x")], NOON, {"demo": [CORDON]})) == 2
 
 
-def test_should_point_the_api_server_at_the_policy_of_the_checkout() -> None:
+def test_should_point_the_api_server_at_a_copy_that_outlives_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOK_LAB_STATE", str(tmp_path))
+    write_policy(Path(__file__).parents[4])
+    write_policy(Path(__file__).parents[4])
     patch = api_server_patch()
-    root = Path(__file__).parents[4]
-    policy = yaml.safe_load((root / POLICY.removeprefix("/kok-src/")).read_text())
+    policy = yaml.safe_load((layout.settings_folder() / Path(POLICY).relative_to(layout.NODE_SETTINGS)).read_text())
     assert policy["kind"] == "Policy"
     assert policy["rules"][-1] == {"level": "None"}
     assert "secrets" not in str(policy)

@@ -15,6 +15,7 @@ from meta_cluster.lab.ground import Ground, find_ground
 from meta_cluster.lab.meta import ensure_meta, kind_config
 from operators.errors import ErrorCode, KokError
 
+MOUNTS = {layout.NODE_ASSETS: Path("/assets"), layout.NODE_SOURCE: Path("/clone")}
 DOCKER = """#!{python}
 import json, os, sys
 place, words = {state!r}, sys.argv[1:]
@@ -70,9 +71,9 @@ class Machine:
     def state(self) -> dict[str, Any]:
         return dict(json.loads(self._place.read_text()))
 
-    def ensure(self) -> bool:
+    def ensure(self, *, fixed: dict[str, Path] | None = None) -> bool:
         ground = Ground(privileged=True, cgroup=2)
-        return ensure_meta(ground, kind_config(ground, image="node", mounts={}), kind=self.kind)
+        return ensure_meta(ground, kind_config(ground, image="node", mounts=MOUNTS), kind=self.kind, fixed=fixed or {})
 
 
 @pytest.fixture
@@ -87,6 +88,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_should_make_it_once(machine: Machine) -> None:
     assert [machine.ensure(), machine.ensure(), machine.ensure()] == [True, False, False]
     assert machine.state["made"] == 1
+
+
+def test_should_keep_one_that_another_checkout_made_unless_operators_shall_run_from_this_one(machine: Machine) -> None:
+    machine.ensure()
+    mounts = [{"Destination": layout.NODE_ASSETS, "Source": "/assets"}, {"Destination": layout.NODE_SOURCE, "Source": "/another-clone"}]
+    machine.be(node=machine.state["node"] | {"Mounts": mounts})
+    assert not machine.ensure(fixed={layout.NODE_ASSETS: Path("/assets")})
+    with pytest.raises(KokError, match="has /another-clone mounted at /kok-src, not /clone"):
+        machine.ensure(fixed=MOUNTS)
 
 
 @pytest.mark.parametrize("deaths", [1, 3])
