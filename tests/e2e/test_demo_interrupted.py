@@ -1,4 +1,7 @@
-"""`make demo`, killed again and again on its way from nothing, ends as the undisturbed one: the fleet of everybody else's stories."""
+"""`make demo`, killed again and again on its way from nothing, ends as the undisturbed one; `make demo-down` removes what demos made and nothing else.
+
+At the end of each story the fleet of everybody else's stories is there again.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,17 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
+from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.demo import fleet as wish
 from meta_cluster.demo.kubectl import Kubectl
-from meta_cluster.demo.stories import is_open
+from meta_cluster.demo.stories import KUBECTL, is_open
+from meta_cluster.lab import engine, layout
+from meta_cluster.lab.docker import attempt, docker, inspect, labelled
 from tests.e2e.ground import ROOT, Fleet, lab_status
 
 MARKS = (
@@ -32,12 +39,64 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def nothing(fleet: Fleet) -> Iterator[None]:
-    """No lab at all; at the end the fleet is there again, whatever happened."""
-    subprocess.run(["make", "demo-down"], cwd=ROOT, timeout=600, check=True)
-    assert not lab_status().get("kubeconfig")
+def there_again(fleet: Fleet) -> Iterator[None]:
+    """The fleet is there again at the end, whatever happened."""
     yield
     subprocess.run(["make", "demo"], cwd=ROOT, timeout=1200, check=True)
+
+
+@pytest.fixture
+def foreign(fleet: Fleet) -> Iterator[str]:
+    """The name of a container, a network and a volume that look as if they were the lab's and do not carry its label."""
+    name = "kok-control-plane2"
+    image = inspected("container", layout.META_NODE)["Config"]["Image"]
+    try:
+        docker("network", "create", name)
+        docker("volume", "create", name)
+        docker("create", "--name", name, "--network", name, "--volume", f"{name}:/kept", "--entrypoint", "sleep", image, "infinity")
+        docker("start", name)
+        yield name
+    finally:
+        attempt("rm", "--force", name)
+        attempt("network", "rm", name)
+        attempt("volume", "rm", name)
+
+
+@pytest.mark.usefixtures("there_again")
+def test_should_remove_exactly_what_demos_made(foreign: str) -> None:
+    lab = labelled("container", layout.LABELLED)
+    assert len(lab) >= 3, "the meta cluster's node and two hosts"
+    volumes = {mount["Name"] for name in lab for mount in inspected("container", name)["Mounts"] if mount["Type"] == "volume"}
+    before = {kind: things(kind) for kind in ("container", "network", "volume")}
+    subprocess.run(["make", "demo-down"], cwd=ROOT, timeout=600, check=True)
+    gone = {kind: before[kind] - things(kind) for kind in before}
+    assert gone == {"container": set(lab), "network": {layout.NETWORK}, "volume": volumes}
+    assert volumes, "a lab of machines without volumes proves less"
+    assert inspected("container", foreign)["State"]["Running"], "somebody else's container was stopped"
+    assert not engine.fence_is_up(), "rules of the fence stayed"
+    left = {path.name for path in layout.state_folder().iterdir()}
+    assert not left & {"kubeconfig", "meta-node-id", "demo.kubeconfig"}, "credentials of what is gone"
+    assert AssetsFolder().get(KUBECTL).is_file(), "assets are not the demo's: the next one needs them"
+    subprocess.run(["make", "demo-down"], cwd=ROOT, timeout=600, check=True)
+
+
+def things(kind: str) -> set[str]:
+    """Names of all that Docker has of a kind."""
+    form = "{{.Names}}" if kind == "container" else "{{.Name}}"
+    return set(docker(kind, "ls", *(["--all"] if kind == "container" else []), "--format", form).split())
+
+
+def inspected(kind: str, name: str) -> Mapping[str, Any]:
+    found = inspect(kind, name)
+    assert found, f"no {kind} {name}"
+    return found
+
+
+@pytest.fixture
+def nothing(there_again: None) -> None:
+    """No lab at all."""
+    subprocess.run(["make", "demo-down"], cwd=ROOT, timeout=600, check=True)
+    assert not lab_status().get("kubeconfig")
 
 
 @pytest.mark.usefixtures("nothing")

@@ -9,7 +9,7 @@ import pytest
 
 from operators.api.cluster_release import ClusterRelease
 from operators.api.risk import Operation, Outcome
-from operators.domain.plane.grants import UNUSED_FOR, finished_grants, leftover_grants
+from operators.domain.plane.grants import UNUSED_FOR, UP_WITHIN, finished_grants, leftover_grants
 from operators.domain.plane.view import HeldGrant, PlaneView, Workload
 from operators.domain.risk.identity import stamp
 from tests.unit.operators.domain.plane.planes import NOW, cluster
@@ -47,6 +47,28 @@ def plane(held: HeldGrant, *unready: str) -> PlaneView:
 def test_should_report_the_end_when(why: str, view: PlaneView, outcome: Outcome | None) -> None:
     step = finished_grants(view)
     assert (step.outcome if step else None) == outcome
+
+
+@pytest.mark.parametrize(
+    ("later", "outcome"),
+    [(UP_WITHIN, Outcome.Failed), (UP_WITHIN - timedelta(seconds=1), Outcome.Cancelled), (timedelta(0), None)],
+    ids=["had time to come up", "rolled again at once", "in one go"],
+)
+def test_should_tell_a_roll_that_never_came_up_from_the_one_that_did(later: timedelta, outcome: Outcome | None) -> None:
+    """As a person does who mends the flags of an API server that does not start; a failure ratio over RestartMaster rests on it."""
+    first = replace(HELD, granted_at=NOW - timedelta(hours=1))
+    second = replace(first, name="again", granted_at=first.granted_at + later)
+    elsewhere = replace(second, name="elsewhere", target="demo-etcd-1")
+    view = replace(plane(first), grants=(first, second, elsewhere))
+    step = finished_grants(view)
+    assert step is not None
+    if outcome is None:
+        assert (step.grants, step.outcome) == ((first.name, "again", "elsewhere"), Outcome.Succeeded)
+        return
+    assert (step.grants, step.outcome) == ((first.name,), outcome)
+    rest = finished_grants(replace(view, grants=(second, elsewhere)))
+    assert rest is not None
+    assert (rest.grants, rest.outcome) == (("again", "elsewhere"), Outcome.Succeeded)
 
 
 def test_should_report_everything_when_nothing_is_left_to_do() -> None:
