@@ -29,6 +29,7 @@ EVERYWHERE = (
 )  # fmt: skip
 PROBES = "kok-probe"
 """Namespace of kok's own probe pods: one comes and goes every ten minutes, by design (ADR 0012)."""
+BUDGETING = ("Ledger ", "OperationBudget ")
 IDLE_SECONDS = 60
 
 
@@ -77,11 +78,22 @@ def test_should_leave_two_open_nodes_and_a_web_pod_that_answers(fleet: Fleet) ->
 
 def test_should_write_nothing_while_idle(fleet: Fleet) -> None:
     wait_for_rest(fleet)
-    before = everything(fleet)
+    before, counted = everything(fleet), operations_in_windows(fleet)
     assert all(before.values()), "nothing was compared"
     time.sleep(IDLE_SECONDS)
     after = everything(fleet)
+    if operations_in_windows(fleet) < counted:  # an older lab: what was done an hour ago is free again, and budgets say so
+        for found in (before, after):
+            found["kinds"] = {name: version for name, version in found["kinds"].items() if not name.startswith(BUDGETING)}
+    for events in ("events", "events inside"):  # the API server forgets them after an hour; that is nothing of ours
+        before[events] = {name: version for name, version in before[events].items() if name in after[events]}
     assert after == before
+
+
+def operations_in_windows(fleet: Fleet) -> set[str]:
+    """What the Ledger counts against rates: it leaves when its window is over."""
+    ledger = fleet.meta.get("ledgers.kok.dev", "ledger", "-n", "kok-system") or {}
+    return {each["opId"] for each in ledger["spec"]["log"]}
 
 
 def wait_for_rest(fleet: Fleet, quiet: float = 10.0) -> None:
