@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -140,8 +140,9 @@ class Store:
 class ObjectCache:
     """What is watched, and what is known of it."""
 
-    def __init__(self, wake: Callable[[Key], None]) -> None:
-        self._wake = wake
+    def __init__(self, wake: Callable[[Key], None], wake_by_routine: Callable[[Key], None] | None = None) -> None:
+        """`wake_by_routine`: for what a sweep found and shows no sign that anybody waits for it; the same as `wake` if not given."""
+        self._wake, self._wake_by_routine = wake, wake_by_routine or wake
         self._watched: dict[tuple[str, Kind], Watched] = {}
         self._stores: dict[tuple[str, Kind], Store] = {}
 
@@ -203,7 +204,7 @@ class ObjectCache:
         if watched:
             self.keep(watched, manifest, told=False)
 
-    def keep(self, watched: Watched, manifest: Manifest, *, told: bool) -> bool:
+    def keep(self, watched: Watched, manifest: Manifest, *, told: bool, swept: bool = False) -> bool:
         """Store a state unless a newer one is known; wakes keys if it is new. Returns whether it was."""
         store, slot = self._stores[watched.server, watched.kind], slot_of(manifest)
         old = store.get(slot)
@@ -215,7 +216,8 @@ class ObjectCache:
         keys = keys_of(watched, manifest)
         if keys:
             store.put(slot, Entry.of(manifest, told=told, packed=watched.packed))
-            self._wake_all(keys | (keys_of(watched, old.manifest) if old else set()))
+            by_routine = swept and not is_unanswered(manifest, keys)
+            self._wake_all(keys | (keys_of(watched, old.manifest) if old else set()), self._wake_by_routine if by_routine else self._wake)
             return True
         return old is not None and self._drop(watched, slot)
 
@@ -241,9 +243,9 @@ class ObjectCache:
         """For sweeps: what is known of the object with that name."""
         return self._stores[watched.server, watched.kind].get(slot_of(manifest))
 
-    def _wake_all(self, keys: set[Key]) -> None:
+    def _wake_all(self, keys: set[Key], wake: Callable[[Key], None] | None = None) -> None:
         for key in sorted(keys):
-            self._wake(key)
+            (wake or self._wake)(key)
 
 
 def keys_of(watched: Watched, manifest: Manifest) -> set[Key]:
@@ -270,6 +272,18 @@ def labels_of(manifest: Manifest) -> Mapping[str, str]:
     """Its labels; none is an empty mapping."""
     labels: Mapping[str, str] = manifest["metadata"].get("labels") or {}
     return labels
+
+
+def is_unanswered(manifest: Manifest, keys: Collection[Key]) -> bool:
+    """Whether somebody waits for an answer: it is going, or was changed since its controller looked. `keys`: its root keys; what has no
+    status at all is unanswered if it is a root itself.
+    """
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    if metadata.get("deletionTimestamp"):
+        return True
+    if not status:
+        return bool(metadata.get("generation")) and slot_of(manifest) in {(key.namespace, key.name) for key in keys}
+    return "observedGeneration" in status and bool(status["observedGeneration"] < metadata.get("generation", 0))
 
 
 def is_selected(watched: Watched, manifest: Manifest) -> bool:

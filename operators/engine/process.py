@@ -70,7 +70,7 @@ class Process:
         """`kill` ends the children (plays, SSH sessions) at once; it runs right before the hard exit of a lost lease, in any thread."""
         self._config, self._servers, self._kill = config, servers, kill
         self.metrics = metrics or Metrics()
-        self.cache = ObjectCache(self._wake)
+        self.cache = ObjectCache(self._wake, partial(self._wake, routine=True))
         self.sweeper = Sweeper(self.cache, servers.kubes, self.metrics)
         self.elector = Elector(servers.lease, config.elector, lost=self._lost)
         self.leadership = self.elector.leadership
@@ -92,8 +92,8 @@ class Process:
         self.metrics.follow_queue(controller.name, partial(lambda q: q.depth, queue), queue.oldest_seconds)
         return queue
 
-    def _wake(self, key: Key) -> None:
-        self._queues[key.controller].add(key)
+    def _wake(self, key: Key, *, routine: bool = False) -> None:
+        self._queues[key.controller].add(key, routine=routine)
 
     def stop(self) -> None:
         """End in order, as SIGTERM does."""

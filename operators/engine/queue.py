@@ -1,17 +1,23 @@
 """Which keys are due, once each: a key is in the queue at most once and with at most one worker at a time.
 
-An asyncio structure of one loop; other threads hand keys over with `add_threadsafe`. Decides when a failing key is tried again
+What is due by routine (a first look after a start, a poll) lets news pass, up to a bound: an edit must not wait for a thousand looks at
+what nobody touched. An asyncio structure of one loop; other threads hand keys over with `add_threadsafe`. Decides when a failing key is tried again
 (exponential, capped, jittered), nothing else. Filled by watch events, sweeps and requeues; emptied by the workers of a controller.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 from operators.ports.kube import Key
+
+HEAD_START = 300.0
+"""Seconds by which news may pass routine: what is due by routine for longer is as urgent as what is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +41,28 @@ class WorkQueue:
         self.name = name
         self._backoff = backoff or Backoff()
         self._chance = chance
-        self._ready: asyncio.Queue[Key] = asyncio.Queue()
+        self._ready: asyncio.PriorityQueue[tuple[float, int, Key]] = asyncio.PriorityQueue()
+        self._numbers = count()
         self._ready_since: dict[Key, float] = {}
+        self._ranks: dict[Key, float] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._in_work: dict[Key, float] = {}
         self._again_at: dict[Key, float] = {}
+        self._news: set[Key] = set()
         self._failures: dict[Key, int] = {}
 
-    def add(self, key: Key, *, after: float = 0.0) -> None:
+    def add(self, key: Key, *, after: float = 0.0, routine: bool = False) -> None:
         """Make a key due in that many seconds; of several wishes the earliest counts. A key in work comes again after it is done."""
         loop = asyncio.get_running_loop()
         due = loop.time() + max(0.0, after)
+        if not routine:
+            self._news.add(key)
         if key in self._in_work:
             self._again_at[key] = min(due, self._again_at.get(key, due))
         elif key not in self._ready_since:
             self._schedule(key, due, loop)
+        elif not routine:
+            self._rank(key, due)
 
     def _schedule(self, key: Key, due: float, loop: asyncio.AbstractEventLoop) -> None:
         timer = self._timers.get(key)
@@ -63,12 +76,24 @@ class WorkQueue:
     def _make_ready(self, key: Key) -> None:
         if timer := self._timers.pop(key, None):
             timer.cancel()
-        self._ready_since[key] = asyncio.get_running_loop().time()
-        self._ready.put_nowait(key)
+        now = asyncio.get_running_loop().time()
+        self._ready_since[key] = now
+        self._rank(key, now if key in self._news else now + HEAD_START)
+
+    def _rank(self, key: Key, rank: float) -> None:
+        """Give a key that is due its place; of several the best counts, and `get` passes over the others."""
+        if rank < self._ranks.get(key, math.inf):
+            self._ranks[key] = rank
+            self._ready.put_nowait((rank, next(self._numbers), key))
 
     async def get(self) -> Key:
-        """The key that has been due longest; it is the caller's until `done`."""
-        key = await self._ready.get()
+        """The key that has been due longest, routine after news; it is the caller's until `done`."""
+        while True:
+            rank, _, key = await self._ready.get()
+            if self._ranks.get(key) == rank:
+                break
+        del self._ranks[key]
+        self._news.discard(key)
         self._ready_since.pop(key)
         self._in_work[key] = asyncio.get_running_loop().time()
         return key

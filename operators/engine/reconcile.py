@@ -146,7 +146,7 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
             self._told.pop(key, None)
             return "gone"
         if after is not None:
-            self.queue.add(key, after=after)
+            self.queue.add(key, after=after, routine=after >= ROUTINE_FROM)
         return "ok"
 
     def _failed(self, key: Key, error: KokError, *, already_logged: bool = False) -> str:
@@ -203,6 +203,8 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
 
 
 GONE = -1.0
+ROUTINE_FROM = 30.0
+"""Seconds. A step that comes again so late waits for nothing in particular: news of others may pass it."""
 
 
 def internal_error(error: Exception) -> KokError:

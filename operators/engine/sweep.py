@@ -72,7 +72,7 @@ class Sweeper:
         present = set()
         for manifest in listing.items:
             present.add(slot_of(manifest))
-            corrected += self._cache.keep(watched, manifest, told=False)
+            corrected += self._cache.keep(watched, manifest, told=False, swept=True)
             entry = self._cache.entry(watched, manifest)
             if entry and not entry.told and not settling:
                 entry.sweeps += 1

@@ -271,3 +271,33 @@ def test_should_not_look_at_other_namespaces(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cache_module, "labels_of", lambda manifest: looked.append(manifest) or {"owner": "a"})
     assert len(bench.cache.list(POD, namespace="n7", labels={"owner": "a"})) == 1
     assert len(looked) == 1
+
+
+LAMP = Kind("test/v1", "Lamp")
+
+
+def lamp(version: int, **more: object) -> Manifest:
+    metadata = {"name": "a", "namespace": "ns", "resourceVersion": str(version), "generation": 2, **more.pop("metadata", {})}  # type: ignore[dict-item]
+    return {"apiVersion": "test/v1", "kind": "Lamp", "metadata": metadata, **more}
+
+
+@pytest.mark.parametrize(
+    ("why", "manifest", "routine"),
+    [
+        ("it was looked at", lamp(5, status={"observedGeneration": 2}), True),
+        ("it was edited meanwhile", lamp(5, status={"observedGeneration": 1}), False),
+        ("it is new", lamp(5), False),
+        ("it is part of another", lamp(5, metadata={"name": "part"}), True),
+        ("its kind tells no generation", lamp(5, status={"phase": "On"}), True),
+        ("it is going", lamp(5, status={"observedGeneration": 2}, metadata={"deletionTimestamp": "2026-01-01T00:00:00Z"}), False),
+    ],
+)
+async def test_should_look_by_routine_at_what_nobody_waits_for(why: str, manifest: Manifest, routine: bool) -> None:
+    news, looks = list[str](), list[str]()
+    cache = ObjectCache(lambda key: news.append(key.name), lambda key: looks.append(key.name))
+    watched = Watched(LAMP, lambda manifest: [Key("test", "ns", "a")], packed=Bench.packed)
+    cache.follow(watched)
+    assert cache.keep(watched, manifest, told=False, swept=True)
+    assert (news, looks) == ([], ["a"]) if routine else (["a"], []), why
+    cache.note(watched, WatchEvent(WatchEventType.Modified, {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "6"}}))
+    assert news[-1:] == ["a"], "what the watch tells is news"

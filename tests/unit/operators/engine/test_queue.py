@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.engine.queue import Backoff, WorkQueue
+from operators.engine.queue import HEAD_START, Backoff, WorkQueue
 from operators.ports.kube import Key
 
 pytestmark = pytest.mark.looptime
@@ -100,6 +100,46 @@ async def test_should_back_off_further_with_each_failure_and_start_over_after_a_
     assert queue.retry(A) == 1
 
 
+async def test_should_let_news_pass_a_thousand_looks_by_routine():
+    queue, looks = WorkQueue("test"), [Key("test", "ns", f"{number}") for number in range(1000)]
+    for key in looks:
+        queue.add(key, routine=True)
+    await asyncio.sleep(20)
+    queue.add(A)
+    queue.add(looks[700], after=5)
+    assert [await queue.get(), await queue.get(), await queue.get()] == [A, looks[700], looks[0]]
+    assert queue.depth == 998
+    queue.done(A)
+    queue.add(A, routine=True)
+    assert await queue.get() == looks[1], "what was news once is not news for ever"
+
+
+async def test_should_not_let_news_keep_routine_waiting_for_ever():
+    queue = WorkQueue("test")
+    queue.add(B, routine=True)
+    for _ in range(int(HEAD_START / 60)):
+        queue.add(A)
+        assert await queue.get() == A
+        queue.done(A)
+        await asyncio.sleep(60)
+    queue.add(A)
+    assert await queue.get() == B
+
+
+@pytest.mark.parametrize("in_work", [False, True])
+async def test_should_remember_that_one_of_several_wishes_was_news(in_work):
+    queue = WorkQueue("test")
+    queue.add(A, routine=True)
+    if in_work:
+        queue.add(B)
+        assert await queue.get() == B
+    queue.add(B, after=10)
+    queue.add(B, routine=True)
+    if in_work:
+        queue.done(B)
+    assert await queue.get() == B
+
+
 async def test_should_tell_the_age_of_what_waits_and_of_what_is_in_work():
     queue = WorkQueue("test")
     assert queue.oldest_seconds() == 0
@@ -118,7 +158,7 @@ def test_should_never_wait_longer_than_the_cap_nor_not_at_all(failures, chance):
     assert 0.8 * backoff.first <= backoff.delay(failures, chance) <= backoff.cap
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "later", "get", "done", "retry"])), max_size=60))
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["add", "later", "look", "get", "done", "retry"])), max_size=60))
 def test_should_never_give_one_key_to_two_workers_nor_lose_one(steps):
     asyncio.run(walk(steps))
 
@@ -128,8 +168,8 @@ async def walk(steps: list[tuple[str, str]]) -> None:
     queue, wanted, in_work = WorkQueue("test"), set(), set()
     for name, step in steps:
         key = Key("test", "", name)
-        if step in ("add", "later"):
-            queue.add(key, after=0.0 if step == "add" else 0.0001)
+        if step in ("add", "later", "look"):
+            queue.add(key, after=0.0001 if step == "later" else 0.0, routine=step == "look")
             wanted.add(key)
         elif step == "get" and queue.depth:
             got = await queue.get()
