@@ -20,6 +20,8 @@ from operators.domain.rollout.view import Hold, RolloutView, State, Step, Wait
 from operators.errors import ErrorCode, KokError
 
 SHOWN_MEMBERS = 200
+TOLD = ("endedAt", "phase", "message", "observedGeneration")
+"""What tells one end of a rollout from another."""
 WAITS_FOR_A_PERSON = (State.Paused, State.AwaitingApproval)
 TEXT = 1024
 TRUE, FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
@@ -50,7 +52,13 @@ def running_status(
             shown, view.now, rollout.metadata.generation, verdicts_of(step, story.ended.outcome if story.ended else None, words)
         ),
     )
-    return calm(shown, status.model_dump(mode="json", by_alias=True, exclude_none=True), view.now)
+    wanted = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return dict(shown) if _is_told(shown, wanted) else calm(shown, wanted, view.now)
+
+
+def _is_told(shown: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether this end was shown before: what becomes of members afterwards is no news of a rollout that has ended."""
+    return bool(wanted.get("endedAt")) and all(shown.get(each) == wanted.get(each) for each in TOLD)
 
 
 def stalled_status(rollout: FleetRollout, shown: Mapping[str, Any], code: str, words: str, now: datetime) -> dict[str, Any]:

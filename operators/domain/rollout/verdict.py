@@ -1,8 +1,8 @@
 """Is a change bad? From counts before and after it, of what was changed (canary) and of what was not yet (control). Pure; no clock, no client.
 
 Before/after alone is confounded by the time of day, so what is judged is (canary after - before) - (control after - before), the difference in
-differences. FAIL needs a margin, a one-sided test and enough samples, or a ratio below its floor that the control does not share. No data is
-neither success nor failure: it holds. Rules: docs/architecture.md, "Verdicts".
+differences. FAIL needs a margin, a one-sided test and enough samples, or a ratio below its floor that the control does not share and that was not
+there before. No data is neither success nor failure: it holds. Rules: docs/architecture.md, "Verdicts".
 """
 
 from __future__ import annotations
@@ -131,9 +131,11 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
         words = f"{numbers}: {after.total} samples, {few}"
         return Verdict(Judgement.INCONCLUSIVE, words, worries=worries, gist=gist, is_scarce=not worries)
     if after.ratio < limits.floor:
-        shared = has_control and control_after.ratio < limits.floor
-        alone = difference(before, after, control_before, control_after).is_surely_worse(limits)
-        return _below_floor(evidence.metric, numbers, limits, is_everywhere=shared and not alone)
+        if difference(before, after, control_before, control_after).is_surely_worse(limits):
+            return _below_floor(evidence.metric, numbers, limits)
+        shared = "so are unchanged clusters" if has_control and control_after.ratio < limits.floor else ""
+        long_so = "so it was before the change" if before.total >= limits.min_samples and before.ratio < limits.floor else ""
+        return _below_floor(evidence.metric, numbers, limits, excuse=shared or long_so)
     if before.total < limits.min_samples:
         return _without_before(evidence.metric, numbers, limits, after, control_after)
     if has_control and after.ratio >= max(before.ratio, control_after.ratio):
@@ -142,9 +144,9 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     return _compared(evidence.metric, numbers, change, limits)
 
 
-def _below_floor(metric: str, numbers: str, limits: Limits, *, is_everywhere: bool) -> Verdict:
-    if is_everywhere:
-        words = f"below its floor {limits.floor:.2%}, but so are unchanged clusters; this is not the change"
+def _below_floor(metric: str, numbers: str, limits: Limits, *, excuse: str = "") -> Verdict:
+    if excuse:
+        words = f"below its floor {limits.floor:.2%}, but {excuse}; this is not the change"
         return Verdict(Judgement.HOLD, f"{numbers}: {words}", gist=f"{metric}: {words}")
     return Verdict(Judgement.FAIL, f"{numbers}: below its floor {limits.floor:.2%}", leans_bad=True)
 

@@ -162,6 +162,21 @@ async def test_should_tell_of_a_deletion_by_itself_while_the_watch_holds(kube, a
     await eventually(lambda: watching.ended == [None])
 
 
+@pytest.mark.parametrize("past", [True, False], ids=["as shipped", "as kopf does it"])
+async def test_should_begin_no_work_for_each_object_of_a_list(kube, api_server, namespace, watch, monkeypatch, past):
+    """The control shows that the tasks of kopf's workers are what is counted: each waits a second for more before it ends."""
+    if not past:
+        monkeypatch.setattr(KopfWatch, "_listener", lambda self, deliver: None)
+    names = {f"listed-{number}" for number in range(20)}
+    await asyncio.gather(*(kube.create(config_map(name, namespace)) for name in names))
+    watching = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))
+    await eventually(lambda: watching.names() == names)
+    workers = [task for task in asyncio.all_tasks(watching.layer._loop) if task.get_name().startswith("worker for")]
+    assert bool(workers) is not past
+    await kube.create(config_map("later", namespace))
+    await eventually(lambda: "later" in watching.names())
+
+
 async def test_should_watch_two_servers_in_one_process(kube, api_server, second_server, namespace, watch):
     business = KubeClient(admin(second_server), field_manager="test")
     one = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from operators.domain.rollout.state import next_step
@@ -11,9 +14,9 @@ from tests.unit.operators.domain.rollout.builders import FAIL, rollout
 from tests.unit.operators.domain.rollout.world import World
 
 
-def shown(world: World) -> dict[str, Any]:
+def shown(world: World, before: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     view = world.view()
-    return running_status(world.made, {}, view, next_step(view), None)
+    return running_status(world.made, before, view, next_step(view), None)
 
 
 def advance(world: World, until: Event) -> None:
@@ -37,3 +40,17 @@ def test_should_keep_the_verdict_and_the_numbers_of_the_stage_that_was_taken_bac
     advance(world, Event.Ended)
     assert shown(world)["stages"][0] == {**stage, "healthy": 0}
     assert shown(world)["stages"][1]["verdict"] == "", "who was never reached has none"
+
+
+def test_should_not_tell_what_becomes_of_members_after_the_end() -> None:
+    """A restart, or a later rollout of the same members, is no reason to write all rollouts that ever were."""
+    world = World.of(rollout())
+    advance(world, Event.StageHealthy)
+    world.verdict = FAIL
+    advance(world, Event.Ended)
+    end, key = shown(world), next(iter(world.members))
+    assert end["phase"] == "Bad"
+    world.members[key] = replace(world.members[key], healthy=False, trouble="somebody broke it", version="another")
+    assert shown(world) != end, "the control: it would be told"
+    assert shown(world, end) == end
+    assert shown(world, {**end, "phase": "Good"})["phase"] == "Bad", "another end than the one that was shown"
