@@ -293,7 +293,8 @@ class Actor:
             gone = {"metadata": {"labels": {LABEL_CLUSTER: None}}}
             with contextlib.suppress(NotFound):
                 await self._world.meta.patch_json(kinds.NAMESPACE.ref(metadata.namespace or ""), gone)
-        await self._patch_finalizers(view, [each for each in metadata.finalizers if each != FINALIZER])
+        with contextlib.suppress(NotFound):  # gone since it was seen, by the pass before this one
+            await self._patch_finalizers(view, [each for each in metadata.finalizers if each != FINALIZER])
 
 
 async def _applied(port: KubePort, manifest: Manifest) -> None:

@@ -11,7 +11,7 @@ from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
 from operators.domain.machine.steps import Step
 from operators.machine_operator import kinds
 from operators.machine_operator.world import World
-from operators.ports.kube import AlreadyExists, Manifest, Ref
+from operators.ports.kube import AlreadyExists, Manifest, NotFound, Ref
 
 
 class PoolActor:
@@ -28,7 +28,8 @@ class PoolActor:
                 await self._set_finalizers(pool, (*pool.metadata.finalizers, MACHINES_FINALIZER))
             case steps.RemoveFinalizer():
                 await self._world.servers.meta.delete(_release_ref(pool))
-                await self._set_finalizers(pool, tuple(name for name in pool.metadata.finalizers if name != MACHINES_FINALIZER))
+                with contextlib.suppress(NotFound):  # gone since it was seen, by the pass before this one
+                    await self._set_finalizers(pool, tuple(name for name in pool.metadata.finalizers if name != MACHINES_FINALIZER))
             case steps.WriteRelease(hosts=hosts):
                 before = {entry.name: entry.packages for entry in view.released}
                 self._world.board.withdraw(entry.name for entry in hosts if entry.packages != before.get(entry.name))

@@ -24,7 +24,7 @@ from operators.api.risk import Operation, Outcome
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.controller import ClusterController
 from operators.cluster_operator.cluster.world import World
-from operators.domain.plane.steps import Done, Stall, Step
+from operators.domain.plane.steps import Done, Release, Stall, Step
 from operators.domain.plane.view import PlaneView
 from operators.engine.cache import ObjectCache
 from operators.engine.metrics import Metrics
@@ -320,6 +320,9 @@ class Stage:
         while time.monotonic() < end:
             if await operator.one_pass(self.key) == GONE:
                 return
+            if operator.steps and isinstance(operator.last, Release):
+                await operator.one_pass(self.key, look=False)
+                assert "clusters.kok.dev" not in operator.failed, "a pass that has not heard yet that the Cluster is gone"
             await self.pods.tick()
             await asyncio.sleep(0.05)
         raise AssertionError(f"not gone in {patience:.0f} s; last: {operator.last}")
