@@ -56,7 +56,7 @@ class ReleaseLook:
         if not _is_changing(view, view.release.spec):
             return await self._left_to_a_rollout(view, view.release.spec)
         try:
-            packages = await self._packages()
+            packages = await self._packages(view.release.spec.current.package_version, view.cluster.spec.package_version)
         except KokError as error:
             return replace(view, release=Unknown(f"the catalogue cannot be read: {error.message}"))
         kubelets = await self._kubelets(key, view) if _needs_kubelets(view.release.spec.hop) else ()
@@ -70,7 +70,7 @@ class ReleaseLook:
         if wish == release.current.package_version:
             return view
         with suppress(KokError):
-            return replace(view, wish_missing=wish not in await self._packages())
+            return replace(view, wish_missing=wish not in await self._packages(wish))
         return view
 
     async def _marked(self, facts: UpgradeFacts, *, live: bool) -> UpgradeFacts:
@@ -83,8 +83,9 @@ class ReleaseLook:
             return replace(facts, bad_unknown=error.message)
         return replace(facts, bad=standing(marks, annotations))
 
-    async def _packages(self) -> Mapping[str, ClusterPackageVersion]:
-        if known := self._catalogue.get("all"):
+    async def _packages(self, *wanted: str) -> Mapping[str, ClusterPackageVersion]:
+        """All of them as they were some seconds ago; read again for one that is wanted and was not there: it may have come together with its wish."""
+        if (known := self._catalogue.get("all")) and known.keys() >= set(wanted):
             return known
         found: dict[str, ClusterPackageVersion] = {}
         for manifest in (await self._world.meta.list(kinds.PACKAGE, deadline=READ_SECONDS)).items:

@@ -92,6 +92,22 @@ async def test_should_go_to_another_patch_and_back(upgradable: Stage) -> None:
     assert await seen(upgradable) == dict.fromkeys(MASTERS, ("1.35.3", ""))
 
 
+async def test_should_follow_a_wish_for_a_version_that_came_together_with_it(upgradable: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue as it was read a moment ago is no reason to call the version missing, and to look again a minute later."""
+    monkeypatch.setattr("operators.cluster_operator.cluster.release_look.CATALOGUE_SECONDS", 3600.0)
+    await upgradable.create(packageVersion=PATCH)
+    operator = upgradable.operator()
+    await settled(upgradable, operator, PATCH)
+    await wish(upgradable, PACKAGE)
+    await settled(upgradable, operator, PACKAGE)
+    operator.steps.clear()
+    new = f"kubernetes-1.35.3-{upgradable.namespace}"
+    await upgradable.admin.create(package_manifest(new, "1.35.3"))
+    await wish(upgradable, new)
+    await settled(upgradable, operator, new)
+    assert [step for step in operator.steps if isinstance(step, Stall)] == []
+
+
 async def test_should_soak_a_new_minor_under_emulation_before_it_is_let_loose(upgradable: Stage) -> None:
     await upgradable.create(packageVersion=OLD, upgrade={"soakSeconds": 3600})
     operator = upgradable.operator()
