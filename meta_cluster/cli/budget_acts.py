@@ -11,10 +11,11 @@ from meta_cluster.cli.access import Meta, open_meta
 from meta_cluster.cli.options import Access
 from meta_cluster.cli.times import now_utc
 from operators.api.base import API_VERSION
-from operators.api.budgets import OperationBudget, Per
+from operators.api.budgets import HoldMode, OperationBudget, Per
 from operators.api.risk import BreakerPhase, Outcome
 from operators.domain.risk.breaker import hold_of
 from operators.domain.risk.identity import at, stamp
+from operators.domain.risk.scopes import named_scope
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Conflict, Kind, NotFound
 from operators.services.ledger import ledger_ref, read_ledger
@@ -22,13 +23,6 @@ from operators.services.risk_facts import BUDGET, CLUSTER
 
 GRANT = Kind(API_VERSION, "OperationGrant")
 POOL = Kind(API_VERSION, "MachinePool")
-_PATH = r"(?P<namespace>[a-z0-9-]+)/(?P<name>[a-z0-9.-]+)"
-PATTERNS = {
-    Per.Fleet: "the fleet",
-    Per.Cluster: f"cluster {_PATH}",
-    Per.FailureDomain: rf"zone \S+ of cluster {_PATH}",
-    Per.Pool: f"pool {_PATH}",
-}
 SCOPES = {
     Per.Fleet: "the fleet",
     Per.Cluster: "cluster demo/demo",
@@ -65,7 +59,7 @@ async def held(access: Access, name: str, *, mode: str, reason: str, duration: s
         budget = await _budget(meta, name)
         for scope in scopes:
             await _check_scope(meta, budget, scope)
-        _refuse_lesser_hold(budget, scopes)
+        _refuse_lesser_hold(budget, mode, until, scopes)
         await meta.kube.patch_json(BUDGET.ref(name), {"spec": {"hold": hold}}, resource_version=budget.metadata.resource_version)
     what = "is frozen" if mode == "ForcedOpen" else "keeps its breaker closed"
     where = f" in {', '.join(scopes)}" if scopes else ""
@@ -83,7 +77,7 @@ async def _check_scope(meta: Meta, budget: OperationBudget, scope: str) -> None:
     """A word that names nothing would freeze nothing."""
     per, name = budget.spec.scope.per, budget.metadata.name
     example = SCOPES[per]
-    found = re.fullmatch(PATTERNS[per], scope)
+    found = named_scope(per, scope)
     if found is None:
         raise KokError(ErrorCode.Usage, f"--scope {scope}: OperationBudget {name} counts per {per}", f'as in --scope "{example}"')
     if per is Per.Fleet:
@@ -95,19 +89,23 @@ async def _check_scope(meta: Meta, budget: OperationBudget, scope: str) -> None:
         )
 
 
-def _refuse_lesser_hold(budget: OperationBudget, scopes: Sequence[str]) -> None:
-    """A new hold takes the old one's place: what is frozen now must not be opened by freezing something else."""
-    hold = hold_of(budget, now_utc())
-    left = sorted({*hold.scopes} - {*scopes}) if hold and hold.scopes else ["everywhere"] if hold else []
-    if not scopes or not left:
+def _refuse_lesser_hold(budget: OperationBudget, mode: str, until: str, scopes: Sequence[str]) -> None:
+    """A new hold takes the old one's place: what is frozen now must not be opened by it, neither elsewhere, nor sooner, nor by another word."""
+    hold, name = hold_of(budget, now_utc()), budget.metadata.name
+    if hold is None:
         return
-    name, words = budget.metadata.name, ", ".join(left)
+    left = sorted({*hold.scopes} - {*scopes}) if hold.scopes else ["everywhere"]
     again = " ".join(f'--scope "{each}"' for each in left) if left != ["everywhere"] else ""
-    raise KokError(
-        ErrorCode.Usage,
-        f"OperationBudget {name} has a hold already ({words}) until {hold.until if hold else ''}, which this one would end",
-        f"name these scopes too: {again}" if again else f"kok budget unfreeze {name} first, if that is over",
-    )
+    over = f"kok budget unfreeze {name} first, if that is over"
+    lesser = {
+        f"which this one would end ({', '.join(left)})": (bool(scopes and left), f"name these scopes too: {again}" if again else over),
+        "which would let pass what is frozen": (hold.mode is HoldMode.ForcedOpen and mode != HoldMode.ForcedOpen, over),
+        f"which would end sooner ({until})": (at(until) < at(hold.until), f"a longer --for, or {over}"),
+    }
+    for words, (is_so, hint) in lesser.items():
+        if is_so:
+            where = ", ".join(hold.scopes) or "everywhere"
+            raise KokError(ErrorCode.Usage, f"OperationBudget {name} has a hold already ({where}) until {hold.until}, {words}", hint)
 
 
 async def released(access: Access, name: str) -> str:

@@ -122,7 +122,8 @@ def resume(
     accept: Annotated[
         list[str] | None,
         typer.Option(
-            "--accept", help="A failed stage that does not matter, or rollback: go on past what it did not help; may be repeated."
+            "--accept",
+            help="A failed stage that does not matter; rollback: past what going back did not help; harm: although it made it worse. Repeatable.",
         ),
     ] = None,
     reason: ReasonOption = "",

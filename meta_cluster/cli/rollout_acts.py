@@ -210,9 +210,9 @@ def pause(rollout: Manifest) -> Mapping[str, Any]:
 
 
 def resume(rollout: Manifest, accept: tuple[str, ...] = ()) -> Mapping[str, Any]:
-    """Go on; `accept` names failed stages that do not matter, or `rollback`."""
+    """Go on; `accept` names failed stages that do not matter, or `rollback`, or `harm`."""
     _not_ended(rollout, "there is nothing to resume")
-    names = [*(stage["name"] for stage in rollout["spec"]["stages"]), "rollback"]
+    names = [*(stage["name"] for stage in rollout["spec"]["stages"]), "rollback", "harm"]
     if unknown := [each for each in accept if each not in names]:
         raise KokError(ErrorCode.Usage, f"--accept {unknown[0]}: no such stage", f"one of {', '.join(names)}")
     accepted = dict.fromkeys((*(rollout["spec"].get("acceptedFailures") or ()), *accept))

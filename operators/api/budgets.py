@@ -216,6 +216,15 @@ class OperationBudgetSpec(Model):
                 "breaker.failurePercent is judged over rate.windowSeconds: set rate",
                 field=".breaker",
             ),
+            cel(
+                "!has(self.hold) || !has(self.hold.scopes) || self.hold.scopes.all(s, "
+                "self.scope.per == 'Fleet' ? s == 'the fleet' : "
+                "self.scope.per == 'Cluster' ? s.matches('^cluster [^/ ]+/[^/ ]+$') : "
+                "self.scope.per == 'Pool' ? s.matches('^pool [^/ ]+/[^/ ]+$') : s.matches('^zone [^ ]+ of cluster [^/ ]+/[^/ ]+$'))",
+                "hold.scopes are named as status.scopes names them: the fleet, cluster NAMESPACE/NAME, zone ZONE of cluster NAMESPACE/NAME, "
+                "pool NAMESPACE/NAME, by scope.per",
+                field=".hold",
+            ),
         )
     )
 

@@ -20,7 +20,7 @@ from operators.api.cluster_release import ClusterRelease
 from operators.api.risk import Decision, Operation, OperationGrant, Outcome, Purpose, Target
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.world import World
-from operators.domain.plane.drift import difference
+from operators.domain.plane.drift import difference, drops
 from operators.domain.plane.hops import purpose_of
 from operators.domain.plane.view import HeldGrant, PlaneView
 from operators.domain.risk.identity import LABEL_ACT, act_id, at
@@ -168,7 +168,8 @@ def exchanges_pods(view: PlaneView, manifest: Manifest, live: Manifest) -> bool:
     workload = view.workloads.get(component)
     if manifest["kind"] != kinds.DEPLOYMENT.kind or component not in MASTERS or workload is None or not workload.ready:
         return False
-    return bool(difference(manifest["spec"]["template"], live["spec"]["template"]))
+    wanted, there = manifest["spec"]["template"], live["spec"]["template"]
+    return bool(difference(wanted, there)) or drops(wanted, there)
 
 
 async def _of_hop(world: World, view: PlaneView) -> Grant | None:

@@ -59,11 +59,13 @@ class Teller:
         """A person's word that came, became another or is over; the first time by what the budget shows."""
         name, hold = budget.metadata.name, hold_of(budget, now)
         mode = hold.mode.value if hold else ""
-        before, self._held[name] = self._held.get(name, mode_shown(budget)), mode
-        if mode == before:
+        word = f"{mode} {hold_words(hold)}" if hold else ""
+        first, before = name not in self._held, self._held.get(name, mode_shown(budget))
+        self._held[name] = word
+        if word == before or (first and mode == before):
             return
         phase = mode or RELEASED
-        words = f"{mode} {hold_words(hold)}" if hold else f"it is not {before} any more: its limits and its breaker are what counts"
+        words = word or f"it is not {before.partition(' ')[0]} any more: its limits and its breaker are what counts"
         self._changes.labels(name, phase, PERSON).inc()
         log.info("hold", budget=name, phase=phase, reason=words)
         await self._record(name, f"Breaker{phase}", words, warning=bool(mode))

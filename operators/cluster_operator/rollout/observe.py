@@ -254,7 +254,7 @@ class Observer:
         if story.going_back is None or story.ended is not None:
             return ""
         window = timedelta(seconds=seen.rollout.spec.analysis.window_seconds)
-        return worse(look.members, self._probes.samples, look.homes, window, seen.now)
+        return worse(look.members, self._probes.samples, look.homes, window, seen.now, look.controls)
 
     def _with_nodes(self, seen: Seen, to: str, look: StageLook) -> Mapping[str, MemberFacts]:
         """Of a change of machines: what the changed nodes of the stage in hand still owe; and they are asked."""

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import Gauge as MetricGauge
 
 from operators.cluster_operator.cluster import kinds
 from operators.cluster_operator.cluster.business import BusinessLook
@@ -61,12 +62,18 @@ class ProbeCounts:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         words = "Probe pods by cluster (namespace/name) and result (good, bad)."
         self._pods = Counter("kok_probe_pods_total", words, ["cluster", "result"], registry=registry)
+        words = "Probe pods of a cluster (namespace/name) that did not come up, one after another; 0 after one that did."
+        self._in_a_row = MetricGauge("kok_probe_bad_in_a_row", words, ["cluster"], registry=registry)
         self._seconds = Histogram("kok_probe_pod_seconds", "Until a probe pod ran.", ["cluster"], buckets=SECONDS, registry=registry)
 
     def count(self, cluster: str, result: ProbeResult) -> None:
         """One more pod."""
-        self._pods.labels(cluster, "good" if result.good else "bad").inc()
-        if result.good:
+        for word, counted in (("good", result.good), ("bad", not result.good)):
+            self._pods.labels(cluster, word).inc(counted)  # both from the first one on: a rate of what was not there before is no rate
+        if not result.good:
+            self._in_a_row.labels(cluster).inc()
+        else:
+            self._in_a_row.labels(cluster).set(0)
             self._seconds.labels(cluster).observe(result.seconds)
 
     def forget(self, cluster: str) -> None:
@@ -74,8 +81,9 @@ class ProbeCounts:
         for result in ("good", "bad"):
             with contextlib.suppress(KeyError):
                 self._pods.remove(cluster, result)
-        with contextlib.suppress(KeyError):
-            self._seconds.remove(cluster)
+        for each in (self._seconds, self._in_a_row):
+            with contextlib.suppress(KeyError):
+                each.remove(cluster)
 
 
 class ProbeBook:
@@ -284,7 +292,7 @@ class ProbeController:
         idle = self._idle * pace_of(self._world.cache.count(kinds.CLUSTER))
         share = hashlib.sha256(cluster.encode()).digest()[0] / 255.0
         due = self._last[cluster] + timedelta(seconds=idle) if cluster in self._last else self._began + timedelta(seconds=idle * share)
-        return max(0.0, (due - self._world.now()).total_seconds())
+        return min(idle, max(0.0, (due - self._world.now()).total_seconds()))  # a clock that was set back waits no longer for it
 
     def next_step(self, view: Probed) -> ProbeStep:
         """One more pod now, or when it is due."""

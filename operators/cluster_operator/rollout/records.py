@@ -31,7 +31,7 @@ from operators.domain.rollout import record as words
 from operators.domain.rollout.record import ChangeRecord, DueChange, DuePool
 from operators.domain.rollout.story import Event
 from operators.engine.reconcile import StatusWrite
-from operators.errors import KokError
+from operators.errors import ErrorCode, KokError
 from operators.ports.kube import AlreadyExists, Key, KubePort, Manifest, Ref, Watched
 
 log = structlog.get_logger(__name__)
@@ -109,8 +109,18 @@ class RecordsController:
             return due
         found = await self._world.meta.get(kinds.ROLLOUT.ref(name))
         is_it = found is not None and (not uid or found["metadata"]["uid"] == uid)
-        journal = await self._journals.read(FleetRollout.parse(found)) if found and is_it else Journal()
+        journal = await self._judged(FleetRollout.parse(found)) if found and is_it else Journal()
         return replace(due, verdicts=words.pool_verdicts(name, due.cluster or pool, journal.plan, journal.records))
+
+    async def _judged(self, rollout: FleetRollout) -> Journal:
+        """Nothing where it is broken for good: a record without verdicts is better than none, and than none of those after it."""
+        try:
+            return await self._journals.read(rollout)
+        except KokError as error:
+            if error.code not in (ErrorCode.Internal, ErrorCode.InvalidObject):
+                raise
+            log.warning("a pool's record is written without verdicts", rollout=rollout.metadata.name, reason=error.message)
+            return Journal()
 
     async def _of_cluster(self, key: Key) -> Due | None:
         found = self._world.cache.get(cluster_kinds.RELEASE.ref(key.name, key.namespace))

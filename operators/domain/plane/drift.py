@@ -83,6 +83,42 @@ def _escaped(key: str) -> str:
     return key.replace("~", "~0").replace("/", "~1")
 
 
+def drops(wanted: Any, live: Any) -> bool:
+    """Whether `live`, a pod template or a part of one, has what `wanted` does not name and no API server puts there by itself: applying takes it
+    away if it was ours. What others added counts too, which is the careful side of it.
+    """
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        known = {**DEFAULTS, "serviceAccount": (wanted.get("serviceAccountName"),)}
+        extra = [key for key in live if key not in wanted and live[key] not in (None, {}, [], *known.get(key, ()))]
+        return bool(extra) or any(drops(value, live.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(live, list):
+        return any(drops(*pair) for pair in zip(wanted, live, strict=False))
+    return False
+
+
+DEFAULTS: Mapping[str, tuple[Any, ...]] = {
+    "apiVersion": ("v1",),
+    "defaultMode": (420,),
+    "divisor": ("0",),
+    "dnsPolicy": ("ClusterFirst",),
+    "expirationSeconds": (3600,),
+    "failureThreshold": (3,),
+    "imagePullPolicy": ("IfNotPresent", "Always"),
+    "periodSeconds": (10,),
+    "protocol": ("TCP",),
+    "restartPolicy": ("Always",),
+    "schedulerName": ("default-scheduler",),
+    "scheme": ("HTTP",),
+    "successThreshold": (1,),
+    "terminationGracePeriodSeconds": (30,),
+    "terminationMessagePath": ("/dev/termination-log",),
+    "terminationMessagePolicy": ("File",),
+    "timeoutSeconds": (1,),
+    "type": ("",),
+}
+"""What the API server writes into a pod template that says nothing of it (pkg/apis/core/v1/defaults.go)."""
+
+
 def corrections(wanted: Manifest, live: Manifest) -> list[dict[str, Any]]:
     """JSON patch that makes lists of `live` those of `wanted` where server-side apply alone cannot: entries that others added to ours."""
     return [{"op": "replace", "path": path, "value": value} for path, value in _foreign_lists(wanted, live, "")]

@@ -42,10 +42,11 @@ def leftover_grants(view: PlaneView) -> SettleGrants | None:
 
 
 def _by_outcome(grants: Iterable[HeldGrant], end_of: Callable[[HeldGrant], Outcome]) -> Iterable[tuple[Outcome, list[HeldGrant]]]:
+    """By how they ended, those that came to nothing first: what they are judged by is a later grant, which has to be there still."""
     ends: dict[Outcome, list[HeldGrant]] = {}
     for grant in grants:
         ends.setdefault(end_of(grant), []).append(grant)
-    return ends.items()
+    return sorted(ends.items(), key=lambda end: end[0] is Outcome.Succeeded)
 
 
 def _end_of_roll(grant: HeldGrant, done: Iterable[HeldGrant]) -> Outcome:

@@ -17,7 +17,7 @@ from operators.api.risk import Breaker, BreakerCause, BreakerPhase, InFlight, Le
 from operators.domain.risk import storm
 from operators.domain.risk.identity import at, stamp_up
 from operators.domain.risk.limits import PLAIN_WINDOW, Refusal, Weighed
-from operators.domain.risk.scopes import place_of
+from operators.domain.risk.scopes import named_scope, place_of
 
 LONGEST_COOL_DOWN = 24 * 3600
 CALM = timedelta(seconds=60)
@@ -40,11 +40,12 @@ class Trip:
 
 
 def hold_of(budget: OperationBudget, now: datetime, scope: str = "") -> Hold | None:
-    """A person's word that still holds, in that scope; without a scope: anywhere."""
+    """A person's word that still holds, in that scope; without a scope: anywhere. A freeze of a scope that nobody understands freezes all."""
     hold = budget.spec.hold
     if hold is None or now >= at(hold.until):
         return None
-    return hold if not (hold.scopes and scope) or scope in hold.scopes else None
+    strange = hold.mode is HoldMode.ForcedOpen and not all(named_scope(budget.spec.scope.per, each) for each in hold.scopes)
+    return hold if strange or not (hold.scopes and scope) or scope in hold.scopes else None
 
 
 def close_of(budget: OperationBudget, scope: str, now: datetime) -> Close | None:

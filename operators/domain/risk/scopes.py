@@ -6,6 +6,7 @@ others of its cluster that name none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,13 @@ from operators.api.risk import InFlight, Spent, Target
 
 Labels = Mapping[str, str]
 MACHINE = "Machine"
+_PATH = r"(?P<namespace>[^/\s]+)/(?P<name>[^/\s]+)"
+PATTERNS = {
+    Per.Fleet: "the fleet",
+    Per.Cluster: f"cluster {_PATH}",
+    Per.FailureDomain: rf"zone \S+ of cluster {_PATH}",
+    Per.Pool: f"pool {_PATH}",
+}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -57,6 +65,11 @@ def scope_of(per: Per, place: Place) -> str:
             return f"zone {target.zone or '(none)'} of cluster {cluster}" if target.kind == MACHINE else ""
         case Per.Pool:
             return f"pool {cluster.namespace}/{target.pool}" if target.pool else ""
+
+
+def named_scope(per: Per, words: str) -> re.Match[str] | None:
+    """What words of a person name as a scope of that sort (groups namespace and name, but for the fleet); None for what `scope_of` never writes."""
+    return re.fullmatch(PATTERNS[per], words)
 
 
 def selects(selector: ClusterSelector, cluster: ClusterId, labels: Labels | None) -> bool:

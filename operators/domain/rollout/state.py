@@ -43,7 +43,7 @@ from operators.api.rollout import DomainLimit, MemberPhase, OnFail, Order, Stage
 from operators.domain.rollout.plan import PlannedMember, PlannedStage
 from operators.domain.rollout.story import Event, Outcome, Record, Story, stages_of
 from operators.domain.rollout.verdict import Judgement, NoData
-from operators.domain.rollout.view import POLL, ROLLBACK, Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait
+from operators.domain.rollout.view import HARM, POLL, ROLLBACK, Authorise, GoBack, Hold, MemberFacts, Note, RolloutView, State, Step, Wait
 
 
 def next_step(view: RolloutView) -> Step:
@@ -325,10 +325,10 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
     stuck = [member for member in coming if view.now - view.members[member.key].since > deadline]
     if stuck and ROLLBACK not in view.spec.accepted_failures:
         first = view.members[stuck[0].key]
-        words = f"going back did not help {stuck[0].key}: {first.trouble}; a person decides: resume --accept"
+        words = f"going back did not help {stuck[0].key}: {first.trouble}; a person decides: resume --accept {ROLLBACK}"
         return Wait(State.GoingBack, words, page=True)
     if forward and (harm := _harm(view)):
-        return Wait(State.GoingBack, harm, page=True)
+        return harm
     if not forward and not coming:
         return _note(view, Event.Ended, f"taken back: {decided.text}", outcome=decided.outcome)
     allowed = [member for member in forward if member.origin and member.origin not in view.bad_versions]
@@ -343,11 +343,13 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
     return Wait(State.GoingBack, _no_way_back(forward[0]), page=True)
 
 
-def _harm(view: RolloutView) -> str:
-    """Why nobody else goes back, by the numbers of those that did; empty where these are no worse, or a person accepted it."""
-    if not view.worse or ROLLBACK in view.spec.accepted_failures:
-        return ""
-    return f"going back makes it worse, so nobody else goes back: {view.worse}; a person decides: resume --accept"
+def _harm(view: RolloutView) -> Step | None:
+    """Nobody else goes back where those that did are worse off by their numbers, or were: that is written down, and a person accepts it or not."""
+    if HARM in view.spec.accepted_failures:
+        return None
+    if harm := view.story.harm:
+        return Wait(State.GoingBack, f"{harm.text}; a person decides: resume --accept {HARM}", page=True)
+    return _note(view, Event.Harmed, f"going back makes it worse, so nobody else goes back: {view.worse}") if view.worse else None
 
 
 def _slots_back(view: RolloutView) -> int:
@@ -383,6 +385,7 @@ def _go_back(view: RolloutView, outcome: Outcome, why: str) -> Note:
 
 STATE_AFTER = {
     Event.GoingBack: State.GoingBack,
+    Event.Harmed: State.GoingBack,
     Event.Ended: State.Ended,
     Event.StageHealthy: State.Soaking,
     Event.StageFailed: State.Failed,

@@ -33,6 +33,8 @@ class Event(StrEnum):
     StagePassed = "StagePassed"
     GoingBack = "GoingBack"
     """Decided for good: what was changed is taken back."""
+    Harmed = "Harmed"
+    """Those that went back make fewer pods than before: nobody else goes back until a person says so. Numbers fade, this does not."""
     Ended = "Ended"
 
 
@@ -103,6 +105,8 @@ class Story:
     passed: frozenset[str] = frozenset()
     joined: tuple[PlannedMember, ...] = ()
     going_back: Record | None = None
+    harm: Record | None = None
+    """Why going back was stopped, since it was decided last."""
     ended: Record | None = None
 
 
@@ -114,6 +118,7 @@ def story_of(records: Sequence[Record]) -> Story:
 
     back = of(Event.GoingBack)
     last = records[-1] if records else None
+    turn = next((each for each in reversed(records) if each.event in (Event.Harmed, Event.GoingBack)), None)
     return Story(
         started=frozenset(each.stage for each in of(Event.StageStarted)),
         baselines={each.stage: each.baseline for each in of(Event.StageStarted) if each.baseline},
@@ -122,6 +127,7 @@ def story_of(records: Sequence[Record]) -> Story:
         passed=frozenset(each.stage for each in of(Event.StagePassed)),
         joined=tuple(member for each in of(Event.Joined) for member in each.members),
         going_back=back[-1] if back else None,
+        harm=turn if turn and turn.event == Event.Harmed else None,
         ended=last if last and last.event == Event.Ended else None,
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 SURE = 0.01
@@ -102,7 +102,8 @@ class Verdict:
     gist: str = ""
     """The sentence without its numbers, where it has any: the same as long as nothing changes in kind."""
     is_scarce: bool = False
-    """Too few samples, and none of them tells anything bad: probe pods may be judged in its place."""
+    """Too few samples, and none of them tells anything bad: probe pods may be judged in its place. Not where the change is what may have ended them:
+    none at all, of what had enough before, and unchanged clusters still have some or there are none."""
 
     @property
     def stable(self) -> str:
@@ -124,24 +125,27 @@ def judge(evidence: Evidence, limits: Limits) -> Verdict:
     before, after, control_before, control_after = (one for one in evidence.readings if isinstance(one, Counts))
     has_control = min(control_before.total, control_after.total) >= limits.min_samples
     numbers = _numbers(evidence.metric, before, after, control_before, control_after)
+    controls = (control_before, control_after) if has_control else (NOTHING, NOTHING)
     if after.total < limits.min_samples:
+        ran_dry = not after.total and before.total >= limits.min_samples and (control_after.total or not control_before.total)
         worries = after.ratio < max(limits.floor, before.ratio - limits.margin)
         few = f"at least {limits.min_samples} are needed"
         gist = f"{evidence.metric}: too few samples, {few}{'; some of them are bad' if worries else ''}"
         words = f"{numbers}: {after.total} samples, {few}"
-        return Verdict(Judgement.INCONCLUSIVE, words, worries=worries, gist=gist, is_scarce=not worries)
+        return Verdict(Judgement.INCONCLUSIVE, words, worries=worries, gist=gist, is_scarce=not worries and not ran_dry)
     if after.ratio < limits.floor:
-        if difference(before, after, control_before, control_after).is_surely_worse(limits):
+        change = difference(before, after, *controls)
+        if change.is_surely_worse(limits):
             return _below_floor(evidence.metric, numbers, limits)
         shared = "so are unchanged clusters" if has_control and control_after.ratio < limits.floor else ""
         long_so = "so it was before the change" if before.total >= limits.min_samples and before.ratio < limits.floor else ""
-        return _below_floor(evidence.metric, numbers, limits, excuse=shared or long_so)
+        verdict = _below_floor(evidence.metric, numbers, limits, excuse=shared or long_so)
+        return replace(verdict, leans_bad=verdict.leans_bad or change.value < -limits.margin)
     if before.total < limits.min_samples:
         return _without_before(evidence.metric, numbers, limits, after, control_after)
     if has_control and after.ratio >= max(before.ratio, control_after.ratio):
         return Verdict(Judgement.PASS, f"{numbers}: no worse than before, and than unchanged clusters are now")
-    change = difference(before, after, *((control_before, control_after) if has_control else ()))
-    return _compared(evidence.metric, numbers, change, limits)
+    return _compared(evidence.metric, numbers, difference(before, after, *controls), limits)
 
 
 def _below_floor(metric: str, numbers: str, limits: Limits, *, excuse: str = "") -> Verdict:

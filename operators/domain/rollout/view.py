@@ -15,7 +15,7 @@ from operators.domain.rollout.story import Record, Story, story_of
 from operators.domain.rollout.verdict import NoData, Verdict
 from operators.domain.rollout.windows import WindowState
 
-ROLLBACK = "rollback"
+ROLLBACK, HARM = "rollback", "harm"
 """What a person puts into acceptedFailures to let a rollback go on past a member that it did not help."""
 POLL = 5.0
 """Seconds until the next look while something is in hand."""

@@ -50,6 +50,16 @@ def mpv(title: str, path: str, bad: Any, says: str, good: Any, *, stored: bool =
     return Refusal(title, "MachinePackageVersion", "example-1.0.0-sample", path, bad, says, good, stored)
 
 
+def frozen(*scopes: str) -> dict[str, Any]:
+    """A person's hold of a budget in these scopes."""
+    return {"mode": "ForcedOpen", "reason": "incident 42", "until": "2026-03-01T12:00:00Z", "scopes": list(scopes)}
+
+
+def budget(title: str, bad: Any, good: Any, *, says: str = "hold.scopes are named as status.scopes names them") -> Refusal:
+    """A row about the hold of the sample OperationBudget, which counts per failure domain."""
+    return Refusal(title, "OperationBudget", "prod-machines", "spec.hold", bad, says, good)
+
+
 NEVER = "a package version never changes"
 
 
@@ -59,6 +69,13 @@ def artifacts(count: int) -> list[dict[str, str]]:
 
 
 REFUSALS = (
+    budget("a frozen scope that is none", frozen("demo/demo"), frozen("zone a of cluster demo/demo")),
+    budget("a frozen scope of another sort", frozen("cluster demo/demo"), frozen("zone (none) of cluster demo/demo")),
+    budget(
+        "one of two frozen scopes",
+        frozen("zone a of cluster demo/demo", "zone b"),
+        frozen("zone a of cluster a/a", "zone b of cluster b/b"),
+    ),
     cluster("even etcd", "spec.etcd", {"members": 2}, "set 1, 3 or 5", {"members": 3}),
     cluster("no etcd at all", "spec.etcd", {"members": 0}, "greater than or equal to 1", {"members": 1}),
     cluster("seven members", "spec.etcd", {"members": 7}, "less than or equal to 5", {"members": 5}),

@@ -166,6 +166,12 @@ def test_should_freeze_one_scope_and_keep_what_is_frozen(kok: Kok) -> None:
     assert freeze()[0] == 0, "more than before"
     code, _, err = freeze("--scope", "cluster demo/demo")
     assert (code, "has a hold already (everywhere)" in err) == (1, True)
+    lesser = ("budget", "freeze", "masters-per-cluster", "--reason", "less")
+    code, _, err = kok(*lesser, "--for", "1h")
+    assert (code, "which would end sooner" in err, "kok budget unfreeze masters-per-cluster first" in err) == (1, True, True)
+    code, _, err = kok(*lesser, "--for", "9h", "--disable-breaker")
+    assert (code, "which would let pass what is frozen" in err) == (1, True)
+    assert kok(*lesser, "--for", "9h")[0] == 0, "longer"
     assert kok("budget", "unfreeze", "masters-per-cluster")[0] == 0
     assert kok(*why)[0] == 0
 

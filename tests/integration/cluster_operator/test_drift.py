@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from operators.cluster_operator.cluster import kinds
-from operators.domain.plane.drift import difference
+from operators.domain.plane.drift import difference, drops
 from operators.domain.plane.steps import Done
 from operators.errors import ErrorCode
 from operators.ports.kube import Kind, Manifest, Ref
@@ -199,5 +199,12 @@ async def test_should_find_rendered_text_as_it_was_applied(plane: Stage) -> None
     live = {(each["kind"], each["metadata"]["name"]): each for each in await _own_objects(plane)}
     for manifests in view.plan.components.values():  # type: ignore[union-attr]
         for manifest in manifests:
-            if manifest["metadata"].get("namespace"):
-                assert difference(manifest, live[manifest["kind"], manifest["metadata"]["name"]]) == ""
+            if not manifest["metadata"].get("namespace"):
+                continue
+            found = live[manifest["kind"], manifest["metadata"]["name"]]
+            assert difference(manifest, found) == ""
+            if manifest["kind"] == "Deployment":
+                there = found["spec"]["template"]
+                assert not drops(manifest["spec"]["template"], there), "what the API server adds is no reason to ask for leave"
+                there["spec"]["nodeSelector"] = {"kubernetes.io/os": "linux"}
+                assert drops(manifest["spec"]["template"], there), "a field that is not rendered any more makes new pods"

@@ -61,6 +61,7 @@ HEALTHY = {
     f'process_resident_memory_bytes{{{OPERATOR},pod="a"}}': "200000000",
     f'kok_probe_pods_total{{{OPERATOR},pod="a",cluster="demo/demo",result="good"}}': "0+0.1x300",
     f'kok_probe_pods_total{{{OPERATOR},pod="a",cluster="demo/demo",result="bad"}}': "0+0.05x300",
+    f'kok_probe_bad_in_a_row{{{OPERATOR},pod="a",cluster="demo/demo"}}': "1",
 }
 ABSENT = "_"
 BROKEN: dict[str, dict[str, str]] = {
@@ -72,7 +73,7 @@ BROKEN: dict[str, dict[str, str]] = {
     "KokRolloutsWait": {f'kok_rollouts{{{OPERATOR},pod="a",state="waiting"}}': "1"},
     "KokBreakerOpen": {f'kok_breakers_open{{{OPERATOR},pod="a",budget="machines"}}': "1"},
     "KokLedgerNearlyFull": {f'kok_ledger_log_entries{{{OPERATOR},pod="a"}}': "1201"},
-    "KokClusterMakesNoPods": {f'kok_probe_pods_total{{{OPERATOR},pod="a",cluster="demo/demo",result="good"}}': "7"},
+    "KokClusterMakesNoPods": {f'kok_probe_bad_in_a_row{{{OPERATOR},pod="a",cluster="demo/demo"}}': "2"},
     "KokMachinesStalled": {f'kok_machines{{{MACHINES},pod="m",state="stalled"}}': "1"},
     "KokMachinesClosed": {f'kok_machines{{{MACHINES},pod="m",state="open"}}': "7"},
     "KokHostsNotLookedAt": {f'kok_host_probes{{{MACHINES},pod="m"}}': "7"},

@@ -133,9 +133,12 @@ async def test_should_tell_of_a_person_who_holds_it_until_that_is_over(story: St
     assert await story.events() == [(f"Breaker{mode}", "Warning")]
     await another_process(story)
     assert len(await story.events()) == 1, "a process that starts goes by what is shown"
+    await story.kube.patch_json(BUDGET.ref(story.name), {"spec": {"hold": {**hold, "reason": "incident 43"}}})
+    await story.look(31)
+    assert story.counted() == {(mode, "Person"): 1}, "another word is told, too"
     await story.look(90)
-    assert await story.events() == [(f"Breaker{mode}", "Warning"), ("BreakerReleased", "Normal")]
-    assert story.counted() == {("Released", "Person"): 1}, "and counts what it saw itself"
+    assert await story.events() == [(f"Breaker{mode}", "Warning")] * 2 + [("BreakerReleased", "Normal")]
+    assert story.counted() == {(mode, "Person"): 1, ("Released", "Person"): 1}, "and counts what it saw itself"
 
 
 async def another_process(story: Story) -> None:

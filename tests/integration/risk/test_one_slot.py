@@ -44,7 +44,7 @@ from tests.integration.risk.risk_centres import Centre, Clock
 from tests.integration.risk.test_admission import IDENTITIES, POLICIES
 
 pytestmark = pytest.mark.integration
-ROUNDS, QUICK_ROUNDS, BROKEN_ROUNDS = 100, 10, 30
+ROUNDS, QUICK_ROUNDS, BROKEN_ROUNDS = 100, 10, 100
 NUMBERS = itertools.count()
 """Of all rounds on the server, so that each asks for acts of its own."""
 

@@ -174,6 +174,27 @@ async def test_should_probe_every_cluster_now_and_then_and_count() -> None:
     assert pods.told("good") is None, "of a cluster that is gone nothing is shown"
 
 
+@pytest.mark.parametrize(("results", "in_a_row"), [("g", 0), ("b", 1), ("bb", 2), ("bbg", 0), ("gbbb", 3), ("bgb", 1)])
+def test_should_count_bad_pods_one_after_another_for_the_alert(results: str, in_a_row: int) -> None:
+    pods = Pods()
+    for result in results:
+        pods.counts.count("prod/c0", ProbeResult(result == "g", 1.0, ""))
+    assert pods.registry.get_sample_value("kok_probe_bad_in_a_row", {"cluster": "prod/c0"}) == in_a_row
+    assert None not in (pods.told("good"), pods.told("bad")), "both are there from the first one on"
+    pods.counts.forget("prod/c0")
+    assert pods.registry.get_sample_value("kok_probe_bad_in_a_row", {"cluster": "prod/c0"}) is None
+
+
+async def test_should_wait_no_longer_for_a_clock_that_was_set_back() -> None:
+    ground, pods = Ground(), Pods()
+    controller = ProbeController(ground.world, ground.book, pods, idle=600.0)
+    await passed(ground, controller, 700.0)
+    ground.now -= timedelta(days=1)
+    view = await controller.observe(KEY)
+    assert view
+    assert view.left <= 600.0
+
+
 async def test_should_not_make_a_pod_each_time_that_the_cluster_changes() -> None:
     ground, pods = Ground(), Pods()
     controller = ProbeController(ground.world, ground.book, pods, idle=600.0)

@@ -62,6 +62,9 @@ def test_should_tell_a_roll_that_never_came_up_from_the_one_that_did(later: time
     view = replace(plane(first), grants=(first, second, elsewhere))
     step = finished_grants(view)
     assert step is not None
+    turned = finished_grants(replace(view, grants=(elsewhere, second, first)))
+    assert turned is not None
+    assert (set(turned.grants), turned.outcome) == (set(step.grants), step.outcome), "in whatever order they are listed"
     if outcome is None:
         assert (step.grants, step.outcome) == ((first.name, "again", "elsewhere"), Outcome.Succeeded)
         return

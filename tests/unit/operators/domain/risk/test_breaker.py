@@ -200,6 +200,7 @@ def test_should_obey_a_person_only_where_the_hold_is_meant() -> None:
     assert f"by its hold in {SCOPE}" in denied.message
     assert isinstance(decided(ledger(), 10, of=frozen("pool demo/other")), Granted)
     assert isinstance(decided(ledger(), 10, of=frozen()), Denied), "without scopes it is meant everywhere"
+    assert isinstance(decided(ledger(), 10, of=frozen("demo/other")), Denied), "and where nobody understands what is meant"
 
 
 def test_should_forget_breakers_of_budgets_that_are_gone_and_change_nothing_otherwise() -> None:

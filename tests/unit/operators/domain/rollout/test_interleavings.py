@@ -58,8 +58,10 @@ class RolloutMachine(RuleBasedStateMachine):
             coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
             is_going_back = any(record.event == Event.GoingBack for record in view.records)
             self.check_limits(step.key, coming, self.back_at_once if is_going_back else 2)
-            accepted = "rollback" in view.spec.accepted_failures
-            assert not (is_going_back and view.worse) or accepted, "nobody goes back where that makes it worse"
+            accepted = "harm" in view.spec.accepted_failures
+            assert not (is_going_back and (view.worse or view.story.harm)) or accepted, (
+                "nobody goes back where that makes it worse, or made"
+            )
         if isinstance(step, Note) and step.record.event == Event.Ended:
             coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
             assert not coming, "an end is told when everybody has arrived"
@@ -137,10 +139,11 @@ class RolloutMachine(RuleBasedStateMachine):
         self.world.order, self.world.verdict, self.world.breaker, self.world.window = Order.Go, verdict, "", OPEN
         self.one_pass()
 
-    @rule(worse=st.booleans())
-    def numbers_of_those_that_went_back(self, worse: bool) -> None:
-        """While it goes back, and otherwise nobody knows."""
+    @rule(worse=st.booleans(), accepted=st.booleans())
+    def numbers_of_those_that_went_back(self, worse: bool, accepted: bool) -> None:
+        """While it goes back, and otherwise nobody knows; a person says that it goes on all the same, or not."""
         self.world.worse = "pod creation 100.00% -> 40.00%" if worse else ""
+        self.world.edits["accepted_failures"] = ("harm",) if accepted else ()
         self.one_pass()
 
     @rule()
@@ -151,6 +154,7 @@ class RolloutMachine(RuleBasedStateMachine):
         copy.marked = dict(world.marked)
         copy.members = {key: replace(facts, healthy=True) for key, facts in copy.members.items()}
         copy.order = Order.Undo
+        copy.edits["accepted_failures"] = ("harm",)  # what was stopped for harm goes on when a person says so
         copy.run_to_end()
         assert copy.records[-1].event == Event.Ended
         assert not copy.changed()

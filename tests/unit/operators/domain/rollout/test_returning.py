@@ -25,7 +25,7 @@ SENT, THERE = START + timedelta(seconds=300), START + timedelta(seconds=360)
 def pods(good: int, bad: int, *, after: bool) -> list[Sample]:
     """Of the time before it was sent back, or after it had arrived."""
     first = THERE if after else START
-    return [Sample(first + timedelta(seconds=3 * number + 1), number >= bad, 1.0) for number in range(good + bad)]
+    return [Sample(first + timedelta(seconds=3 * number + 2), number >= bad, 1.0) for number in range(good + bad)]
 
 
 def member(hold: Hold = Hold.Back, *, healthy: bool = True) -> MemberFacts:
@@ -90,13 +90,62 @@ def test_should_stop_where_going_back_makes_it_worse_until_a_person_accepts_it()
     first = next_step(world.view())
     assert isinstance(first, GoBack)
     world.do(first)
-    world.worse = "pod creation 100.00% -> 25.00% in those that went back"
+    world.worse = said = "pod creation 100.00% -> 25.00% in those that went back"
+    world.do(next_step(world.view()))
+    assert world.records[-1].event == Event.Harmed
+    world.worse = ""  # the numbers fade, or another process has none
     step = next_step(world.view())
     assert isinstance(step, Wait)
     assert (step.state, step.page) == (State.GoingBack, True)
-    assert step.reason == f"going back makes it worse, so nobody else goes back: {world.worse}; a person decides: resume --accept"
+    assert step.reason == f"going back makes it worse, so nobody else goes back: {said}; a person decides: resume --accept harm"
     world.edits["accepted_failures"] = ("rollback",)
+    assert next_step(world.view()) == step, "that was said of somebody who is stuck"
+    world.edits["accepted_failures"] = ("harm",)
     assert isinstance(next_step(world.view()), GoBack)
+
+
+def test_should_not_remember_harm_of_an_earlier_way_back() -> None:
+    world = going_back()
+    world.worse = "pod creation 100.00% -> 25.00% in those that went back"
+    world.do(next_step(world.view()))
+    assert world.view().story.harm
+    world.records.append(replace(world.records[-2], event=Event.GoingBack))
+    assert world.view().story.harm is None
+
+
+CHANGED = member(Hold.Forward)
+MOVING = replace(member(healthy=False), trouble="apiserver rolls")
+
+
+@pytest.mark.parametrize(
+    ("why", "others", "controls", "expected"),
+    [
+        ("unchanged clusters that are well", {"prod/b": CHANGED}, ("prod/z",), True),
+        ("a member on its way back that is broken", {"prod/b": MOVING}, (), True),
+        ("a member that another rollout has", {"prod/b": member(Hold.Rival)}, (), True),
+        ("an unchanged cluster that sank alike", {"prod/b": CHANGED}, ("prod/sunk",), False),
+    ],
+)
+def test_should_measure_beside_those_that_nothing_is_done_to(
+    why: str, others: dict[str, MemberFacts], controls: tuple[str, ...], expected: bool
+) -> None:
+    own, sunk = [*pods(40, 0, after=False), *pods(10, 30, after=True)], [*pods(40, 0, after=False), *pods(12, 28, after=True)]
+    well = [*pods(40, 0, after=False), *pods(40, 0, after=True)]
+    beside = own if next(iter(others.values())) is not CHANGED else well if expected else sunk
+    samples = {"prod/a": own, "prod/b": beside, "prod/z": well, "prod/sunk": sunk}
+    assert bool(worse({"prod/a": member(), **others}, samples, None, WINDOW, NOW, controls)) == expected, why
+
+
+def test_should_not_blame_pods_that_were_begun_before_it_was_up() -> None:
+    slow = [replace(one, at=one.at, seconds=400.0) for one in pods(0, 40, after=True)]
+    assert worse({"prod/a": member()}, {"prod/a": [*pods(40, 0, after=False), *slow]}, None, WINDOW, NOW) == ""
+
+
+def test_should_compare_each_cluster_with_itself() -> None:
+    """One that was always bad, and of which nothing is known from before, is no harm that was done."""
+    always_bad = pods(10, 30, after=True)
+    steady = [*pods(40, 0, after=False), *pods(40, 0, after=True)]
+    assert worse({"prod/a": member(), "prod/b": member()}, {"prod/a": always_bad, "prod/b": steady}, None, WINDOW, NOW) == ""
 
 
 def test_should_end_when_all_are_back_whatever_the_numbers_say() -> None:

@@ -28,6 +28,7 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
         (of(Counts(780, 1000), Counts(850, 1000)), Judgement.HOLD),
         (of(Counts(780, 1000), Counts(700, 1000)), Judgement.FAIL),
         (of(Counts(20, 25), Counts(800, 1000)), Judgement.FAIL),
+        (of(Counts(85, 100), Counts(40, 100), Counts(1, 1), Counts(1, 1)), Judgement.FAIL),
         (of(Counts(600, 1000), Counts(600, 1000), Counts(999, 1000), Counts(999, 1000)), Judgement.HOLD),
         (of(Counts(600, 1000), Counts(600, 1000), Counts(600, 1000), Counts(999, 1000)), Judgement.FAIL),
         (of(Counts(999, 1000), Counts(5, 10)), Judgement.INCONCLUSIVE),
@@ -52,6 +53,7 @@ def of(before: Reading, after: Reading, control_before: Reading = NOTHING, contr
         "below the floor as before, no control",
         "below the floor before, and surely worse now",
         "below the floor before by too few samples to tell",
+        "surely worse, beside a control of a single sample",
         "below the floor as before, the control never was",
         "did not get well with everybody else",
         "too few samples",
@@ -165,3 +167,34 @@ def test_should_never_blame_what_nobody_does_better_than(total: int, good: int, 
     before, control_before = Counts(min(good, total), total), Counts(min(control, control_total), control_total)
     perfect, control_after = Counts(after_total, after_total), Counts(control_total, control_total)
     assert judge(of(before, perfect, control_before, control_after), LIMITS).judgement is Judgement.PASS
+
+
+PROBE = Evidence("probe", Counts(40, 40), Counts(40, 40))
+SCARCE = {"probe": LIMITS, "pod creation": LIMITS}
+
+
+@pytest.mark.parametrize(
+    ("why", "evidence", "expected"),
+    [
+        ("a little traffic", of(Counts(990, 1000), Counts(3, 3)), Judgement.PASS),
+        ("there was hardly any before", of(Counts(3, 3), Counts(0, 0)), Judgement.PASS),
+        ("it ended with the change", of(Counts(990, 1000), Counts(0, 0)), Judgement.INCONCLUSIVE),
+        (
+            "it ended here and goes on elsewhere",
+            of(Counts(990, 1000), Counts(0, 0), Counts(900, 1000), Counts(5, 5)),
+            Judgement.INCONCLUSIVE,
+        ),
+        ("it ended everywhere", of(Counts(990, 1000), Counts(0, 0), Counts(990, 1000), Counts(0, 0)), Judgement.PASS),
+    ],
+)
+def test_should_let_probe_pods_stand_in_for_scarce_traffic_not_for_traffic_that_ended(
+    why: str, evidence: Evidence, expected: Judgement
+) -> None:
+    assert judge_all([evidence, PROBE], SCARCE, probe="probe").judgement is expected, why
+
+
+def test_should_count_a_fall_that_is_excused_as_one_of_two_bad_signs() -> None:
+    fallen = judge(of(Counts(24, 30), Counts(16, 30)), Limits(floor=0.9, margin=0.05, min_samples=30))
+    assert (fallen.judgement, fallen.leans_bad) == (Judgement.HOLD, True)
+    steady = judge(of(Counts(24, 30), Counts(24, 30)), Limits(floor=0.9, margin=0.05, min_samples=30))
+    assert (steady.judgement, steady.leans_bad) == (Judgement.HOLD, False)
