@@ -56,6 +56,8 @@ def _named(model: type[Resource]) -> NamedKind:
     return NamedKind(name, info.plural, aliases, info.scope is Scope.Namespaced, info.home, info.columns)
 
 
+TELLING = 5
+"""Letters of a name that is suggested: anything is near a short one."""
 NAMED: tuple[NamedKind, ...] = tuple(_named(model) for model in KINDS)
 _BY_ALIAS = {alias: kind for kind in NAMED for alias in kind.aliases}
 
@@ -65,7 +67,7 @@ def kind_named(word: str) -> NamedKind:
     found = _BY_ALIAS.get(word.lower())
     if found:
         return found
-    close = difflib.get_close_matches(word.lower(), [*_BY_ALIAS, ALL], n=1)
+    close = difflib.get_close_matches(word.lower(), [*(alias for alias in _BY_ALIAS if len(alias) >= TELLING), ALL], n=1)
     hint = f"did you mean {close[0]}?" if close else f"one of {', '.join(kind.plural for kind in NAMED)}, or {ALL} for all"
     raise KokError(ErrorCode.Usage, f"kok has no kind {word!r}", ASK_INSTEAD.get(word.lower().rstrip("s"), hint))
 

@@ -58,8 +58,8 @@ def cluster_chain(picture: ClusterPicture, now: datetime) -> Chain:
     code = str(conditions_in(cluster).get("Ready", {}).get("reason") or "")
     event, todo = "", ""
     for stage in wrong_stages(cluster)[:1]:
-        if stage["reason"] == "Missing" and conditions_in(cluster).get("Stalled", {}).get("status") == "True":
-            break  # it was not made because of the stall: no cause of anything
+        if stage["reason"] in ("Missing", "NotRead") and conditions_in(cluster).get("Stalled", {}).get("status") == "True":
+            break  # it was not made, or looked at, because of the stall: no cause of anything
         reasons.append(_said(stage))
         code = stage["reason"] if stage["reason"] in REFERENCE else code
         words, event, todo = _pods_of_stage(picture, str(stage["type"]), said=" ".join(reasons))

@@ -32,6 +32,7 @@ def test_should_load_nothing_heavy_before_there_is_work(words: list[str]) -> Non
         (["get"], "missing argument 'KIND'"),
         (["get", "--nonsense"], "no such option"),
         (["get", "machnes"], "did you mean machines?"),
+        (["get", "foo"], "one of clusters, "),
         (["gte", "clusters"], "no such command 'gte'\n  do    did you mean kok get?"),
         (["rollout", "pasue", "x"], "did you mean kok rollout pause?"),
         (["get", "cluster/demo", "pool"], "pool: KIND/NAME and other forms cannot be mixed"),
