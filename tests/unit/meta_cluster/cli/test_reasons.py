@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from meta_cluster.cli.picture import Business
 from meta_cluster.cli.reasons import Chain, cluster_chain, machine_chain, missing_machine_chain, object_chain
 from tests.unit.meta_cluster.cli import pictures as p
@@ -87,6 +89,17 @@ def test_should_end_with_the_remedy_of_the_code() -> None:
     chain = cluster_chain(replace(p.WELL, cluster=stalled), p.NOW)
     assert "restore the Secret from a backup" in chain.next
     assert "(kok explain KeysLost)" in chain.next
+
+
+@pytest.mark.parametrize("reason", ["Missing", "NotRead"])
+def test_should_not_call_a_cause_what_the_stall_kept_from_being(reason: str) -> None:
+    unread = p.condition("KeysReady", "Unknown" if reason == "NotRead" else "False", reason, "the keys have not been looked at")
+    words = "ClusterPackageVersion v9 does not exist"
+    ready = p.condition("Ready", "False", "PackageMissing", words)
+    stalled = p.cluster(ready, p.condition("Stalled", "True", "PackageMissing", words), unread, phase="Stalled", message=words)
+    assert cluster_chain(replace(p.WELL, cluster=stalled), p.NOW).because == (words,)
+    waiting = p.cluster(ready, unread, phase="Creating", message=words)
+    assert len(cluster_chain(replace(p.WELL, cluster=waiting), p.NOW).because) == 2, "the control: nothing else explains it"
 
 
 def test_should_lead_on_to_the_machine_that_is_not_open() -> None:
