@@ -15,6 +15,8 @@ from enum import StrEnum
 SURE = 0.01
 """One-sided p-value below which a difference is no accident."""
 
+EARLY = 3
+"""So many times the samples that are enough: until then, those of unchanged clusters are waited for; without any, numbers speak alone."""
 TEST = f"difference in differences against unchanged clusters, one-sided two-proportion test, p < {SURE}"
 
 
@@ -118,7 +120,22 @@ class Verdict:
 
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
-    """The verdict on one metric."""
+    """The verdict on one metric. Nobody is found guilty while unchanged clusters that were measured before have not been heard yet, within reason."""
+    verdict = _judged(evidence, limits)
+    if verdict.judgement is not Judgement.FAIL or not _awaits_control(evidence, limits):
+        return verdict
+    words = f"{evidence.metric}: bad, and unchanged clusters have too few samples yet to tell whether it is the change"
+    return Verdict(Judgement.INCONCLUSIVE, f"{verdict.sentence}; {words}", worries=True, gist=words)
+
+
+def _awaits_control(evidence: Evidence, limits: Limits) -> bool:
+    counts = [one for one in evidence.readings if isinstance(one, Counts)]
+    _, after, control_before, control_after = counts if len(counts) == len(evidence.readings) else (NOTHING,) * 4
+    is_early = after.total < EARLY * limits.min_samples
+    return is_early and control_before.total >= limits.min_samples > control_after.total
+
+
+def _judged(evidence: Evidence, limits: Limits) -> Verdict:
     for reading in evidence.readings:
         if isinstance(reading, NoData):
             return Verdict(Judgement.HOLD, f"{evidence.metric}: no data ({reading.reason})")

@@ -198,3 +198,27 @@ def test_should_count_a_fall_that_is_excused_as_one_of_two_bad_signs() -> None:
     assert (fallen.judgement, fallen.leans_bad) == (Judgement.HOLD, True)
     steady = judge(of(Counts(24, 30), Counts(24, 30)), Limits(floor=0.9, margin=0.05, min_samples=30))
     assert (steady.judgement, steady.leans_bad) == (Judgement.HOLD, False)
+
+
+@pytest.mark.parametrize(
+    ("why", "evidence", "expected"),
+    [
+        ("the control is not heard yet", of(Counts(40, 40), Counts(20, 40), Counts(40, 40), Counts(6, 29)), Judgement.INCONCLUSIVE),
+        ("it sank alike", of(Counts(40, 40), Counts(20, 40), Counts(40, 40), Counts(12, 30)), Judgement.HOLD),
+        ("it did not", of(Counts(40, 40), Counts(20, 40), Counts(40, 40), Counts(30, 30)), Judgement.FAIL),
+        ("it says nothing any more", of(Counts(90, 90), Counts(45, 90), Counts(40, 40), Counts(6, 29)), Judgement.FAIL),
+        ("there never was one", of(Counts(40, 40), Counts(20, 40), Counts(3, 3), Counts(1, 2)), Judgement.FAIL),
+        (
+            "above the floor, by the margin alone",
+            of(Counts(400, 400), Counts(81, 88), Counts(400, 400), Counts(2, 2)),
+            Judgement.INCONCLUSIVE,
+        ),
+        ("what is fine waits for nobody", of(Counts(40, 40), Counts(40, 40), Counts(40, 40), Counts(2, 2)), Judgement.PASS),
+    ],
+)
+def test_should_hear_unchanged_clusters_before_it_finds_a_change_guilty(why: str, evidence: Evidence, expected: Judgement) -> None:
+    verdict = judge(evidence, LIMITS)
+    assert verdict.judgement is expected, why
+    if expected is Judgement.INCONCLUSIVE:
+        assert verdict.forbids_more, "nobody else is changed meanwhile"
+        assert "unchanged clusters have too few samples yet" in verdict.stable
