@@ -26,8 +26,10 @@ class LabHost:
 
 
 def namespace() -> Manifest:
-    """The namespace of the business cluster."""
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+    """The namespace of the business cluster. Its label is there so that an API server notes whose fields these are: of an object that was applied
+    without any it notes nothing, and writes it once more at the next apply after somebody else's.
+    """
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": {"env": "demo"}}}
 
 
 def ssh_secret(private_key: str) -> Manifest:

@@ -152,7 +152,7 @@ def install(folder: AssetsFolder, *, dev: bool, versions: tuple[str, ...] = (v.D
     report = asyncio.run(_install(install_manifests(installation, digests, packages=packages)))
     names = [m["metadata"]["name"] for m in packages if m["kind"] == "ClusterPackageVersion"]
     layout.package_path().write_text(names[-1])
-    say(f"  operators: {len(report.written)} objects written, package version {names[-1]}")
+    say(f"  installed: {len(report.written)} objects written, package version {names[-1]}")
 
 
 def variants(folder: AssetsFolder, versions: tuple[str, ...] = (v.DEFAULT_KUBERNETES,)) -> list[Manifest]:
