@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import subprocess
@@ -15,12 +16,15 @@ from meta_cluster.bootstrap.apply import Mode, Verb
 from meta_cluster.bootstrap.install import Installer, InstallReport
 from meta_cluster.bootstrap.manifests import Installation, InstallManifests, Overlay, install_manifests
 from meta_cluster.bootstrap.uninstall import refuse_while_used, removal, uninstall
+from operators.adapters.kube import KubeClient
+from operators.adapters.kube_credentials import kubeconfig_credentials
 from operators.errors import ErrorCode, KokError
 from operators.ports.kube import Kind, KubePort, Manifest, Ref
 from tests.integration.api_server import KUBECTL, ApiServer, asset
 from tests.sample_manifests import sample_path
 
 OVERLAYS = Path(__file__).parents[3] / "manifests" / "operators" / "overlays"
+POLICY = Kind("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy")
 LEDGER = Ref("kok.dev/v1alpha1", "Ledger", "kok-system", "ledger")
 
 
@@ -70,6 +74,31 @@ async def test_should_install_everything_and_then_nothing(meta: KubePort, deploy
     assert stored["spec"]["artifacts"][0]["sha256"] == "f" * 64
     second, _ = await install(meta, wanted())
     assert second.written == ()
+
+
+async def test_should_write_nothing_after_another_controller_has_said_its_status(
+    meta: KubePort, meta_server: ApiServer, deployments_become_ready: None
+) -> None:
+    """An atomic field that leaves defaults to the server is replaced by every apply, and with a second applier of the object that is a write:
+    the controller-manager, which no API server of these tests has, applies the status of every ValidatingAdmissionPolicy.
+    """
+    await install(meta, wanted())
+    identity = kubeconfig_credentials(meta_server.kubeconfig("controller", groups=["system:masters"]))
+    controller = KubeClient(identity, field_manager="validatingadmissionpolicy-status")
+    try:
+        for policy in (await meta.list(POLICY)).items:
+            await controller.patch_status(Ref.of(policy), {"observedGeneration": 1, "typeChecking": {}})
+    finally:
+        await controller.close()
+    await asyncio.sleep(1.1)  # managed fields are sorted by whole seconds
+    before = await policy_versions(meta)
+    await install(meta, wanted())
+    assert before
+    assert await policy_versions(meta) == before
+
+
+async def policy_versions(kube: KubePort) -> dict[str, str]:
+    return {item["metadata"]["name"]: item["metadata"]["resourceVersion"] for item in (await kube.list(POLICY)).items}
 
 
 async def test_should_write_only_what_differs(meta: KubePort, deployments_become_ready: None) -> None:
