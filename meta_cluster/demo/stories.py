@@ -279,7 +279,7 @@ def _unit_active(host: str) -> bool:
 
 
 def _edit_file(demo: Demo) -> Breakage:
-    """package file edited on demo-2"""
+    """package file sysctl.d/90-kok-kubelet.conf edited on demo-2"""
     host, path = fleet.HOSTS[1], "/etc/sysctl.d/90-kok-kubelet.conf"
     before = on_host(host, "sha256sum", path)
     on_host(host, "sh", "-c", f"echo '# edited by hand' >> {path}")

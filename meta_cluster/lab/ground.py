@@ -19,11 +19,11 @@ class Ground:
     def sentence(self) -> str:
         """The same facts for a person."""
         how = (
-            "privileged containers"
+            "hosts run as privileged containers"
             if self.privileged
-            else "no privileged containers here (CAP_SYS_RESOURCE is missing), so capabilities one by one; nothing to worry about"
+            else "hosts run without --privileged, which this machine refuses (no CAP_SYS_RESOURCE); nothing to worry about"
         )
-        return f"docker: {how}, cgroup v{self.cgroup}"
+        return f"docker: cgroup v{self.cgroup}; {how}"
 
 
 def find_ground(image: str) -> Ground:
