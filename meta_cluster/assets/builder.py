@@ -62,9 +62,7 @@ class Builder:
     def ensure(self, wanted: Iterable[str]) -> dict[str, Path]:
         """Bring all wanted assets and their dependencies into the folder; asset name -> file. The first failure ends the run."""
         names = list(wanted)
-        cold = sum(each.cold_seconds for each in closure(self.table, names, self._comes_whole).values() if self._is_missing(each))
-        if cold > 60:
-            say(f"assets: what is missing in {self.folder.root} takes about {cold // 60} min here to build, once")
+        self._say_how_long(names)
         while True:
             try:
                 assets = self._run(names)
@@ -74,6 +72,21 @@ class Builder:
         if self.used["downloaded"] or self.used["built"]:
             say("assets: " + ", ".join(f"{count} {how}" for how, count in sorted(self.used.items())))
         return {name: self.folder.root / self._ready[name].path for name in assets}
+
+    def _say_how_long(self, names: Iterable[str]) -> None:
+        """Two figures where something is to be downloaded: whether its server answers is not known yet."""
+        here = self.folder.index()
+        best = sum(each.cold_seconds for each in closure(self.table, names, self._comes_whole).values() if self._is_missing(each)) // 60
+        worst = sum(
+            each.cold_seconds for each in closure(self.table, names, lambda each: each.name in here).values() if each.name not in here
+        )
+        if worst > 60:
+            took = (
+                f"{best} min and the downloads, or {worst // 60} min where nothing can be downloaded"
+                if best < worst // 60
+                else f"{best} min"
+            )
+            say(f"assets: what is missing in {self.folder.root} takes about {took}, once")
 
     def _run(self, names: Iterable[str]) -> dict[str, Asset]:
         assets = closure(self.table, names, self._comes_whole)

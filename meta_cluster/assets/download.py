@@ -1,11 +1,12 @@
-"""Downloads release files: verified against a pinned sha256, resumed where a run was cut, tried again where trying helps. Builds nothing.
+"""Downloads release files: verified against a pinned sha256 or sha512, resumed where a run was cut, tried again where trying helps. Builds nothing.
 
-What was fetched of a file stays as `downloads/<sha256>.part` until it is whole; only a file with the right digest gets its name. A lock per
+What was fetched of a file stays as `downloads/<digest>.part` until it is whole; only a file with the right digest gets its name. A lock per
 file lets several processes want the same one. A server that cannot be reached is not asked again in the same run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import shutil
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from meta_cluster.assets.folder import AssetsFolder, sha256_of
+from meta_cluster.assets.folder import AssetsFolder
 from meta_cluster.assets.official import OfficialFile, Release, Way, digest_in, has_server
 from meta_cluster.assets.progress import say
 from operators.errors import ErrorCode, KokError
@@ -62,7 +63,7 @@ class Downloads:
 
         Raises KokError AssetUnavailable where building is forbidden.
         """
-        why = f"no sha256 is pinned for {files[0].path} (kok assets pin)"
+        why = f"no digest is pinned for {files[0].path} (kok assets pin)"
         for file in self.candidates(files):
             began = time.monotonic()
             try:
@@ -84,7 +85,7 @@ class Downloads:
         places.mkdir(parents=True, exist_ok=True)
         with FileLock(places / f"{digest}.lock"):
             whole = places / digest
-            if whole.is_file() and sha256_of(whole) == digest:
+            if whole.is_file() and digest_of(whole, like=digest) == digest:
                 return whole
             with self._lock:
                 if words := self._deaf.get(file.release):
@@ -92,9 +93,9 @@ class Downloads:
             say(f"  {name}: downloading {file.url}")
             part = places / f"{digest}.part"
             self._try(file, part)
-            if (found := sha256_of(part)) != digest:
+            if (found := digest_of(part, like=digest)) != digest:
                 part.unlink()
-                raise Unavailable(f"{file.url} has the sha256 {found}, pinned is {digest}: what came is thrown away")
+                raise Unavailable(f"{file.url} has the {_algorithm(digest)} {found}, pinned is {digest}: what came is thrown away")
             os.replace(part, whole)
             return whole
 
@@ -136,13 +137,24 @@ def _receive(url: str, part: Path) -> None:
             raise EOFError(f"cut after {output.tell()} of {wanted} bytes")
 
 
+def digest_of(path: Path, *, like: str) -> str:
+    """The digest of a file, of the kind that this one is."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, _algorithm(like)).hexdigest()
+
+
+def _algorithm(digest: str) -> str:
+    return "sha512" if len(digest) == 128 else "sha256"
+
+
 def _program(file: OfficialFile, whole: Path, target: Path) -> Path:
     """The asset itself, executable: the file, which is nobody else's, or one member of an archive, which stays for the others."""
     if not file.member:
         os.replace(whole, target)
     else:
         with tarfile.open(whole) as archive:
-            source = archive.extractfile(file.member) if file.member in archive.getnames() else None
+            found = next((entry for entry in archive if entry.name == file.member), None)  # read no further than needed
+            source = archive.extractfile(found) if found else None
             if source is None:
                 raise Unavailable(f"{file.path} holds no {file.member}")
             with target.open("wb") as output:
@@ -159,6 +171,8 @@ def published_pins(wanted: Iterable[OfficialFile]) -> dict[str, str]:
     listings: dict[str, str] = {}
     pins: dict[str, str] = {}
     for file in wanted:
+        if not file.sums:
+            continue
         if file.sums_url not in listings:
             listings[file.sums_url] = _listing(file.sums_url)
         digest = digest_in(listings[file.sums_url], file.path.rsplit("/", 1)[-1])

@@ -1,7 +1,9 @@
-"""Which release file an asset is, upstream's or kok's own, where it is published, and which sha256 it must have. Fetches nothing; data and small readers.
+"""Which release file an asset is, upstream's or kok's own, where it is published, and which digest it must have. Fetches nothing; data and small readers.
 
-A file without a pinned sha256 is never downloaded: a checksum that comes from the same server as the file proves nothing about the server.
-Pins are in `pins.json` beside this module, and those that `kok assets pin` wrote in `$KOK_ASSETS/pins.json`; the committed one wins.
+A file without a pinned digest is never downloaded: a checksum that comes from the same server as the file proves nothing about the server.
+Pins are in `pins.json` beside this module, and those that `kok assets pin` wrote in `$KOK_ASSETS/pins.json`; the committed one wins. The
+committed ones of Kubernetes are the sha512 of its server archives, as the project's own repository has them (CHANGELOG/CHANGELOG-1.x.md,
+"Downloads for v1.x.y"), so the server that has the files is not the one that vouches for them.
 Called by the table (which file), the builder (which way) and `kok assets`.
 """
 
@@ -23,6 +25,8 @@ from operators.errors import ErrorCode, KokError
 
 PINS = Path(str(files("meta_cluster.assets") / "pins.json"))
 SHA256 = re.compile(r"[0-9a-f]{64}")
+PIN = re.compile(r"[0-9a-f]{64}|[0-9a-f]{128}")
+"""A sha256 or a sha512."""
 WAY_VARIABLE = "KOK_ASSETS_WAY"
 
 
@@ -57,7 +61,9 @@ UPSTREAM: Mapping[Release, str] = {
 
 @dataclass(frozen=True, slots=True)
 class OfficialFile:
-    """One file of a release. `member` is the program inside it if it is an archive; `sums` is where upstream publishes its sha256."""
+    """One file of a release. `member` is the program inside it if it is an archive; `sums` is where upstream publishes its sha256, or empty for
+    a file that is pinned by hand only.
+    """
 
     release: Release
     path: str
@@ -94,6 +100,13 @@ def kubernetes_file(name: str, version: str) -> OfficialFile:
     return OfficialFile(Release.Kubernetes, path, f"{path}.sha256")
 
 
+def kubernetes_archive(name: str, version: str) -> OfficialFile:
+    """The same program in the archive of all server programs, several hundred MB; its digest stands in Kubernetes' own CHANGELOG."""
+    return OfficialFile(
+        Release.Kubernetes, f"v{version}/kubernetes-server-linux-{architecture()}.tar.gz", "", f"kubernetes/server/bin/{name}"
+    )
+
+
 def etcd_file(name: str, version: str) -> OfficialFile:
     """A program of etcd's release archive."""
     folder = f"etcd-v{version}-linux-{architecture()}"
@@ -123,7 +136,7 @@ def way_of(word: str = "") -> Way:
 
 
 def read_pins(root: Path) -> dict[str, str]:
-    """Path of a release file -> sha256. Raises KokError Usage for a file that is no table of digests: a broken pin must not pass as none."""
+    """Path of a release file -> sha256 or sha512. Raises KokError Usage for a file that is no table of digests: a broken pin must not pass as none."""
     pins: dict[str, str] = {}
     for path in (root / "pins.json", PINS):
         try:
@@ -133,8 +146,8 @@ def read_pins(root: Path) -> dict[str, str]:
         except ValueError as error:
             raise KokError(ErrorCode.Usage, f"{path} is no JSON: {error}", "kok assets pin writes it anew") from error
         for name, digest in found.items():
-            if not isinstance(digest, str) or not SHA256.fullmatch(digest):
-                raise KokError(ErrorCode.Usage, f"{path}: {name}: {digest!r} is no sha256", "kok assets pin writes it anew")
+            if not isinstance(digest, str) or not PIN.fullmatch(digest):
+                raise KokError(ErrorCode.Usage, f"{path}: {name}: {digest!r} is no sha256 or sha512", "kok assets pin writes it anew")
         pins |= found
     return pins
 

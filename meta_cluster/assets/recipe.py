@@ -75,6 +75,8 @@ class Asset:
     for_hosts: bool = False
     official: OfficialFile | None = None
     """What upstream publishes as the same program, if it does."""
+    archive: OfficialFile | None = None
+    """An archive of upstream's that holds it among others, if there is one."""
 
     @property
     def is_of_tree(self) -> bool:
@@ -83,9 +85,9 @@ class Asset:
 
     @property
     def releases(self) -> tuple[OfficialFile, ...]:
-        """The release files it may be had as, in the order in which they are asked for: upstream's, then kok's own."""
-        upstream = (self.official,) if self.official else ()
-        return upstream if self.is_of_tree else (*upstream, own_file(self.name))
+        """The release files it may be had as, in the order in which they are asked for: upstream's, then kok's own, then a large archive."""
+        own = None if self.is_of_tree else own_file(self.name)
+        return tuple(each for each in (self.official, own, self.archive) if each)
 
 
 def key_from(inputs: Inputs, *parts: object) -> str:

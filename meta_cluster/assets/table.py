@@ -11,7 +11,7 @@ from meta_cluster.assets import images
 from meta_cluster.assets import versions as v
 from meta_cluster.assets.debian import Deb, ProgramOfDeb, RootFilesystem
 from meta_cluster.assets.gobuild import FromGo, GoBinary, kubernetes_stamps
-from meta_cluster.assets.official import OfficialFile, etcd_file, kind_file, kubernetes_file
+from meta_cluster.assets.official import OfficialFile, etcd_file, kind_file, kubernetes_archive, kubernetes_file
 from meta_cluster.assets.operator_image import BASE, DEPENDENCIES, IMAGE, OperatorBase, OperatorDependencies, OperatorImage
 from meta_cluster.assets.operator_image import ROOTFS as OPERATOR_ROOTFS
 from meta_cluster.assets.recipe import Asset, Recipe
@@ -57,6 +57,10 @@ def _official(name: str, version: str) -> OfficialFile | None:
     return kind_file(version) if name == "kind" else None
 
 
+def _archive(name: str, version: str) -> OfficialFile | None:
+    return kubernetes_archive(name, version) if name in v.KUBE_BINARIES[v.DEFAULT_KUBERNETES] else None
+
+
 FOR_HOSTS = ("kubelet", "node-problem-detector")
 """Binaries that packages of machines carry."""
 
@@ -65,7 +69,15 @@ def _go(name: str, version: str, binary: GoBinary, seconds: int) -> Asset:
     full, official = f"{name}-{version}", _official(name, version)
     rare = version in v.KUBERNETES_ON_DEMAND
     return Asset(
-        full, version, f"bin/{full}", FromGo(binary), cold_seconds=seconds, on_demand=rare, for_hosts=name in FOR_HOSTS, official=official
+        full,
+        version,
+        f"bin/{full}",
+        FromGo(binary),
+        cold_seconds=seconds,
+        on_demand=rare,
+        for_hosts=name in FOR_HOSTS,
+        official=official,
+        archive=_archive(name, version),
     )
 
 

@@ -19,7 +19,8 @@ import pytest
 from meta_cluster.assets.builder import Builder
 from meta_cluster.assets.download import Downloads, published_pins
 from meta_cluster.assets.folder import AssetsFolder
-from meta_cluster.assets.official import OfficialFile, Release, Way, etcd_file, kind_file, kubernetes_file
+from meta_cluster.assets.oci import architecture
+from meta_cluster.assets.official import PINS, OfficialFile, Release, Way, etcd_file, kind_file, kubernetes_archive, kubernetes_file
 from meta_cluster.assets.recipe import Asset, Inputs, Lane, key_from
 from meta_cluster.assets.table import table
 from operators.errors import ErrorCode, KokError
@@ -155,7 +156,7 @@ def test_should_fail_rather_than_build_where_building_is_forbidden(
     with pytest.raises(KokError) as raised:
         builder(tmp_path, recipe, way=Way.Download).ensure(["kubelet"])
     assert (raised.value.code, recipe.made) == (ErrorCode.AssetUnavailable, 0)
-    assert {"checksum": "pinned is", "missing": "HTTP 404", "no server": "refused", "not pinned": "no sha256 is pinned"}[
+    assert {"checksum": "pinned is", "missing": "HTTP 404", "no server": "refused", "not pinned": "no digest is pinned"}[
         fault
     ] in raised.value.message
     assert not (tmp_path / "bin" / "kubelet").exists()
@@ -231,6 +232,47 @@ def test_should_take_a_program_out_of_a_release_archive(tmp_path: Path, server: 
     assert builder(tmp_path, recipe, official=missing, names=("etcdutl",)).ensure(["etcdutl"])["etcdutl"].read_bytes() == b"built"
 
 
+def server_archive(**programs: bytes) -> bytes:
+    """As Kubernetes' server archive is laid out."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, body in programs.items():
+            entry = tarfile.TarInfo(f"kubernetes/server/bin/{name}")
+            entry.size = len(body)
+            archive.addfile(entry, io.BytesIO(body))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "another digest"])
+def test_should_take_what_a_changelog_vouches_for_out_of_one_archive(
+    tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str], is_whole: bool
+) -> None:
+    """The sha512 of the archive is all that Kubernetes' repository tells; one download serves every program in it."""
+    archives = {name: kubernetes_archive(name, "1.35.4") for name in ("kubelet", "kubeadm")}
+    packed = server_archive(kubelet=BODY, kubeadm=b"adm")
+    path = archives["kubelet"].path
+    server.files = {path: packed if is_whole else packed + b"!"}
+    recipe = Recipe()
+    assets = {name: Asset(name, "1", f"bin/{name}", recipe, official=KUBELET, archive=file) for name, file in archives.items()}
+    made = Builder(AssetsFolder(tmp_path), assets, way=Way.Auto)
+    made.downloads = Downloads(made.folder, Way.Auto, {path: hashlib.sha512(packed).hexdigest()}, pause=lambda _: None)
+    found = {name: path.read_bytes() for name, path in made.ensure(["kubelet", "kubeadm"]).items()}
+    assert found == ({"kubelet": BODY, "kubeadm": b"adm"} if is_whole else dict.fromkeys(archives, b"built"))
+    assert [asked for asked, _ in server.asked] == [f"/{path}"]
+    assert ("has the sha512" in capsys.readouterr().err) is not is_whole
+
+
+def test_should_ship_pins_of_files_that_something_is_made_from() -> None:
+    """A pin of nothing would look like safety and be none; and every Kubernetes that is built by default can be downloaded instead."""
+    asked = {file.path for asset in table().values() for file in asset.releases}
+    shipped = json.loads(PINS.read_text())
+    assert shipped
+    if architecture() == "amd64":
+        assert shipped.keys() <= asked
+    by_default = [asset for asset in table().values() if asset.archive and not asset.on_demand]
+    assert {asset.archive.path.replace(architecture(), "amd64") for asset in by_default if asset.archive} <= shipped.keys()
+
+
 def test_should_download_once_for_many_at_once(tmp_path: Path, server: Server) -> None:
     pinned(tmp_path)
     recipe = Recipe()
@@ -250,7 +292,7 @@ def test_should_get_another_file_for_another_pin(tmp_path: Path, server: Server)
 
 def test_should_refuse_a_pin_that_is_no_digest(tmp_path: Path) -> None:
     (tmp_path / "pins.json").write_text(json.dumps({KUBELET.path: "sha256:1234"}))
-    with pytest.raises(KokError, match=r"kubelet: 'sha256:1234' is no sha256"):
+    with pytest.raises(KokError, match=r"kubelet: 'sha256:1234' is no sha256 or sha512"):
         builder(tmp_path, Recipe())
 
 
@@ -295,7 +337,7 @@ def test_should_notice_a_file_that_is_not_verified(tmp_path: Path, server: Serve
     pinned(tmp_path)
     server.files[KUBELET.path] = b"somebody else's"
     wrong = hashlib.sha256(BODY).hexdigest()
-    monkeypatch.setattr("meta_cluster.assets.download.sha256_of", lambda _: wrong)
+    monkeypatch.setattr("meta_cluster.assets.download.digest_of", lambda _, like: like)
     folder = AssetsFolder(tmp_path)
     (tmp_path / "work").mkdir()
     found = Downloads(folder, Way.Auto, {KUBELET.path: wrong}).fetch("kubelet", (KUBELET,), tmp_path / "work")

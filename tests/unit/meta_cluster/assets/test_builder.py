@@ -10,6 +10,7 @@ import pytest
 
 from meta_cluster.assets.builder import Builder, closure
 from meta_cluster.assets.folder import AssetsFolder
+from meta_cluster.assets.official import OfficialFile, Release
 from meta_cluster.assets.recipe import Asset, Inputs, Lane, key_from
 from meta_cluster.assets.toolchain import Go
 from operators.errors import ErrorCode, KokError
@@ -102,3 +103,26 @@ def test_should_refuse_a_name_that_is_not_in_the_table() -> None:
         closure({}, ["kubelt-1.35.4"])
     assert error.value.code == ErrorCode.NotFound
     assert error.value.hint == "kok assets list"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "told"),
+    [
+        (False, "takes about 5 min, once"),
+        (True, "takes about 1 min and the downloads, or 5 min where nothing can be downloaded, once"),
+    ],
+)
+def test_should_say_how_long_it_takes_with_and_without_a_release_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pinned: bool, told: str
+) -> None:
+    """Whether a server answers is only known when it is asked: both figures, before anything is begun."""
+    monkeypatch.setenv(Release.Kubernetes.value, "http://127.0.0.1:1")
+    official = OfficialFile(Release.Kubernetes, "kubelet", "")
+    slow = Asset("slow", "1", "bin/slow", Recorder("slow", fail=True), cold_seconds=240, official=official)
+    quick = Asset("quick", "1", "bin/quick", Recorder("quick", fail=True), cold_seconds=70)
+    made = Builder(AssetsFolder(tmp_path), table_of(quick, slow))
+    made.downloads.pins = {"kubelet": "0" * 64} if pinned else {}
+    made.downloads.pause = lambda _: None
+    with pytest.raises(KokError, match="compiler error"):
+        made.ensure(["quick", "slow"])
+    assert told in capsys.readouterr().err
