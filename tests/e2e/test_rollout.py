@@ -23,7 +23,7 @@ from meta_cluster.demo.kubectl import Kubectl, Manifest, wait_until
 from meta_cluster.demo.stories import kok
 from tests.e2e import prometheus_in_a_pod
 from tests.e2e.breakers import close_breaker, phase_of_breaker
-from tests.e2e.ground import KOK, Fleet
+from tests.e2e.ground import KOK, Fleet, leader_of
 
 pytestmark = pytest.mark.slow
 
@@ -332,18 +332,6 @@ def moment(fleet: Fleet, name: str) -> tuple[str, str]:
     """Phase, and the stage in hand."""
     shown = status(fleet, name)
     return shown.get("phase", ""), next((each["name"] for each in shown.get("stages") or () if not each.get("passed")), "")
-
-
-def leader_of(meta: Kubectl) -> str:
-    """The living pod that holds the Cluster-Operator's lease; empty if it is dead and nobody has taken over."""
-    lease = meta.get("lease", "kok-cluster-operator", "-n", "kok-system") or {}
-    holder = str((lease.get("spec") or {}).get("holderIdentity") or "").partition("#")[0]  # the pod's uid
-    pods = meta.items("pods", "-n", "kok-system")
-    return next((pod["metadata"]["name"] for pod in pods if pod["metadata"]["uid"] == holder and is_alive(pod)), "")
-
-
-def is_alive(pod: Manifest) -> bool:
-    return not pod["metadata"].get("deletionTimestamp") and pod["status"].get("phase") == "Running"
 
 
 def authorised(fleet: Fleet) -> dict[str, tuple[Manifest, list[Manifest]]]:

@@ -156,6 +156,9 @@ def _judged(evidence: Evidence, limits: Limits) -> Verdict:
             return _below_floor(evidence.metric, numbers, limits)
         shared = "so are unchanged clusters" if has_control and control_after.ratio < limits.floor else ""
         long_so = "so it was before the change" if before.total >= limits.min_samples and before.ratio < limits.floor else ""
+        if has_control and not (shared or long_so) and after.total < EARLY * limits.min_samples:
+            words = f"below its floor {limits.floor:.2%}, and not surely worse than unchanged clusters yet"
+            return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {words}", worries=True, gist=f"{evidence.metric}: {words}")
         verdict = _below_floor(evidence.metric, numbers, limits, excuse=shared or long_so)
         return replace(verdict, leans_bad=verdict.leans_bad or change.value < -limits.margin)
     if before.total < limits.min_samples:
@@ -200,14 +203,25 @@ def difference(before: Counts, after: Counts, control_before: Counts = NOTHING, 
     A normal approximation with one good and one bad event added to every count (Agresti & Caffo 2000), so that small and perfect counts have a
     variance too. Without a control the plain difference.
     """
-    pairs = [(after, 1), (before, -1)]
-    if control_before.total and control_after.total:
-        pairs += [(control_after, -1), (control_before, 1)]
+    pairs = [(after, 1), *_expected(before, control_before, control_after)]
     value = sum(sign * counts.ratio for counts, sign in pairs)
     smooth = [((counts.good + 1) / (counts.total + 2), counts.total + 2, sign) for counts, sign in pairs]
     shift = sum(sign * ratio for ratio, _, sign in smooth)
     deviation = math.sqrt(sum(ratio * (1 - ratio) / size for ratio, size, _ in smooth))
     return Difference(value, 0.5 * math.erfc(-shift / deviation / math.sqrt(2)))
+
+
+def _expected(before: Counts, control_before: Counts, control_after: Counts) -> list[tuple[Counts, int]]:
+    """What would have been without the change, as counts to subtract (-1) and to add (1): as before, moved as the control moved.
+
+    A control that got well lifts nobody above what it is now, nor above what they were before if that was more: who was fine all the time cannot get
+    better, and is not to blame for a sink that the control shares, because the control was worse still before it.
+    """
+    if not (control_before.total and control_after.total):
+        return [(before, -1)]
+    if control_before.ratio < min(before.ratio, control_after.ratio):
+        return [(max(before, control_after, key=lambda each: each.ratio), -1)]
+    return [(before, -1), (control_after, -1), (control_before, 1)]
 
 
 def _compared(metric: str, numbers: str, change: Difference, limits: Limits) -> Verdict:

@@ -208,6 +208,9 @@ class Eye:
     """Counts holders from every version of every OperationGrant, and slots from every version of the Ledger. Asks nobody, and decides nothing."""
 
     kube: KubePort
+    ledger: Ref = field(default_factory=lambda: ledger_ref(NAMESPACE))
+    counted: Callable[[Manifest], bool] = lambda _: True
+    """Which grants and slots are of the race, by a grant's spec or a slot; all of them on a server of its own."""
     holders: set[str] = field(default_factory=set)
     slots: set[str] = field(default_factory=set)
     most: int = 0
@@ -220,7 +223,7 @@ class Eye:
         """While it is entered it sees all."""
         listing = await self.kube.list(GRANTS, namespace=NAMESPACE)
         grants, known = listing.resource_version, _versions(listing)
-        ledgers = (await self.kube.list(ledger_ref().type, namespace=NAMESPACE)).resource_version
+        ledgers = (await self.kube.list(self.ledger.type, namespace=self.ledger.namespace)).resource_version
 
         async def look() -> None:
             async with asyncio.TaskGroup() as both:
@@ -236,17 +239,20 @@ class Eye:
             metadata, status = event.object["metadata"], event.object.get("status") or {}
             if event.type is WatchEventType.Bookmark:
                 continue
+            self.seen[metadata["name"]] = metadata["resourceVersion"]
+            if not self.counted(event.object["spec"]):
+                continue
             name = metadata["name"]
             may_act = status.get("decision") == "Granted" and not event.object["spec"].get("outcome") and not status.get("settledAt")
             (self.holders.add if may_act and event.type is not WatchEventType.Deleted else self.holders.discard)(name)
-            self.seen[name] = metadata["resourceVersion"]
             if len(self.holders) > self.most:
                 self.most, self.worst = len(self.holders), tuple(sorted(self.holders))
 
     async def _at_ledger(self, version: str) -> None:
-        async for event in self.kube.watch(ledger_ref().type, namespace=NAMESPACE, resource_version=version):
+        async for event in self.kube.watch(self.ledger.type, namespace=self.ledger.namespace, resource_version=version):
             if event.type is not WatchEventType.Bookmark:
-                self.most_slots = max(self.most_slots, len(event.object["spec"].get("inFlight") or ()))
+                taken = [each for each in event.object["spec"].get("inFlight") or () if self.counted(each)]
+                self.most_slots = max(self.most_slots, len(taken))
 
     async def _caught_up(self, known: dict[str, str]) -> None:
         """It has seen the last version of everything that changed since it was opened."""

@@ -200,6 +200,46 @@ def test_should_count_a_fall_that_is_excused_as_one_of_two_bad_signs() -> None:
     assert (steady.judgement, steady.leans_bad) == (Judgement.HOLD, False)
 
 
+EARLY_SINK = of(Counts(40, 40), Counts(35, 40), Counts(40, 40), Counts(37, 40))
+"""Everybody begins to sink at the same moment, and the canary was counted first."""
+
+
+@pytest.mark.parametrize(
+    ("after", "control_after", "expected"),
+    [
+        (Counts(16, 18), Counts(31, 33), Judgement.HOLD),
+        (Counts(16, 18), Counts(32, 33), Judgement.INCONCLUSIVE),
+        (Counts(20, 30), Counts(40, 60), Judgement.HOLD),
+        (Counts(26, 30), Counts(58, 60), Judgement.FAIL),
+        (Counts(5, 10), Counts(33, 33), Judgement.FAIL),
+        (Counts(18, 18), Counts(33, 33), Judgement.PASS),
+    ],
+    ids=["sink alike", "sink alike, seen first", "all the same later", "only the changed one", "at once", "nobody"],
+)
+def test_should_not_blame_a_change_for_a_control_that_was_ill_before_it(after: Counts, control_after: Counts, expected: Judgement) -> None:
+    """As seen: unchanged clusters were just recovering when the baseline was taken, so that they are better now, though pods begin to fail everywhere."""
+    limits = Limits(floor=0.95, margin=0.01, min_samples=10)
+    verdict = judge(of(Counts(10, 10), after, Counts(9, 13), control_after), limits)
+    assert verdict.judgement is expected, verdict.sentence
+    assert verdict.forbids_more is (expected is not Judgement.PASS), "nobody else is changed until it is clear"
+
+
+@pytest.mark.parametrize(
+    ("why", "before", "control", "expected"),
+    [
+        ("it had the same illness, and did not get well", Counts(600, 1000), Counts(600, 1000), -0.30),
+        ("it was a little ill, and did not get as well as they", Counts(700, 1000), Counts(600, 1000), -0.20),
+        ("it was as well all the time as they are now", Counts(900, 1000), Counts(600, 1000), -0.20),
+        ("it was better all the time than they are now", Counts(1000, 1000), Counts(600, 1000), -0.30),
+    ],
+)
+def test_should_expect_nobody_to_be_lifted_above_what_unchanged_clusters_are_now(
+    why: str, before: Counts, control: Counts, expected: float
+) -> None:
+    after = Counts(700, 1000) if before.ratio >= 0.7 else Counts(600, 1000)
+    assert difference(before, after, control, Counts(900, 1000)).value == pytest.approx(expected), why
+
+
 @pytest.mark.parametrize(
     ("why", "evidence", "expected"),
     [
@@ -213,6 +253,8 @@ def test_should_count_a_fall_that_is_excused_as_one_of_two_bad_signs() -> None:
             of(Counts(400, 400), Counts(81, 88), Counts(400, 400), Counts(2, 2)),
             Judgement.INCONCLUSIVE,
         ),
+        ("below the floor by five of forty, as the control will be", EARLY_SINK, Judgement.INCONCLUSIVE),
+        ("the same, with samples enough", of(Counts(40, 40), Counts(80, 90), Counts(40, 40), Counts(90, 90)), Judgement.FAIL),
         ("what is fine waits for nobody", of(Counts(40, 40), Counts(40, 40), Counts(40, 40), Counts(2, 2)), Judgement.PASS),
     ],
 )
@@ -221,4 +263,4 @@ def test_should_hear_unchanged_clusters_before_it_finds_a_change_guilty(why: str
     assert verdict.judgement is expected, why
     if expected is Judgement.INCONCLUSIVE:
         assert verdict.forbids_more, "nobody else is changed meanwhile"
-        assert "unchanged clusters have too few samples yet" in verdict.stable
+        assert ("unchanged clusters have too few samples yet" in verdict.stable) is (evidence is not EARLY_SINK)
