@@ -213,13 +213,15 @@ def test_should_hold_and_say_so_when_pods_fail_on_all_clusters_alike(train: Flee
         "metadata": {"name": "none", "namespace": "kok-probe"},
         "spec": {"hard": {"pods": "0"}},
     }
-    for cluster in inside:
-        cluster.apply(quota)
-    held = reaches(train, name, "Holding")
-    print(json.dumps(held, indent=1))
-    assert versions(train.meta) == before | {TRAIN[0]: good}, "held, neither taken back nor gone on"
-    for cluster in inside:
-        cluster.run("delete", "resourcequota", "none", "-n", "kok-probe")
+    try:
+        for cluster in inside:
+            cluster.apply(quota)
+        held = reaches(train, name, "Holding")
+        print(json.dumps(held, indent=1))
+        assert versions(train.meta) == before | {TRAIN[0]: good}, "held, neither taken back nor gone on"
+    finally:
+        for cluster in inside:
+            cluster.run("delete", "resourcequota", "none", "-n", "kok-probe", "--ignore-not-found")
     reaches(train, name, "Good")
     kok("rollout", "undo", name, "--reason", "the story goes back", f"--kubeconfig={train.lab['kubeconfig']}")
     back_at(train, before)
