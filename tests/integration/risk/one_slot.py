@@ -255,10 +255,10 @@ class Eye:
                 self.most_slots = max(self.most_slots, len(taken))
 
     async def _caught_up(self, known: dict[str, str]) -> None:
-        """It has seen the last version of everything that changed since it was opened."""
+        """It has seen the last version of everything that changed since it was opened; what is forgotten meanwhile was over long before."""
 
         async def is_level() -> bool:
-            return _versions(await self.kube.list(GRANTS, namespace=NAMESPACE)) == known | self.seen
+            return _versions(await self.kube.list(GRANTS, namespace=NAMESPACE)).items() <= (known | self.seen).items()
 
         await becomes(is_level)
 
