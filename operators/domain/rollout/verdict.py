@@ -154,18 +154,26 @@ def _judged(evidence: Evidence, limits: Limits) -> Verdict:
         change = difference(before, after, *controls)
         if change.is_surely_worse(limits):
             return _below_floor(evidence.metric, numbers, limits)
-        shared = "so are unchanged clusters" if has_control and control_after.ratio < limits.floor else ""
         long_so = "so it was before the change" if before.total >= limits.min_samples and before.ratio < limits.floor else ""
-        if has_control and not (shared or long_so) and after.total < EARLY * limits.min_samples:
+        verdict = _below_floor(evidence.metric, numbers, limits, excuse=_shared(*controls, limits) or long_so)
+        if verdict.judgement is Judgement.FAIL and has_control and after.total < EARLY * limits.min_samples:
             words = f"below its floor {limits.floor:.2%}, and not surely worse than unchanged clusters yet"
             return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {words}", worries=True, gist=f"{evidence.metric}: {words}")
-        verdict = _below_floor(evidence.metric, numbers, limits, excuse=shared or long_so)
         return replace(verdict, leans_bad=verdict.leans_bad or change.value < -limits.margin)
     if before.total < limits.min_samples:
         return _without_before(evidence.metric, numbers, limits, after, control_after)
     if has_control and after.ratio >= max(before.ratio, control_after.ratio):
         return Verdict(Judgement.PASS, f"{numbers}: no worse than before, and than unchanged clusters are now")
     return _compared(evidence.metric, numbers, difference(before, after, *controls), limits)
+
+
+def _shared(control_before: Counts, control_after: Counts, limits: Limits) -> str:
+    """What unchanged clusters have of it. They are counted on their own, so that their ratio crosses the floor a little earlier or later."""
+    if not control_after.total:
+        return ""
+    if control_after.ratio < limits.floor:
+        return "so are unchanged clusters"
+    return "unchanged clusters sink, too" if control_after.ratio < control_before.ratio - limits.margin else ""
 
 
 def _below_floor(metric: str, numbers: str, limits: Limits, *, excuse: str = "") -> Verdict:

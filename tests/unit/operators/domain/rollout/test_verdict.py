@@ -200,8 +200,8 @@ def test_should_count_a_fall_that_is_excused_as_one_of_two_bad_signs() -> None:
     assert (steady.judgement, steady.leans_bad) == (Judgement.HOLD, False)
 
 
-EARLY_SINK = of(Counts(40, 40), Counts(35, 40), Counts(40, 40), Counts(37, 40))
-"""Everybody begins to sink at the same moment, and the canary was counted first."""
+FEW_BAD = of(Counts(40, 40), Counts(35, 40), Counts(40, 40), Counts(40, 40))
+"""Below the floor, and yet no more than chance may do."""
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,9 @@ def test_should_expect_nobody_to_be_lifted_above_what_unchanged_clusters_are_now
             of(Counts(400, 400), Counts(81, 88), Counts(400, 400), Counts(2, 2)),
             Judgement.INCONCLUSIVE,
         ),
-        ("below the floor by five of forty, as the control will be", EARLY_SINK, Judgement.INCONCLUSIVE),
+        ("it begins to sink, too", of(Counts(40, 40), Counts(35, 40), Counts(40, 40), Counts(37, 40)), Judgement.HOLD),
+        ("it begins to sink, too, of many samples", of(Counts(90, 90), Counts(78, 90), Counts(90, 90), Counts(83, 90)), Judgement.HOLD),
+        ("below the floor by a few of few, and the control is fine", FEW_BAD, Judgement.INCONCLUSIVE),
         ("the same, with samples enough", of(Counts(40, 40), Counts(80, 90), Counts(40, 40), Counts(90, 90)), Judgement.FAIL),
         ("what is fine waits for nobody", of(Counts(40, 40), Counts(40, 40), Counts(40, 40), Counts(2, 2)), Judgement.PASS),
     ],
@@ -263,4 +265,4 @@ def test_should_hear_unchanged_clusters_before_it_finds_a_change_guilty(why: str
     assert verdict.judgement is expected, why
     if expected is Judgement.INCONCLUSIVE:
         assert verdict.forbids_more, "nobody else is changed meanwhile"
-        assert ("unchanged clusters have too few samples yet" in verdict.stable) is (evidence is not EARLY_SINK)
+        assert ("unchanged clusters have too few samples yet" in verdict.stable) is (evidence is not FEW_BAD)
