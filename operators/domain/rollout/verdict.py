@@ -16,7 +16,7 @@ SURE = 0.01
 """One-sided p-value below which a difference is no accident."""
 
 EARLY = 3
-"""So many times the samples that are enough: until then, those of unchanged clusters are waited for; without any, numbers speak alone."""
+"""So many times the samples that are enough: until then, those of unchanged clusters are waited for, and a floor alone finds nobody guilty."""
 TEST = f"difference in differences against unchanged clusters, one-sided two-proportion test, p < {SURE}"
 
 
@@ -156,8 +156,9 @@ def _judged(evidence: Evidence, limits: Limits) -> Verdict:
             return _below_floor(evidence.metric, numbers, limits)
         long_so = "so it was before the change" if before.total >= limits.min_samples and before.ratio < limits.floor else ""
         verdict = _below_floor(evidence.metric, numbers, limits, excuse=_shared(*controls, limits) or long_so)
-        if verdict.judgement is Judgement.FAIL and has_control and after.total < EARLY * limits.min_samples:
-            words = f"below its floor {limits.floor:.2%}, and not surely worse than unchanged clusters yet"
+        has_rival = has_control or before.total >= limits.min_samples
+        if verdict.judgement is Judgement.FAIL and has_rival and after.total < EARLY * limits.min_samples:
+            words = f"below its floor {limits.floor:.2%}, and not surely worse than {'unchanged clusters' if has_control else 'before'} yet"
             return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {words}", worries=True, gist=f"{evidence.metric}: {words}")
         return replace(verdict, leans_bad=verdict.leans_bad or change.value < -limits.margin)
     if before.total < limits.min_samples:
