@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 SURE = 0.01
@@ -121,77 +121,111 @@ class Verdict:
 
 def judge(evidence: Evidence, limits: Limits) -> Verdict:
     """The verdict on one metric. Nobody is found guilty while unchanged clusters that were measured before have not been heard yet, within reason."""
-    verdict = _judged(evidence, limits)
-    if verdict.judgement is not Judgement.FAIL or not _awaits_control(evidence, limits):
-        return verdict
-    words = f"{evidence.metric}: bad, and unchanged clusters have too few samples yet to tell whether it is the change"
-    return Verdict(Judgement.INCONCLUSIVE, f"{verdict.sentence}; {words}", worries=True, gist=words)
-
-
-def _awaits_control(evidence: Evidence, limits: Limits) -> bool:
-    counts = [one for one in evidence.readings if isinstance(one, Counts)]
-    _, after, control_before, control_after = counts if len(counts) == len(evidence.readings) else (NOTHING,) * 4
-    is_early = after.total < EARLY * limits.min_samples
-    return is_early and control_before.total >= limits.min_samples > control_after.total
-
-
-def _judged(evidence: Evidence, limits: Limits) -> Verdict:
     for reading in evidence.readings:
         if isinstance(reading, NoData):
             return Verdict(Judgement.HOLD, f"{evidence.metric}: no data ({reading.reason})")
-    before, after, control_before, control_after = (one for one in evidence.readings if isinstance(one, Counts))
-    has_control = min(control_before.total, control_after.total) >= limits.min_samples
-    numbers = _numbers(evidence.metric, before, after, control_before, control_after)
-    controls = (control_before, control_after) if has_control else (NOTHING, NOTHING)
-    if after.total < limits.min_samples:
-        ran_dry = not after.total and before.total >= limits.min_samples and (control_after.total or not control_before.total)
-        worries = after.ratio < max(limits.floor, before.ratio - limits.margin)
-        few = f"at least {limits.min_samples} are needed"
-        gist = f"{evidence.metric}: too few samples, {few}{'; some of them are bad' if worries else ''}"
-        words = f"{numbers}: {after.total} samples, {few}"
-        return Verdict(Judgement.INCONCLUSIVE, words, worries=worries, gist=gist, is_scarce=not worries and not ran_dry)
-    if after.ratio < limits.floor:
-        change = difference(before, after, *controls)
-        if change.is_surely_worse(limits):
-            return _below_floor(evidence.metric, numbers, limits)
-        long_so = "so it was before the change" if before.total >= limits.min_samples and before.ratio < limits.floor else ""
-        verdict = _below_floor(evidence.metric, numbers, limits, excuse=_shared(*controls, limits) or long_so)
-        has_rival = has_control or before.total >= limits.min_samples
-        if verdict.judgement is Judgement.FAIL and has_rival and after.total < EARLY * limits.min_samples:
-            words = f"below its floor {limits.floor:.2%}, and not surely worse than {'unchanged clusters' if has_control else 'before'} yet"
-            return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {words}", worries=True, gist=f"{evidence.metric}: {words}")
-        return replace(verdict, leans_bad=verdict.leans_bad or change.value < -limits.margin)
-    if before.total < limits.min_samples:
-        return _without_before(evidence.metric, numbers, limits, after, control_after)
-    if has_control and after.ratio >= max(before.ratio, control_after.ratio):
-        return Verdict(Judgement.PASS, f"{numbers}: no worse than before, and than unchanged clusters are now")
-    return _compared(evidence.metric, numbers, difference(before, after, *controls), limits)
+    case = _Case(evidence.metric, limits, *(one for one in evidence.readings if isinstance(one, Counts)))
+    verdict = _judged(case)
+    if verdict.judgement is not Judgement.FAIL or not case.awaits_control:
+        return verdict
+    words = f"{case.metric}: bad, and unchanged clusters have too few samples yet to tell whether it is the change"
+    return Verdict(Judgement.INCONCLUSIVE, f"{verdict.sentence}; {words}", worries=True, gist=words)
 
 
-def _shared(control_before: Counts, control_after: Counts, limits: Limits) -> str:
-    """What unchanged clusters have of it. They are counted on their own, so that their ratio crosses the floor a little earlier or later."""
-    if not control_after.total:
-        return ""
-    if control_after.ratio < limits.floor:
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One metric whose four readings are counts."""
+
+    metric: str
+    limits: Limits
+    before: Counts
+    after: Counts
+    control_before: Counts
+    control_after: Counts
+
+    def is_enough(self, counts: Counts) -> bool:
+        return counts.total >= self.limits.min_samples
+
+    @property
+    def has_control(self) -> bool:
+        return self.is_enough(self.control_before) and self.is_enough(self.control_after)
+
+    @property
+    def is_early(self) -> bool:
+        return self.after.total < EARLY * self.limits.min_samples
+
+    @property
+    def awaits_control(self) -> bool:
+        return self.is_early and self.is_enough(self.control_before) and not self.is_enough(self.control_after)
+
+    @property
+    def change(self) -> Difference:
+        """Against unchanged clusters if they have samples enough, else against before."""
+        controls = (self.control_before, self.control_after) if self.has_control else ()
+        return difference(self.before, self.after, *controls)
+
+    @property
+    def numbers(self) -> str:
+        now, then = self.control_after, self.control_before
+        control = f" (control {then.ratio:.2%} -> {now.ratio:.2%})" if now.total else " (no control)"
+        return f"{self.metric} {self.before.ratio:.2%} -> {self.after.ratio:.2%}{control}, n={self.after.total}"
+
+
+def _judged(case: _Case) -> Verdict:
+    if not case.is_enough(case.after):
+        return _too_few(case)
+    if case.after.ratio < case.limits.floor:
+        return _below_floor(case)
+    if not case.is_enough(case.before):
+        return _without_before(case)
+    if case.has_control and case.after.ratio >= max(case.before.ratio, case.control_after.ratio):
+        return Verdict(Judgement.PASS, f"{case.numbers}: no worse than before, and than unchanged clusters are now")
+    return _compared(case.metric, case.numbers, case.change, case.limits)
+
+
+def _too_few(case: _Case) -> Verdict:
+    ran_dry = not case.after.total and case.is_enough(case.before) and (case.control_after.total or not case.control_before.total)
+    worries = case.after.ratio < max(case.limits.floor, case.before.ratio - case.limits.margin)
+    few = f"at least {case.limits.min_samples} are needed"
+    gist = f"{case.metric}: too few samples, {few}{'; some of them are bad' if worries else ''}"
+    words = f"{case.numbers}: {case.after.total} samples, {few}"
+    return Verdict(Judgement.INCONCLUSIVE, words, worries=worries, gist=gist, is_scarce=not worries and not ran_dry)
+
+
+def _below_floor(case: _Case) -> Verdict:
+    """Guilty where it is surely worse than what it is compared with; where that is as bad, or it is early, not yet; else the floor alone counts."""
+    words, change = f"below its floor {case.limits.floor:.2%}", case.change
+    leans_bad = change.value < -case.limits.margin
+    excuse = _excuse(case)
+    if not change.is_surely_worse(case.limits) and excuse:
+        words = f"{words}, but {excuse}; this is not the change"
+        return Verdict(Judgement.HOLD, f"{case.numbers}: {words}", leans_bad, gist=f"{case.metric}: {words}")
+    if not change.is_surely_worse(case.limits) and case.is_early and (case.has_control or case.is_enough(case.before)):
+        words = f"{words}, and not surely worse than {'unchanged clusters' if case.has_control else 'before'} yet"
+        return Verdict(Judgement.INCONCLUSIVE, f"{case.numbers}: {words}", leans_bad, worries=True, gist=f"{case.metric}: {words}")
+    return Verdict(Judgement.FAIL, f"{case.numbers}: {words}", leans_bad=True)
+
+
+def _excuse(case: _Case) -> str:
+    """Who else is as bad. Unchanged clusters are counted on their own, so that their ratio crosses the floor a little earlier or later."""
+    floor, before, control = case.limits.floor, case.control_before, case.control_after
+    if case.has_control and control.ratio < floor:
         return "so are unchanged clusters"
-    return "unchanged clusters sink, too" if control_after.ratio < control_before.ratio - limits.margin else ""
+    if case.has_control and control.ratio < before.ratio - case.limits.margin:
+        return "unchanged clusters sink, too"
+    return "so it was before the change" if case.is_enough(case.before) and case.before.ratio < floor else ""
 
 
-def _below_floor(metric: str, numbers: str, limits: Limits, *, excuse: str = "") -> Verdict:
-    if excuse:
-        words = f"below its floor {limits.floor:.2%}, but {excuse}; this is not the change"
-        return Verdict(Judgement.HOLD, f"{numbers}: {words}", gist=f"{metric}: {words}")
-    return Verdict(Judgement.FAIL, f"{numbers}: below its floor {limits.floor:.2%}", leans_bad=True)
-
-
-def _without_before(metric: str, numbers: str, limits: Limits, after: Counts, control_after: Counts) -> Verdict:
+def _without_before(case: _Case) -> Verdict:
     """Too few samples from before: what is left to compare with is unchanged clusters now, else the floor. With neither nothing is known."""
-    if control_after.total >= limits.min_samples:
-        return _compared(metric, f"{numbers}: too few samples from before", difference(control_after, after), limits)
-    if limits.floor > 0:
-        return Verdict(Judgement.PASS, f"{numbers}: above its floor {limits.floor:.2%}; too few samples from before to compare with")
-    words = f"too few samples from before, at least {limits.min_samples} are needed where there is neither a floor nor a control"
-    return Verdict(Judgement.INCONCLUSIVE, f"{numbers}: {words}", gist=f"{metric}: {words}", is_scarce=True)
+    if case.is_enough(case.control_after):
+        words = f"{case.numbers}: too few samples from before"
+        return _compared(case.metric, words, difference(case.control_after, case.after), case.limits)
+    if case.limits.floor > 0:
+        words = f"{case.numbers}: above its floor {case.limits.floor:.2%}; too few samples from before to compare with"
+        return Verdict(Judgement.PASS, words)
+    words = f"too few samples from before, at least {case.limits.min_samples} are needed where there is neither a floor nor a control"
+    return Verdict(Judgement.INCONCLUSIVE, f"{case.numbers}: {words}", gist=f"{case.metric}: {words}", is_scarce=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,11 +274,6 @@ def _compared(metric: str, numbers: str, change: Difference, limits: Limits) -> 
     if change.is_surely_worse(limits):
         return Verdict(Judgement.FAIL, f"{words}, more than {limits.margin:.2%} worse", leans_bad=True)
     return Verdict(Judgement.INCONCLUSIVE, f"{words}, worse, but not surely", leans_bad=True, gist=f"{metric}: worse, but not surely")
-
-
-def _numbers(metric: str, before: Counts, after: Counts, control_before: Counts, control_after: Counts) -> str:
-    control = f" (control {control_before.ratio:.2%} -> {control_after.ratio:.2%})" if control_after.total else " (no control)"
-    return f"{metric} {before.ratio:.2%} -> {after.ratio:.2%}{control}, n={after.total}"
 
 
 def _with_probe_pods(parts: list[tuple[str, Verdict]], probe: str) -> list[tuple[str, Verdict]]:
