@@ -115,8 +115,7 @@ def run(words: list[str]) -> int:
         tell("interrupted; what was begun goes on or can be repeated")
         return INTERRUPTED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return _nobody_reads()
     except Exception as error:
         if not isinstance(error, ClickException):
             raise
@@ -124,14 +123,23 @@ def run(words: list[str]) -> int:
     return 1
 
 
+def _nobody_reads() -> int:
+    """`kok ... | head` has seen enough; what is still to be written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
 def _told_usage(error: Exception) -> int:
-    """A command line that was not understood; a verb without words shows its help, which is no error to explain."""
-    from meta_cluster.cli.console import tell, tell_error
+    """A command line that was not understood; a verb without words shows its help, which is no error, as with kubectl."""
+    from meta_cluster.cli.console import tell_error
 
     context = getattr(error, "ctx", None)
     if type(error).__name__ == "NoArgsIsHelpError":
-        tell(context.get_help() if context else str(error))
-        return 1
+        try:
+            print(context.get_help() if context else str(error), flush=True)
+        except BrokenPipeError:
+            return _nobody_reads()
+        return 0
     path = context.command_path if context else "kok"
     message = getattr(error, "format_message", lambda: str(error))().rstrip(".")
     meant, message = _meant(message, context), message.partition(" Did you mean")[0].rstrip(".")

@@ -98,9 +98,12 @@ def test_should_tell_on_one_line_what_is_wrong_with_a_kubeconfig(
     assert [line.split()[0] for line in lines] in (["error:", "why", "do", "code"], ["error:", "do", "code"])
 
 
-def test_should_show_help_for_a_verb_that_lacks_words(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["meta"]) == 1
-    assert "install" in capsys.readouterr().err
+@pytest.mark.parametrize(("words", "holds"), [([], "upgrade"), (["meta"], "install")])
+def test_should_show_help_where_words_are_missing_as_kubectl_does(capsys: pytest.CaptureFixture[str], words: list[str], holds: str) -> None:
+    assert run(words) == 0
+    said = capsys.readouterr()
+    assert holds in said.out
+    assert not said.err
 
 
 @pytest.mark.parametrize("verb", VERBS)
