@@ -22,7 +22,7 @@ class Metric(Model):
     total: Query
     """Query for the number of all events in the window."""
     floor: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """A ratio below this fails by itself."""
+    """A ratio below this fails by itself, once there are three times `minSamples` events; before, only what is surely worse does."""
     margin: Annotated[float, Field(ge=0, le=1)] = 0.01
     """How much worse than the control the change may make it."""
     min_samples: Annotated[int, Field(ge=1, le=1_000_000)] = 30
@@ -41,6 +41,6 @@ class Analysis(Model):
     stale_seconds: Annotated[int, Field(ge=5, le=3600)] = 180
     """A metric without a sample in so many seconds has vanished, and holds; at least three scrapes."""
     probe_floor: Annotated[float, Field(ge=0, le=1)] = 0.95
-    """A pod-creation success ratio below this fails by itself."""
+    """A pod-creation success ratio below this fails by itself, once there are thirty pods; before, only what is surely worse does."""
     hold_deadline_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 900
     """After so long without data a person is called."""
