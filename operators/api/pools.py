@@ -171,7 +171,7 @@ class MachinePoolSpec(Model):
     """What is installed on them."""
     labels: Labels = Field(default_factory=dict)
     """Labels of the nodes."""
-    taints: Annotated[tuple[Taint, ...], Field(max_length=16)] = ()
+    taints: Annotated[tuple[Taint, ...], Field(max_length=16, json_schema_extra=list_map("key", "effect"))] = ()
     """Taints of the nodes."""
     readiness_gates: Annotated[tuple[ReadinessGate, ...], Field(max_length=16, json_schema_extra=list_map("type"))] = ()
     """Beside kok's own gates."""

@@ -254,7 +254,7 @@ class FleetRolloutSpec(Model):
     """In this order."""
     analysis: Analysis = Analysis()
     """How stages are judged."""
-    windows: Annotated[tuple[Window, ...], Field(max_length=16)] = ()
+    windows: Annotated[tuple[Window, ...], Field(max_length=16, json_schema_extra=list_map("cron", "timeZone"))] = ()
     """When new members may be started; none means always."""
     per_domain: DomainLimit | None = None
     """One failure domain after another; none means that domains are not looked at."""

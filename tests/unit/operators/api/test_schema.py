@@ -109,3 +109,22 @@ class Outer(Resource):
 
 def test_should_leave_unset_fields_out_of_a_default_object() -> None:
     assert structural(Outer.model_json_schema(by_alias=True))["properties"]["inner"]["default"] == {"other": 3}
+
+
+AUTHORED = ("Cluster", "MachinePool", "FleetRollout", "OperationBudget", "ClusterPackageVersion", "MachinePackageVersion")
+
+
+def has_default(schema: dict[str, Any]) -> bool:
+    return any("default" in node for _, node in nodes(schema))
+
+
+@pytest.mark.parametrize(
+    "crd", [each for each in CRDS if each["spec"]["names"]["kind"] in AUTHORED], ids=lambda each: each["metadata"]["name"]
+)
+def test_should_merge_lists_by_key_where_the_server_fills_in_their_items(crd: dict[str, Any]) -> None:
+    """A list that is replaced as a whole loses the defaults of its items at every server-side apply: with our status as second applier of the object,
+    applying it again would be a write.
+    """
+    lists = [(path, node) for path, node in nodes(schema_of(crd)["properties"]["spec"]) if node.get("type") == "array"]
+    atomic = [path for path, node in lists if node.get("x-kubernetes-list-type", "atomic") == "atomic" and has_default(node["items"])]
+    assert atomic == []
