@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import re
 import time
 import tracemalloc
 from dataclasses import replace
@@ -131,8 +132,8 @@ class MemoryMeta:
             scope = {"per": "Fleet", "clusters": {"all": True}}
             spec = {"operations": ["UpgradePlane"], "scope": scope, "concurrency": {"count": PARALLEL}}
             return Listing((_object("OperationBudget", "planes", spec=spec),), "1")
-        wanted = dict(part.split("=") for part in selector.split(",")) if kind.kind == "ControllerRevision" else {"none": ""}
-        found = [each for each in self.created if wanted.items() <= each["metadata"]["labels"].items()]
+        wanted = _parsed(selector) if kind.kind == "ControllerRevision" else {"none": {""}}
+        found = [each for each in self.created if all(each["metadata"]["labels"].get(key) in values for key, values in wanted.items())]
         return Listing(tuple(found), "1")
 
     async def get(self, ref: Ref, *, deadline: float = 0.0) -> Manifest | None:
@@ -141,6 +142,15 @@ class MemoryMeta:
     async def create(self, manifest: Manifest, *, deadline: float = 0.0) -> Manifest:
         self.created.append(manifest)
         return manifest
+
+
+def _parsed(selector: str) -> dict[str, set[str]]:
+    """Label -> the values that are wanted, of `a=b` and `a in (b,c)`."""
+    found = dict[str, set[str]]()
+    for part in re.findall(r"[^,(]+(?:\([^)]*\))?", selector):
+        key, values = re.split(r"=| in ", part, maxsplit=1)
+        found[key.strip()] = set(values.strip("() ").split(","))
+    return found
 
 
 def _object(kind: str, name: str, namespace: str = "", **fields: Any) -> Manifest:
