@@ -10,4 +10,7 @@ def test_should_pass_over_a_small_fleet_as_it_does_over_a_large_one() -> None:
 
 
 def test_should_parse_both_forms_of_selectors() -> None:
-    assert rollouts._parsed("kok.dev/part in (bad,not-bad),kok.dev/rollout=a") == {"kok.dev/part": {"bad", "not-bad"}, "kok.dev/rollout": {"a"}}
+    assert rollouts._parsed("kok.dev/part in (bad,not-bad),kok.dev/rollout=a") == {
+        "kok.dev/part": {"bad", "not-bad"},
+        "kok.dev/rollout": {"a"},
+    }
