@@ -25,7 +25,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """After everything that deselects: the groups are of what is left."""
+    """After everything that deselects: the groups are of what is left. What failed is run again whole: it was of the share."""
+    if config.getoption("lf", False):
+        return
     number, groups = map(int, config.getoption("--share").split("/"))
     dealt = sorted(items, key=lambda item: crc32(item.nodeid.partition("@")[0].encode()))
     mine = set(dealt[number % groups :: groups])

@@ -13,7 +13,7 @@ from operators.api.machines import Machine
 from operators.api.pools import HostRelease
 from operators.domain.machine.orders import goes_back, in_force, limited, with_orders, words_of
 from operators.domain.machine.pool_view import MACHINES_FINALIZER, PoolView
-from operators.domain.machine.release import Batch, PoolHosts, next_release
+from operators.domain.machine.release import Batch, PoolHosts, is_in_service, next_release
 from operators.domain.machine.steps import AddFinalizer, ApplyMachines, Done, RemoveFinalizer, Step, Wait, WriteRelease
 from operators.domain.machine.wish import pool_problem, wished_packages
 from operators.errors import ErrorCode, KokError
@@ -151,7 +151,8 @@ def _shows(machine: Machine | None, entry: HostRelease, view: PoolView) -> bool:
 
 def _in_hand(view: PoolView, batch: Batch) -> Step:
     names = [host.name for host in view.pool.spec.hosts]
-    open_now = [name for name in names if name in view.verdicts and view.verdicts[name].is_open]
+    authorised = {entry.name: entry for entry in batch.hosts}
+    open_now = [name for name in names if name in authorised and is_in_service(authorised[name], view.verdicts)]
     stalled = [name for name in names if name in view.verdicts and view.verdicts[name].is_stalled]
     leaving = sorted(set(view.own_claims) - set(names))
     if ours := next((view.verdicts[name].message for name in names if name in view.verdicts and view.verdicts[name].is_ours), ""):
@@ -167,9 +168,16 @@ def _in_hand(view: PoolView, batch: Batch) -> Step:
         return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {_some(leaving)} is leaving", after=None)
     if len(open_now) < len(names):
         waiting = next(name for name in names if name not in open_now)
-        message = view.verdicts[waiting].message if waiting in view.verdicts else "not looked at yet"
-        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {waiting}: {message}", after=None)
+        return Wait(reason=f"{len(open_now)} of {len(names)} hosts are open; {waiting}: {_why_not(view, waiting)}", after=None)
     return Done(reason=f"{len(names)} of {len(names)} hosts are open", after=None)
+
+
+def _why_not(view: PoolView, name: str) -> str:
+    """What is said of a host that is not in service with what it is authorised for; one that was open is so with what it had before."""
+    verdict = view.verdicts.get(name)
+    if verdict is None:
+        return "not looked at yet"
+    return "not looked at yet with its new packages" if verdict.is_open else verdict.message
 
 
 def _some(names: list[str]) -> str:

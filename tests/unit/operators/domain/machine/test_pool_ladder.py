@@ -84,6 +84,12 @@ TABLE: list[tuple[str, PoolView, type[steps.Step], str]] = [
     ("claimed by another", view(claims=(FOREIGN,), verdicts={}), steps.Wait, "claimed by pool other/blue (host b1)"),
     ("host failing", view(verdicts={"m1": Verdict(NAMES, False, True, "no sudo")}), steps.Wait, "m1: no sudo"),
     ("host on its way", view(verdicts={}), steps.Wait, "m1: not looked at yet"),
+    (
+        "open with what it had before",
+        view(verdicts={"m1": Verdict(("containerd-1", "kubelet-0"), True, False, "")}),
+        steps.Wait,
+        "m1: not looked at yet with its new packages",
+    ),
     ("no key", view(pool=b.pool(b.HOST.model_copy(update={"host_keys": ()}))), steps.Wait, "has no hostKeys"),
     (
         "address in an older pool",
