@@ -6,6 +6,7 @@ The folders lie at the top of a checkout, and in `kok_data/` beside the code in 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ def data_root() -> Path:
         f"no packages/ beside {beside}: the code is there, its data is not",
         "install kok from its wheel, or run it from a checkout",
     )
+
+
+def code_digest() -> str:
+    """Names what this process decides with: the operators' modules and packages/, by their content. Some milliseconds."""
+    digest = sha256()
+    for top, patterns in ((Path(operators.__file__).parent, ("*.py",)), (data_root() / "packages", ("*",))):
+        for path in sorted({path for pattern in patterns for path in top.rglob(pattern) if path.is_file()}):
+            digest.update(f"{path.relative_to(top)}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class FileCatalogue:

@@ -13,19 +13,20 @@ import contextlib
 import random
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import aiohttp
 
 from operators.adapters.kube_credentials import Credentials, TokenSource
-from operators.ports.kube import Manifest, Watched, WatchEvent, WatchEventType
+from operators.ports.kube import NOT_LISTED, Manifest, Watched, WatchEvent, WatchEventType
 
 # Kopf imports the whole synchronous client of `kubernetes`, where it is installed, to recognise its models, which we have none of:
 # 20 MiB of RSS and 1 s of CPU at every start. A module that is None in sys.modules cannot be imported, which kopf is prepared for.
 _hidden = sys.modules.setdefault("kubernetes", None) is None  # type: ignore[arg-type]
 import kopf  # noqa: E402
-from kopf._cogs.clients import watching  # noqa: E402 - private: see `_go_past_workers`
+from kopf._cogs.clients import fetching, watching  # noqa: E402 - private: see `_go_past_workers` and `_begin_where_listed`
 
 if _hidden:
     del sys.modules["kubernetes"]
@@ -33,6 +34,7 @@ if _hidden:
 Deliver = Callable[[Watched, WatchEvent], None]
 Ended = Callable[[BaseException | None], None]
 Listener = Callable[[Any, Manifest], None]
+GroupVersionKind = tuple[str, str, str]
 OUR_PREFIX = "kok.dev"
 
 
@@ -48,9 +50,13 @@ class KopfWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_flag = asyncio.Event()
         self._thread: threading.Thread | None = None
+        self._since: Mapping[GroupVersionKind, str] = {}
 
-    def start(self, deliver: Deliver, ended: Ended) -> None:
+    def start(self, deliver: Deliver, ended: Ended, since: Mapping[Watched, str] = NOT_LISTED) -> None:
         """See WatchLayer."""
+        self._since = {
+            (each.kind.group, each.kind.version, each.kind.kind): version for each, version in since.items() if each in self._watched
+        }
         self._thread = threading.Thread(target=self._run, args=(deliver, ended), name=f"watch {self._credentials.server}", daemon=True)
         self._thread.start()
 
@@ -78,6 +84,7 @@ class KopfWatch:
             return
         settings = watch_settings(self._watched)
         _LISTENERS[id(settings)] = self._listener(deliver)
+        _SINCE[id(settings)] = _Since(self._since)
         try:
             await kopf.operator(
                 registry=self._registry(deliver),
@@ -88,7 +95,7 @@ class KopfWatch:
                 stop_flag=self._stop_flag,
             )
         finally:
-            del _LISTENERS[id(settings)]
+            del _LISTENERS[id(settings)], _SINCE[id(settings)]
 
     def _listener(self, deliver: Deliver) -> Listener:
         by_kind = {(each.kind.group, each.kind.version, each.kind.kind): each for each in self._watched}
@@ -135,6 +142,22 @@ def _whole(watched: Watched, manifest: Manifest) -> Manifest:
     return {"apiVersion": watched.kind.api_version, "kind": watched.kind.kind, **manifest}
 
 
+@dataclass(slots=True)
+class _Since:
+    """Versions at which kinds were listed; each is of use once."""
+
+    versions: Mapping[GroupVersionKind, str]
+    begun: set[tuple[GroupVersionKind, str | None]] = field(default_factory=set)
+
+    def first(self, resource: Any, namespace: str | None) -> str:
+        """Where the first watch of that kind (in that namespace) begins; empty for any later one."""
+        kind = (resource.group, resource.version, resource.kind)
+        if (kind, namespace) in self.begun:
+            return ""
+        self.begun.add((kind, namespace))
+        return self.versions.get(kind, "")
+
+
 def _go_past_workers(stream_of: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
     """Kopf's stream of one kind, without what is listed where somebody listens for it: that is told at once, before anything that comes later."""
 
@@ -152,9 +175,26 @@ def _go_past_workers(stream_of: Callable[..., AsyncIterator[Any]]) -> Callable[.
     return infinite_watch
 
 
+def _begin_where_listed(fetch: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """Kopf's list of one kind: the first one is empty, at the version that the kind was listed at by who started it. Any later one is real."""
+
+    async def fetch_objs(*, settings: Any, resource: Any, namespace: Any, **rest: Any) -> AsyncIterator[Any]:
+        since = _SINCE.get(id(settings))
+        if since and (version := since.first(resource, namespace)):
+            yield [], version
+            return
+        async for page in fetch(settings=settings, resource=resource, namespace=namespace, **rest):
+            yield page
+
+    return fetch_objs
+
+
 _LISTENERS: dict[int, Listener] = {}
 """By the settings of the kopf that runs; another kopf of this process is left as it is."""
+_SINCE: dict[int, _Since] = {}
+"""The same: at which version kinds were listed."""
 watching.infinite_watch = _go_past_workers(watching.infinite_watch)  # a release that renames it fails at the first import, in every test
+fetching.fetch_objs = _begin_where_listed(fetching.fetch_objs)
 
 
 class _NoDifferences(kopf.AnnotationsDiffBaseStorage):

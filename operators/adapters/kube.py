@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import aiohttp
+import orjson
 
 from operators.adapters.kube_credentials import Credentials
 from operators.adapters.kube_kinds import Kinds
@@ -215,14 +216,14 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
 
 
 def _event(line: bytes) -> WatchEvent:
-    event = json.loads(line)
+    event = orjson.loads(line)
     if event["type"] == "ERROR":
         raise error_of(int(event["object"].get("code") or 500), json.dumps(event["object"]).encode())
     return WatchEvent(WatchEventType(event["type"]), event["object"])
 
 
 def _object(body: bytes) -> Manifest:
-    manifest: Manifest = json.loads(body)
+    manifest: Manifest = orjson.loads(body)
     return manifest
 
 

@@ -139,7 +139,8 @@ class Transport:
             self._give_back()
 
     async def _headers(self, request: Request) -> LooseHeaders:
-        headers = [("Accept", "application/json"), ("Content-Type", request.content_type), ("User-Agent", self._user_agent)]
+        headers = [("Accept", "application/json"), ("Accept-Encoding", "identity")]
+        headers += [("Content-Type", request.content_type), ("User-Agent", self._user_agent)]
         if token := await self._tokens.token():
             headers.append(("Authorization", f"Bearer {token}"))
         if self.credentials.as_user:

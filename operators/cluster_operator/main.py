@@ -14,7 +14,7 @@ from functools import partial
 
 from pydantic_settings import CliApp
 
-from operators.adapters.catalogue_files import FileCatalogue
+from operators.adapters.catalogue_files import FileCatalogue, code_digest
 from operators.adapters.etcd import EtcdClusters
 from operators.adapters.grants_kube import KubeGrants
 from operators.adapters.kopf_watch import KopfWatch
@@ -33,6 +33,7 @@ from operators.cluster_operator.rollout.controller import rollout_controllers
 from operators.cluster_operator.rollout.probing import ProbeCounts, probed
 from operators.cluster_operator.rollout.records import RecordsController, recorded
 from operators.cluster_operator.settings import Settings
+from operators.engine.checkpoint import Checkpoint, Place
 from operators.engine.elector import ElectorConfig
 from operators.engine.fenced import FencedConnector, FencedKube
 from operators.engine.logs import set_up_logging
@@ -45,6 +46,7 @@ from operators.ports.kube import Key
 
 FIELD_MANAGER = "kok-cluster-operator"
 LEASE = "kok-cluster-operator"
+CHECKPOINT = "kok-cluster-operator-at-rest"
 
 
 def build(settings: Settings, credentials: Credentials) -> Process:
@@ -70,7 +72,10 @@ def build(settings: Settings, credentials: Credentials) -> Process:
     process.watch(*watched)
     expose(metrics.registry, process.cache)
     led, connector = FencedKube(meta, process.leadership), FencedConnector(business, process.leadership)
-    tools = LoopTools(led, EventRecorder(led, FIELD_MANAGER, settings.instance), metrics, keep=process.cache.put)
+    place = Place(led, kinds.CONFIG_MAP.ref(CHECKPOINT, settings.own_namespace))
+    process.checkpoint = Checkpoint(place, code_digest(), process.cache.state_of, least=settings.resume_from)
+    recorder = EventRecorder(led, FIELD_MANAGER, settings.instance)
+    tools = LoopTools(led, recorder, metrics, keep=process.cache.put, checkpoint=process.checkpoint)
     grants = KubeGrants(led, now=meta.now)
     world = World(led, process.cache, connector, FileCatalogue(), own_namespace=settings.own_namespace, reach=settings.reach, grants=grants)
     world = replace(world, etcd=EtcdClusters(grants))

@@ -24,5 +24,7 @@ class Settings(OperatorSettings):
     """Clusters in work at the same time."""
     idle_probe_seconds: Annotated[float, Field(ge=0, le=86_400)] = IDLE
     """Between two probe pods of a business cluster that no rollout looks at (longer in a fleet of more than 300); 0: none."""
+    resume_from: Annotated[int, Field(ge=0)] = 100
+    """Keys (a Cluster is two) from which on a restart does not look at once at what has not changed since it was right; smaller fleets take a moment."""
     prometheus_url: str = ""
     """Prometheus that business metrics of rollouts are asked of, for example http://prometheus.monitoring:9090; empty: there is none."""

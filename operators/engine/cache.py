@@ -6,12 +6,13 @@ Treat what comes out as frozen. Compares resourceVersions as numbers (KEP-5504 m
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any, TypeVar
 
+import orjson
 import structlog
 
 from operators.ports.kube import Key, Kind, Manifest, Ref, Watched, WatchEvent, WatchEventType
@@ -19,6 +20,15 @@ from operators.ports.kube import Key, Kind, Manifest, Ref, Watched, WatchEvent, 
 log = structlog.get_logger(__name__)
 Slot = tuple[str, str]
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Sum:
+    """What is known of one root key as one number: the sum of a hash of every object that wakes it. Costs nothing to ask for, whatever it has."""
+
+    key: Key
+    value: int = 0
+    objects: int = 0
 
 
 @dataclass(slots=True)
@@ -32,6 +42,8 @@ class Entry:
     body: Manifest | bytes
     told: bool
     sweeps: int = 0
+    sums: tuple[Sum, ...] = ()
+    """Those of the root keys that it woke; it is counted in each."""
     readings: dict[Callable[[Manifest], Any], Any] = field(default_factory=dict)
 
     @classmethod
@@ -40,13 +52,13 @@ class Entry:
         whole = slim(manifest)
         if not packed:
             return cls(whole, whole, told)
-        return cls({"metadata": head_of(whole["metadata"])}, json.dumps(whole, separators=(",", ":")).encode(), told)
+        return cls({"metadata": head_of(whole["metadata"])}, orjson.dumps(whole), told)
 
     @property
     def manifest(self) -> Manifest:
         """The object; of a packed one a new copy each time."""
         if isinstance(self.body, bytes):
-            found: Manifest = json.loads(self.body)
+            found: Manifest = orjson.loads(self.body)
             return found
         return self.body
 
@@ -82,14 +94,15 @@ class Store:
         """The entry, or None."""
         return self._by_namespace.get(slot[0], {}).get(slot[1])
 
-    def put(self, slot: Slot, entry: Entry) -> None:
-        """Take it in, in place of the one before."""
-        order = self._order
-        if self.pop(slot):
+    def put(self, slot: Slot, entry: Entry) -> Entry | None:
+        """Take it in, in place of the one before; that one."""
+        order, old = self._order, self.pop(slot)
+        if old:
             self._order = order  # the same names as before
         self._by_namespace.setdefault(slot[0], {})[slot[1]] = entry
         if value := self._value(entry):
             self._by_label.setdefault(value, set()).add(slot)
+        return old
 
     def pop(self, slot: Slot) -> Entry | None:
         """Take it out; what it was."""
@@ -145,6 +158,7 @@ class ObjectCache:
         self._wake, self._wake_by_routine = wake, wake_by_routine or wake
         self._watched: dict[tuple[str, Kind], Watched] = {}
         self._stores: dict[tuple[str, Kind], Store] = {}
+        self._sums: dict[Key, Sum] = {}
 
     def follow(self, watched: Watched) -> None:
         """Keep objects of that kind from now on. One Watched per server and kind."""
@@ -215,7 +229,9 @@ class ObjectCache:
             return old is not None and self._drop(watched, slot)
         keys = keys_of(watched, manifest)
         if keys:
-            store.put(slot, Entry.of(manifest, told=told, packed=watched.packed))
+            entry = Entry.of(manifest, told=told, packed=watched.packed)
+            self._count_out(store.put(slot, entry), watched)
+            self._count_in(entry, watched, keys)
             by_routine = swept and not is_unanswered(manifest, keys)
             self._wake_all(keys | (keys_of(watched, old.manifest) if old else set()), self._wake_by_routine if by_routine else self._wake)
             return True
@@ -232,8 +248,31 @@ class ObjectCache:
 
     def _drop(self, watched: Watched, slot: Slot) -> bool:
         entry = self._stores[watched.server, watched.kind].pop(slot)
+        self._count_out(entry, watched)
         self._wake_all(keys_of(watched, entry.manifest) if entry else set())
         return True
+
+    def state_of(self, key: Key) -> str:
+        """Which states of which objects wake that key, as 32 digits: equal if they are the same, in another process, too. Empty: there are none."""
+        known = self._sums.get(key)
+        return f"{known.value:032x}" if known else ""
+
+    def _count_in(self, entry: Entry, watched: Watched, keys: Collection[Key]) -> None:
+        entry.sums = tuple(self._sums.setdefault(key, Sum(key)) for key in keys)
+        mark = _mark_of(watched, entry)
+        for each in entry.sums:
+            each.value = (each.value + mark) % SUMS
+            each.objects += 1
+
+    def _count_out(self, entry: Entry | None, watched: Watched) -> None:
+        if entry is None or not entry.sums:
+            return
+        mark = _mark_of(watched, entry)
+        for each in entry.sums:
+            each.value = (each.value - mark) % SUMS
+            each.objects -= 1
+            if not each.objects:
+                del self._sums[each.key]
 
     def entries(self, watched: Watched) -> Iterator[Entry]:
         """For sweeps: every entry, safe to change the cache while going through them."""
@@ -296,6 +335,16 @@ def is_selected(watched: Watched, manifest: Manifest) -> bool:
         if name not in labels or (equals and labels[name] != value):
             return False
     return True
+
+
+SUMS = 1 << 128
+
+
+def _mark_of(watched: Watched, entry: Entry) -> int:
+    """One state of one object as a number."""
+    metadata = entry.head["metadata"]
+    what = (watched.server, str(watched.kind), *slot_of(entry.head), metadata.get("uid", ""), metadata.get("resourceVersion", ""))
+    return int.from_bytes(blake2b("\0".join(what).encode(), digest_size=16).digest())
 
 
 HEAD = ("namespace", "name", "uid", "resourceVersion")

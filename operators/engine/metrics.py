@@ -24,7 +24,7 @@ class Metrics:
         self.leader = Gauge("kok_leader_epoch", "The epoch this process leads with; 0 if it does not lead.", registry=self.registry)
 
     def reconciled(self, controller: str, result: str, seconds: float) -> None:
-        """Count one pass; `result` is `ok`, `gone` or an error code."""
+        """Count one pass; `result` is `ok`, `gone`, `as-left` or an error code."""
         self._reconciles.labels(controller, result).inc()
         self._seconds.labels(controller).observe(seconds)
 

@@ -1,7 +1,7 @@
 """One operator process, from start to end: elect, watch, sweep, work; any part that ends ends the process.
 
-Order: health endpoint -> lease -> first sweep -> watch threads -> workers -> a second sweep soon, for what was deleted between the
-first sweep and the watches' own lists. At SIGTERM: workers stop, then the lease is given back.
+Order: health endpoint -> lease -> first sweep -> checkpoint -> watch threads, from where the sweep ended -> workers -> a second sweep soon, for
+what was deleted before a watch that could not go on from there had listed for itself. At SIGTERM: workers stop, then the lease is given back.
 Losing the lease is a hard exit: nothing may be tidied up by who no longer leads. Built by `*/main.py`, which choose the adapters.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from operators.engine.cache import ObjectCache
+from operators.engine.checkpoint import Checkpoint
 from operators.engine.elector import Elector, ElectorConfig
 from operators.engine.health import HealthServer
 from operators.engine.metrics import Metrics
@@ -30,6 +31,7 @@ from operators.ports.lease import LeasePort
 
 log = structlog.get_logger(__name__)
 EXIT_LOST_LEASE = 70
+SAVE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Process:
         self._queues: dict[str, WorkQueue] = {}
         self._loops: list[tuple[ReconcileLoop[Any, Any, Any], int]] = []
         self._run = _Run()
+        self.checkpoint: Checkpoint | None = None
+        """What needs no first look; give it before `run`, and to the tools of controllers."""
         self.port = 0
 
     def watch(self, *watched: Watched) -> None:
@@ -125,6 +129,9 @@ class Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.elector.hold(), name="lease")
             await self._first_sweep()
+            if self.checkpoint:
+                await self.checkpoint.load()
+                group.create_task(self.checkpoint.save_for_ever(), name="checkpoint")
             self._start_watches()
             for loop, workers in self._loops:
                 for number in range(workers):
@@ -143,7 +150,7 @@ class Process:
             _call_soon(loop, self._watch_ended, error)
 
         for watch in self._servers.watches:
-            watch.start(deliver, ended)
+            watch.start(deliver, ended, self.sweeper.listed_at)
 
     def _watch_ended(self, error: BaseException | None) -> None:
         if not self._run.stopping.is_set():
@@ -157,7 +164,7 @@ class Process:
         left: Sequence[Watched] | None = None
         while True:
             try:
-                await self.sweeper.sweep(left, settling=True)
+                await self.sweeper.sweep(left, settling=True, first=True)
                 return
             except KokError as error:
                 left = self.sweeper.failed
@@ -184,6 +191,8 @@ class Process:
         self._run.stopping.set()
         leading.cancel()
         await asyncio.wait({leading})
+        if self.checkpoint and self.leadership.epoch:
+            await self.checkpoint.save(deadline=SAVE_SECONDS)
         await self.elector.release()
         for watch in self._servers.watches:
             await asyncio.to_thread(watch.stop)

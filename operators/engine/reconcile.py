@@ -7,6 +7,7 @@ line and a metric, never the end of a worker. Run by `operators.engine.process`.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import structlog
 
+from operators.engine.checkpoint import Checkpoint, Left
 from operators.engine.metrics import Metrics
 from operators.engine.queue import WorkQueue
 from operators.engine.recorder import EventRecorder, Occurrence
@@ -27,7 +29,8 @@ log = structlog.get_logger(__name__)
 class Step(Protocol):
     """What the ladder chose. Any frozen dataclass with these two members will do; `reason` is the one sentence that people read.
 
-    A step that a person has to mend also has a `code` (an ErrorCode): its event is a Warning with that reason, as that of a failure.
+    A step that a person has to mend also has a `code` (an ErrorCode): its event is a Warning with that reason, as that of a failure. One that says
+    that everything is as it should be has a true `at_rest`: see `operators.engine.checkpoint`.
     """
 
     @property
@@ -93,13 +96,14 @@ class LoopTools:
     """What a loop writes with: statuses through `kube`, sentences through `recorder`.
 
     `keep` takes in what a status write returned (the cache's `put`): a pass that follows at once would otherwise compare with the
-    status before it, and write it a second time with another time of transition.
+    status before it, and write it a second time with another time of transition. `checkpoint` spares first looks after a restart.
     """
 
     kube: KubePort
     recorder: EventRecorder
     metrics: Metrics
     keep: Callable[[Manifest], object] = lambda _: None
+    checkpoint: Checkpoint | None = None
 
 
 class ReconcileLoop(Generic[View, StepT, Outcome]):
@@ -131,6 +135,8 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
 
     async def _settle(self, key: Key) -> str:
         """Make the pass and decide when the key comes again; returns the result for the metrics."""
+        if self._is_as_left(key):
+            return AS_LEFT
         try:
             async with asyncio.timeout(self.pass_seconds):
                 after = await self.reconcile(key)
@@ -144,10 +150,24 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
         self.queue.succeeded(key)
         if after == GONE:
             self._told.pop(key, None)
+            self._keep_for_restart(key, None)
             return "gone"
         if after is not None:
             self.queue.add(key, after=after, routine=after >= ROUTINE_FROM)
         return "ok"
+
+    def _is_as_left(self, key: Key) -> bool:
+        """Whether this first look may wait: until when it was to be looked at anyway, drawn, so that a fleet does not come all at once."""
+        left = self._tools.checkpoint.as_left(key) if self._tools.checkpoint else None
+        if left and left.after is not None:
+            self.queue.add(key, after=random.uniform(0.0, left.after), routine=True)  # noqa: S311 - spreads load, guards nothing
+        return left is not None
+
+    def _keep_for_restart(self, key: Key, left: Left | None) -> None:
+        if self._tools.checkpoint and left:
+            self._tools.checkpoint.leave(key, left)
+        elif self._tools.checkpoint:
+            self._tools.checkpoint.forget(key)
 
     def _failed(self, key: Key, error: KokError, *, already_logged: bool = False) -> str:
         delay = self.queue.retry(key)
@@ -160,15 +180,19 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
 
     async def reconcile(self, key: Key) -> float | None:
         """One pass. Returns the seconds until the next one, None to wait for a wake-up, GONE if the object is no more."""
+        state = self._tools.checkpoint.state_of(key) if self._tools.checkpoint else ""
         view = await self.controller.observe(key)
         if view is None:
             return GONE
         step = self.controller.next_step(view)
         outcome = await self._act(view, step)
         told: Step = outcome if isinstance(outcome, Waits) else step
-        await self._show(key, told, self.controller.status_of(view, step, outcome), outcome)
+        write = self.controller.status_of(view, step, outcome)
+        await self._show(key, told, write, outcome)
         if isinstance(outcome, KokError):
             raise outcome
+        is_right = told is step and getattr(step, "at_rest", False) and (write is None or write.wanted == write.current)
+        self._keep_for_restart(key, Left(state, step.after) if is_right else None)
         return told.after
 
     async def _act(self, view: View, step: StepT) -> Outcome | KokError:
@@ -203,6 +227,8 @@ class ReconcileLoop(Generic[View, StepT, Outcome]):
 
 
 GONE = -1.0
+AS_LEFT = "as-left"
+"""The result of a first look that came to nothing to look at."""
 ROUTINE_FROM = 30.0
 """Seconds. A step that comes again so late waits for nothing in particular: news of others may pass it."""
 

@@ -37,17 +37,20 @@ class Sweeper:
         """Why the watch must be taken for dead; empty while it is not."""
         self.failed: tuple[Watched, ...] = ()
         """What the last sweep could not list."""
+        self.listed_at: dict[Watched, str] = {}
+        """The version that each kind was last listed at."""
 
-    async def sweep(self, only: Sequence[Watched] | None = None, *, settling: bool = False) -> None:
+    async def sweep(self, only: Sequence[Watched] | None = None, *, settling: bool = False, first: bool = False) -> None:
         """All kinds (or `only` these), one after the other: the cost is a list each, never all in memory at once.
 
+        The `first` stands for what the watches tell: they go on from its versions.
         While `settling`, the watches may still be listing themselves: what they have not told yet is not held against them.
         Raises the first error at the end: a server that is down does not keep the others from being swept.
         """
         deaf, errors, failed = [], list[KokError](), list[Watched]()
         for watched in self._cache.watched if only is None else only:
             try:
-                result = await self.sweep_kind(watched, settling=settling)
+                result = await self.sweep_kind(watched, settling=settling, first=first)
             except KokError as error:
                 errors.append(error)
                 failed.append(watched)
@@ -64,7 +67,7 @@ class Sweeper:
         if errors:
             raise errors[0]
 
-    async def sweep_kind(self, watched: Watched, *, settling: bool = False) -> SweepResult:
+    async def sweep_kind(self, watched: Watched, *, settling: bool = False, first: bool = False) -> SweepResult:
         """One kind. What is newer in the cache than in the list (told while it was read) stays."""
         kube = self._kubes[watched.server]
         listing = await kube.list(watched.kind, namespace=watched.namespace, selector=watched.selector, deadline=30.0)
@@ -72,11 +75,12 @@ class Sweeper:
         present = set()
         for manifest in listing.items:
             present.add(slot_of(manifest))
-            corrected += self._cache.keep(watched, manifest, told=False, swept=True)
+            corrected += self._cache.keep(watched, manifest, told=first, swept=True)
             entry = self._cache.entry(watched, manifest)
             if entry and not entry.told and not settling:
                 entry.sweeps += 1
                 deaf += entry.sweeps > 1
+        self.listed_at[watched] = listing.resource_version
         corrected += self._forget_vanished(watched, present, int(listing.resource_version or 0))
         return SweepResult(len(listing.items), corrected, deaf)
 

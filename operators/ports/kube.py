@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from operators.errors import ErrorCode, KokError
@@ -166,11 +167,23 @@ class Watched:
     packed: bool = False
 
 
+NOT_LISTED: Mapping[Watched, str] = MappingProxyType({})
+
+
 class WatchLayer(Protocol):
     """Watches the given kinds on one API server from a thread of its own until told to stop; its end means that of the process."""
 
-    def start(self, deliver: Callable[[Watched, WatchEvent], None], ended: Callable[[BaseException | None], None]) -> None:
-        """Begin. Both callbacks are called from the layer's thread; `ended` once, also when it ends as it was told."""
+    def start(
+        self,
+        deliver: Callable[[Watched, WatchEvent], None],
+        ended: Callable[[BaseException | None], None],
+        since: Mapping[Watched, str] = NOT_LISTED,
+    ) -> None:
+        """Begin. Both callbacks are called from the layer's thread; `ended` once, also when it ends as it was told.
+
+        `since`: the resourceVersion at which the caller has listed a kind. Told is what came after it; where the server does not know it any more,
+        and of kinds that are not in it, everything that there is.
+        """
         ...
 
     def stop(self, patience_seconds: float = 5.0) -> None:

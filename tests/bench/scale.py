@@ -160,7 +160,7 @@ async def catch_up(ground: Site, kube: KubePort, size: int, seed: int) -> float:
 
 
 async def _caught_up(found: Operator, size: int) -> bool:
-    passes = await asyncio.to_thread(found.metric, r'kok_reconciles_total\{controller="cluster",result="ok"\}')
+    passes = await asyncio.to_thread(found.metric, r'kok_reconciles_total\{controller="cluster",result="(?:ok|as-left)"\}')
     waiting = await asyncio.to_thread(found.metric, r'kok_queue_depth\{controller="cluster"\}')
     return passes >= size and waiting == 0
 

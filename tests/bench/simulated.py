@@ -94,11 +94,11 @@ class Operator:
 
 
 @contextmanager
-def operator(meta: Path, business: Path, *, sweep_seconds: float) -> Iterator[Operator]:
-    """The Cluster-Operator as shipped (`sweep_process`), by two kubeconfigs; ended in order, so that its lease is free at once."""
+def operator(meta: Path, business: Path, *, sweep_seconds: float, more: Sequence[str] = ()) -> Iterator[Operator]:
+    """The Cluster-Operator as shipped (`sweep_process`), by two kubeconfigs; ended in order, so that its lease is free at once. `more`: its flags."""
     port = free_port()
     options = [f"--kubeconfig={meta}", "--host=127.0.0.1", f"--port={port}", f"--sweep-seconds={sweep_seconds:g}", PATIENT_LEASE]
-    options += ["--idle-probe-seconds=0"]  # no kubelet would run its pods
+    options += ["--idle-probe-seconds=0", *more]  # no kubelet would run its pods
     with child("operator", [sys.executable, "-m", "tests.bench.sweep_process", str(business), *options]) as process:
         yield Operator(process.pid, port)
 

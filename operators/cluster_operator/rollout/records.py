@@ -63,6 +63,7 @@ class RecordStep:
 
     reason: str
     after: float | None
+    at_rest: bool = False
 
 
 class RecordsController:
@@ -171,7 +172,7 @@ class RecordsController:
         """Write it, if there is anything."""
         count = len(due.changes) + bool(due.pool) + bool(due.order) + bool(due.ended)
         if not count:
-            return RecordStep("everything is written down", None)
+            return RecordStep("everything is written down", None, at_rest=True)
         return RecordStep(f"{count} records of {due.subject} are written", 0.0)
 
     async def act(self, due: Due, step: RecordStep) -> None:

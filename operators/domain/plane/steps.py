@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from operators.api.cluster_release import Authorisation
 from operators.api.risk import Outcome
@@ -200,6 +201,7 @@ class Release:
 class Done:
     """Everything is as it should be."""
 
+    at_rest: ClassVar[bool] = True
     reason: str
     after: float | None = POLL_SECONDS
 

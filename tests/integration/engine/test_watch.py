@@ -34,7 +34,8 @@ def config_map(name: str, namespace: str = "default", **labels: str) -> Manifest
 class Watching:
     """A watch layer that feeds a cache in this loop, as `Process` does it."""
 
-    def __init__(self, credentials: Credentials, watched: Watched, *, namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(self, credentials: Credentials, watched: Watched, *, namespaces: tuple[str, ...] = (), since: str = "") -> None:
+        self.told: list[tuple[str, str]] = []
         self.woken: list[str] = []
         self.ended: list[BaseException | None] = []
         self.cache = ObjectCache(lambda key: self.woken.append(key.name))
@@ -44,9 +45,11 @@ class Watching:
         loop = asyncio.get_running_loop()
 
         def deliver(watched: Watched, event: WatchEvent) -> None:
+            self.told.append((event.type, event.object["metadata"]["name"]))
             loop.call_soon_threadsafe(self.cache.note, watched, event)
 
-        self.layer.start(deliver, lambda error: loop.call_soon_threadsafe(self.ended.append, error))
+        versions = {watched: since} if since else {}
+        self.layer.start(deliver, lambda error: loop.call_soon_threadsafe(self.ended.append, error), versions)
 
     def names(self) -> set[str]:
         """What the cache knows, without what a controller manager (of another test's) puts into every namespace."""
@@ -61,8 +64,8 @@ async def watch() -> AsyncIterator[Watch]:
     """Starts a Watching; all are stopped at the end, also of a test that failed."""
     started: list[Watching] = []
 
-    def start(credentials: Credentials, watched: Watched, *, namespaces: tuple[str, ...] = ()) -> Watching:
-        started.append(Watching(credentials, watched, namespaces=namespaces))
+    def start(credentials: Credentials, watched: Watched, *, namespaces: tuple[str, ...] = (), since: str = "") -> Watching:
+        started.append(Watching(credentials, watched, namespaces=namespaces, since=since))
         return started[-1]
 
     yield start
@@ -175,6 +178,28 @@ async def test_should_begin_no_work_for_each_object_of_a_list(kube, api_server, 
     assert bool(workers) is not past
     await kube.create(config_map("later", namespace))
     await eventually(lambda: "later" in watching.names())
+
+
+async def test_should_go_on_where_its_caller_listed(kube, api_server, namespace, watch):
+    """Nothing is told twice, and nothing between the list and the watch is lost, deletions least of all."""
+    for name in ("stays", "goes"):
+        await kube.create(config_map(name, namespace))
+    listed = await kube.list(CONFIG_MAP, namespace=namespace)
+    await kube.delete(CONFIG_MAP.ref("goes", namespace))
+    await kube.create(config_map("comes", namespace))
+    watching = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,), since=listed.resource_version)
+    await eventually(lambda: "comes" in watching.names())
+    assert watching.told == [("DELETED", "goes"), ("ADDED", "comes")]
+    await kube.delete(CONFIG_MAP.ref("comes", namespace))
+    await eventually(lambda: watching.names() == set())
+
+
+async def test_should_list_for_itself_where_the_server_has_forgotten_that_version(kube, api_server, namespace, watch):
+    await kube.create(config_map("one", namespace))
+    await kube.create(config_map("two", namespace))
+    watching = watch(admin(api_server), Watched(CONFIG_MAP, keys_of, namespace), namespaces=(namespace,), since="1")
+    await eventually(lambda: watching.names() == {"one", "two"})
+    assert watching.ended == []
 
 
 async def test_should_watch_two_servers_in_one_process(kube, api_server, second_server, namespace, watch):

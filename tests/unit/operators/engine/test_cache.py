@@ -301,3 +301,50 @@ async def test_should_look_by_routine_at_what_nobody_waits_for(why: str, manifes
     assert (news, looks) == ([], ["a"]) if routine else (["a"], []), why
     cache.note(watched, WatchEvent(WatchEventType.Modified, {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": "6"}}))
     assert news[-1:] == ["a"], "what the watch tells is news"
+
+
+A, B = Key("test", "ns", "a"), Key("test", "ns", "b")
+
+
+def test_should_tell_states_of_keys_apart_and_the_same_in_any_order():
+    one, two = Bench(), Bench()
+    for bench, order in ((one, (1, 2, 3)), (two, (3, 1, 2))):
+        for number in order:
+            bench.tell(WatchEventType.Added, pod(f"p{number}", number, owner="b" if number == 3 else "a"))
+    assert one.cache.state_of(A) == two.cache.state_of(A) != ""
+    assert len({one.cache.state_of(A), one.cache.state_of(B), one.cache.state_of(Key("test", "ns", "c"))}) == 3
+    two.tell(WatchEventType.Modified, pod("p1", 9))
+    assert one.cache.state_of(A) != two.cache.state_of(A)
+    assert one.cache.state_of(B) == two.cache.state_of(B)
+
+
+def test_should_count_out_what_goes_and_what_changes_its_owner():
+    bench = Bench()
+    bench.tell(WatchEventType.Added, pod("p", 1))
+    before = bench.cache.state_of(A)
+    bench.tell(WatchEventType.Added, pod("q", 2))
+    bench.tell(WatchEventType.Deleted, pod("q", 3))
+    assert bench.cache.state_of(A) == before
+    bench.tell(WatchEventType.Modified, pod("p", 4, owner="b"))
+    assert bench.cache.state_of(A) == ""
+    moved = bench.cache.state_of(B)
+    bench.tell(WatchEventType.Modified, pod("p", 5, owner=""))
+    assert moved
+    assert bench.cache.state_of(B) == ""
+
+
+def test_should_see_another_object_of_the_same_name_as_another_state():
+    one, two = Bench(), Bench()
+    one.tell(WatchEventType.Added, pod("p", 5, uid="first"))
+    two.tell(WatchEventType.Added, pod("p", 5, uid="second"))
+    assert one.cache.state_of(A) != two.cache.state_of(A)
+
+
+def test_should_count_in_and_out_by_the_keys_of_that_time():
+    """Whose package changes is looked up when it changes: what was counted in under one key is counted out under it."""
+    owners = ["a"]
+    bench = Bench(Watched(POD, lambda manifest: [Key("test", "ns", owner) for owner in owners]))
+    bench.tell(WatchEventType.Added, pod("p", 1))
+    owners.append("b")
+    bench.tell(WatchEventType.Deleted, pod("p", 2))
+    assert bench.cache.state_of(A) == bench.cache.state_of(B) == ""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 import structlog
 
+from operators.engine.checkpoint import Left
 from operators.engine.metrics import Metrics
 from operators.engine.queue import Backoff, WorkQueue
 from operators.engine.reconcile import LoopTools, ReconcileLoop, StatusWrite, Waits
@@ -231,3 +232,81 @@ async def test_should_compare_the_next_pass_with_its_own_last_write(keeps, write
     bench.loop._tools = LoopTools(bench.kube, bench.loop._tools.recorder, bench.metrics, **({"keep": lamp.keep} if keeps else {}))
     await bench.run(25)
     assert len(bench.kube.statuses) == writes
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    reason: str = "all is well"
+    after: float | None = 60.0
+    at_rest: bool = True
+
+
+class Marks:
+    """A checkpoint that notes what it is told."""
+
+    def __init__(self, known: Left | None = None) -> None:
+        self.known, self.kept = known, list[Left | None]()
+
+    def state_of(self, key: Key) -> str:
+        return "s1"
+
+    def as_left(self, key: Key) -> Left | None:
+        known, self.known = self.known, None
+        return known
+
+    def leave(self, key: Key, left: Left) -> None:
+        self.kept.append(left)
+
+    def forget(self, key: Key) -> None:
+        self.kept.append(None)
+
+
+def bench_with(marks: Marks, lamp: Lamp) -> Bench:
+    bench = Bench(lamp)
+    tools = LoopTools(bench.kube, EventRecorder(bench.kube, "test", "test-0"), bench.metrics, checkpoint=marks)  # type: ignore[arg-type]
+    bench.loop = ReconcileLoop(lamp, bench.queue, tools)
+    return bench
+
+
+async def test_should_look_later_at_what_is_as_it_was_left():
+    bench = bench_with(Marks(Left("s1", 60.0)), Lamp(step=Rest(), status={"words": "all is well"}))
+    await bench.run(61)
+    assert len(bench.lamp.passes) == 1
+    assert 0 < bench.lamp.passes[0] <= 60
+    assert bench.count("as-left") == 1
+
+
+async def test_should_wait_to_be_woken_for_what_was_left_so():
+    bench = bench_with(Marks(Left("s1", None)), Lamp(step=Rest(after=None)))
+    await bench.run(3600)
+    assert bench.lamp.passes == []
+    bench.queue.add(KEY)
+    await bench.run(1)
+    assert len(bench.lamp.passes) == 1
+
+
+@pytest.mark.parametrize(
+    ("lamp", "kept"),
+    [
+        (Lamp(step=Rest(), status={"words": "all is well"}), [Left("s1", 60.0)]),
+        (Lamp(step=Rest()), [None]),
+        (Lamp(step=Wait("all is well", 60.0), status={"words": "all is well"}), [None]),
+        (Lamp(step=Rest(), status={"words": "not yet"}, acting=lambda: Waits("not yet", 60.0)), [None]),
+        (Lamp(view=None), [None]),
+    ],
+    ids=["right", "its status was written", "a step that waits", "a step that was not begun", "gone"],
+)
+async def test_should_leave_only_what_is_right_and_wrote_nothing(lamp, kept):
+    marks = Marks()
+    await bench_with(marks, lamp).run(1)
+    assert marks.kept == kept
+
+
+async def test_should_not_leave_what_failed():
+    marks = Marks()
+
+    def fail() -> None:
+        raise KokError(ErrorCode.Internal, "broken")
+
+    await bench_with(marks, Lamp(step=Rest(), status={"words": "broken"}, acting=fail)).run(0.5)
+    assert not any(marks.kept)

@@ -16,14 +16,14 @@ KINDS = [Kind("v1", name) for name in ("A", "B", "C", "D", "E")]
 
 
 class BusyKube:
-    """Refuses every third call."""
+    """Refuses every third call, unless it is `patient`."""
 
-    def __init__(self) -> None:
-        self.calls, self.listed = 0, Counter[str]()
+    def __init__(self, *, patient: bool = False) -> None:
+        self.calls, self.listed, self.patient = 0, Counter[str](), patient
 
     async def list(self, kind: Kind, **_: Any) -> Listing:
         self.calls += 1
-        if self.calls % 3 == 0:
+        if self.calls % 3 == 0 and not self.patient:
             raise TooManyRequests("busy", retry_after=1)
         self.listed[kind.kind] += 1
         item = {"metadata": {"name": "x", "namespace": "", "resourceVersion": "1"}}
@@ -48,3 +48,19 @@ async def test_should_list_only_what_failed_when_it_is_asked_to() -> None:
     await sweeps.sweep(sweeps.failed, settling=True)
     assert sweeps.failed == ()
     assert kube.listed == dict.fromkeys("ABCDE", 1)
+
+
+async def test_should_say_where_the_watches_go_on_and_hold_nothing_of_the_first_against_them() -> None:
+    sweeps = sweeper(BusyKube(patient=True))
+    await sweeps.sweep(settling=True, first=True)
+    assert set(sweeps.listed_at.values()) == {"5"}
+    for _ in range(3):
+        await sweeps.sweep()
+    assert sweeps.deaf == ""
+
+
+async def test_should_call_a_watch_deaf_that_told_nothing_where_no_list_stands_for_it() -> None:
+    sweeps = sweeper(BusyKube(patient=True))
+    for _ in range(3):
+        await sweeps.sweep()
+    assert "missed 1 changes" in sweeps.deaf
