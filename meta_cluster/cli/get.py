@@ -79,13 +79,20 @@ async def _get(access: Access, queries: Queries, output: Output) -> None:
     every = [manifest for kind in kinds for manifest in found.objects[kind.name]]
     if output in (Output.Json, Output.Yaml):
         say(data_text(every, output, single=sum(len(each.names) for _, each in queries) == 1 and len(every) == 1))
-    elif not every:
-        somewhere = not query.everywhere and any(kind.namespaced or kind.home == "business" for kind in kinds)
-        tell(f"No resources found in namespace {meta.namespace}." if somewhere else "No resources found.")
-    elif output is Output.Name:
+    elif not every and not found.unseen:
+        tell(_nothing(kinds, query, meta.namespace))
+    elif every and output is Output.Name:
         say(name_text(every))
-    else:
+    elif every:
         say(_tables(kinds, found.objects, query, output))
+    if found.unseen and all(kind.home == "business" for kind in kinds):
+        raise typer.Exit(1)  # who asks for machines only must not take what was not seen for what is not there
+
+
+def _nothing(kinds: tuple[NamedKind, ...], query: Query, namespace: str) -> str:
+    if query.everywhere or not any(kind.namespaced or kind.home == "business" for kind in kinds):
+        return "No resources found."
+    return f"No resources found in namespace {namespace}. (-A: in all)"
 
 
 def _tables(kinds: tuple[NamedKind, ...], objects: dict[str, list[Manifest]], query: Query, output: Output) -> str:

@@ -72,6 +72,11 @@ def kind_named(word: str) -> NamedKind:
     raise KokError(ErrorCode.Usage, f"kok has no kind {word!r}", ASK_INSTEAD.get(word.lower().rstrip("s"), hint))
 
 
+def is_kind(word: str) -> bool:
+    """Whether it names a kind, however written."""
+    return word.lower() in _BY_ALIAS or word.lower() == ALL
+
+
 def kinds_named(word: str) -> tuple[NamedKind, ...]:
     """One kind, or every kind for `kok`."""
     return NAMED if word.lower() == ALL else (kind_named(word),)

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from meta_cluster.cli.access import Meta, clusters_in, open_business
 from meta_cluster.cli.kinds import NamedKind
 from meta_cluster.cli.near import near_hint, where_else
 from meta_cluster.cli.tables import CLUSTER
+from operators.api.base import API_VERSION
 from operators.errors import ErrorCode, KokError
-from operators.ports.kube import DeadlineExceeded, KubePort, Manifest, NotFound, TooManyRequests, Unreachable, WatchEventType, WatchExpired
+from operators.ports.kube import (
+    DeadlineExceeded,
+    Kind,
+    KubePort,
+    Manifest,
+    NotFound,
+    TooManyRequests,
+    Unreachable,
+    WatchEventType,
+    WatchExpired,
+)
 
 BUSINESS_SECONDS = 5.0
 PARALLEL = 16
+MACHINE = Kind(API_VERSION, "Machine")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,8 @@ class Found:
 
     objects: dict[str, list[Manifest]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
+    """Business clusters that did not answer: what is missing of them is not known to be missing."""
 
     def take(self, other: Found) -> None:
         """Take in what another look found."""
@@ -43,13 +57,14 @@ class Found:
             known = {each["metadata"]["uid"] for each in mine}
             mine.extend(each for each in items if each["metadata"]["uid"] not in known)
         self.notes += other.notes
+        self.unseen += other.unseen
 
 
 async def listed(meta: Meta, kinds: Sequence[NamedKind], query: Query) -> Found:
     """Objects of all kinds that the query asks for. Raises KokError NotFound if a named object is not there."""
     found, before = Found(), list[str]()
     for kind in kinds:
-        items = await (_in_meta(meta, kind, query) if kind.home == "meta" else _in_business(meta, kind, query, found.notes))
+        items = await (_in_meta(meta, kind, query) if kind.home == "meta" else _in_business(meta, kind, query, found))
         before += [item["metadata"]["name"] for item in items]
         if query.names:
             items = [item for item in items if item["metadata"]["name"] in query.names]
@@ -75,32 +90,42 @@ async def _in_meta(meta: Meta, kind: NamedKind, query: Query) -> list[Manifest]:
     try:
         return list((await meta.kube.list(kind.kind, namespace=namespace, selector=query.selector)).items)
     except NotFound:
-        raise KokError(ErrorCode.NotFound, f"{meta.server} serves no {kind.full}: kok is not installed there", "kok meta install") from None
+        raise await _not_served(meta, kind) from None
 
 
-async def _in_business(meta: Meta, kind: NamedKind, query: Query, notes: list[str]) -> list[Manifest]:
+async def _not_served(meta: Meta, kind: NamedKind) -> KokError:
+    """No meta cluster answers here; perhaps a business cluster does, whose kubeconfig people have, too."""
+    with suppress(KokError):
+        await meta.kube.list(MACHINE)
+        words = f"{meta.server} is a business cluster, not a meta cluster: it serves no {kind.full}"
+        return KokError(ErrorCode.NotFound, words, "point KUBECONFIG, or --kubeconfig, at the meta cluster; in the lab: kok lab kubeconfig")
+    return KokError(ErrorCode.NotFound, f"{meta.server} serves no {kind.full}: kok is not installed there", "kok meta install")
+
+
+async def _in_business(meta: Meta, kind: NamedKind, query: Query, found: Found) -> list[Manifest]:
     clusters = await clusters_in(meta, namespace="" if query.everywhere else meta.namespace, cluster=query.cluster)
     gate = asyncio.Semaphore(PARALLEL)
 
     async def of_one(cluster: Manifest) -> list[Manifest]:
         async with gate:
-            return await _machines_of(meta, kind, cluster, query.selector, notes)
+            return await _machines_of(meta, kind, cluster, query.selector, found)
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(of_one(cluster)) for cluster in clusters]
     return [machine for task in tasks for machine in task.result()]
 
 
-async def _machines_of(meta: Meta, kind: NamedKind, cluster: Manifest, selector: str, notes: list[str]) -> list[Manifest]:
+async def _machines_of(meta: Meta, kind: NamedKind, cluster: Manifest, selector: str, found: Found) -> list[Manifest]:
     place = f"{cluster['metadata']['namespace']}/{cluster['metadata']['name']}"
     try:
         async with open_business(meta, cluster["metadata"]["namespace"], cluster["metadata"]["name"]) as kube:
             items = (await kube.list(kind.kind, selector=selector, deadline=BUSINESS_SECONDS)).items
     except NotFound:
-        notes.append(f"business cluster {place} serves no {kind.full} yet")
+        found.notes.append(f"business cluster {place} serves no {kind.full} yet")
         return []
     except KokError as error:
-        notes.append(f"business cluster {place} was not looked into: {error.message}")
+        found.notes.append(f"business cluster {place} was not looked into: {error.message}")
+        found.unseen.append(place)
         return []
     return [shown_of(item, place) for item in items]
 

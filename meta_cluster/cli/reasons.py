@@ -82,29 +82,48 @@ def _ready_cluster_chain(picture: ClusterPicture) -> Chain:
     if not closed and stages:
         remedy = _remedy(str(stages[0]["reason"]), picture.cluster)
         return Chain(f"Cluster {picture.place} is ready, but not as wished", because, next=remedy)
+    unready = [pool for pool in picture.pools if conditions_in(pool) and not is_ready(pool)]
+    stalled = [pool for pool in unready if conditions_in(pool).get("Stalled", {}).get("status") == "True"]
+    if not closed and stalled:
+        return _unready_pool_chain(picture, stalled[0])
     if not closed and (coming := pending_words(picture.cluster)):
         return Chain(f"Cluster {picture.place} is ready; of its machines some are still to change", coming, next=GOES_ON)
+    if not closed and unready:
+        return _unready_pool_chain(picture, unready[0])
     if not closed:
         return Chain(f"Cluster {picture.place} is as wished; nothing is wrong", well=True)
     head = f"Cluster {picture.place} is ready, but {len(closed)} of {len(picture.business.machines)} machines are not open"
     return Chain(head, because, next=f"kok why machine {closed[0]} --cluster {picture.name} -n {picture.namespace}")
 
 
+def _unready_pool_chain(picture: ClusterPicture, pool: Manifest) -> Chain:
+    name = str(pool["metadata"]["name"])
+    said = _told_once([str((pool.get("status") or {}).get("message") or ""), *map(_said, wrong_stages(pool)[:1])])
+    head = f"Cluster {picture.place} is ready, but its pool {name} is not"
+    return Chain(head, said, next=f"kok why pool {name} -n {picture.namespace}")
+
+
 def _pods_of_stage(picture: ClusterPicture, stage: str, *, said: str) -> tuple[str, str, str]:
     """A sentence about the first pod that is not ready (none if it was `said` already), its last event, and the command that shows more."""
     for component in COMPONENTS_OF.get(stage, ()):
         pods = pods_of(picture, component)
-        for pod in sorted(pods, key=lambda p: str(p["metadata"]["name"])):
+        for pod in sorted(pods, key=lambda p: (_is_going(p), str(p["metadata"]["name"]))):
             if trouble := pod_trouble(pod, picture.events):
                 sentence = "" if trouble.pod in said else trouble.sentence
                 event = "" if says_the_same(trouble.event, f"{said} {sentence}") else trouble.event
-                return sentence, event, _look_at_pod(picture.namespace, pod, f"{said} {trouble.sentence}")
+                todo = GOES_ON if _is_going(pod) else _look_at_pod(picture.namespace, pod, f"{said} {trouble.sentence}")
+                return sentence, event, todo
         if not pods:
             prefix = f"{picture.name}-{component}"
             about = [e for e in picture.events if _regards(e, prefix)]
             event = last_warning(_regarding(about[-1]), about) if about else ""
             return f"{component} has no pod", event, f"kubectl -n {picture.namespace} describe deployment,statefulset {prefix}"
     return "", "", ""
+
+
+def _is_going(pod: Manifest) -> bool:
+    """What is being deleted is soon no pod to look at; the one that takes its place tells more."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
 
 
 def _look_at_pod(namespace: str, pod: Manifest, sentence: str) -> str:
@@ -165,7 +184,10 @@ def object_chain(manifest: Manifest, now: datetime) -> Chain:
         return Chain(f"{name} is as wished; nothing is wrong", well=True)
     reasons = [str((manifest.get("status") or {}).get("message") or ""), *map(_said, wrong_stages(manifest)[:1])]
     code = str(conditions_in(manifest).get("Ready", {}).get("reason") or "")
-    return Chain(f"{name} is not ready ({_phase(manifest, now)})", _told_once(reasons), next=_remedy(code, manifest))
+    todo = _remedy(code, manifest)
+    if manifest["kind"] == "MachinePool" and todo == GOES_ON:  # that of its machines perhaps does not
+        todo = f"kok get machines -n {manifest['metadata']['namespace']} shows which; kok why machine NAME -n {manifest['metadata']['namespace']}"
+    return Chain(f"{name} is not ready ({_phase(manifest, now)})", _told_once(reasons), next=todo)
 
 
 def _package_differences(machine: Manifest) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meta_cluster.cli.kinds import NamedKind, kinds_named
+from meta_cluster.cli.kinds import NamedKind, is_kind, kinds_named
 from operators.errors import ErrorCode, KokError
 
 
@@ -36,6 +36,9 @@ def targets_of(word: str, names: Sequence[str]) -> list[Target]:
 
 def one_target(word: str, name: str) -> tuple[str, str]:
     """Kind and name of one object: `cluster demo` or `cluster/demo`. Raises KokError Usage without a name."""
+    if not name and "/" not in word and not is_kind(word):
+        hint = f"KIND NAME, or KIND/NAME: cluster {word}, machine {word}, ..."
+        raise KokError(ErrorCode.Usage, f"{word}: one kind and one name are wanted, and kok has no kind {word!r}", hint)
     (target, *more) = targets_of(word, [name] if name else [])
     if more or len(target.names) != 1 or len(target.kinds) != 1:
         raise KokError(

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ KOK = Path(sys.executable).parent / "kok"
 
 
 HEALED_WITHIN = 180.0
+STEADY = 12.0
+"""Seconds. A kubelet tells every ten what its container runtime is like: an open node right after a start may close once more."""
 """Seconds after which the demo says that something did not heal."""
 
 
@@ -238,12 +240,12 @@ def _empty_leaf(demo: Demo) -> Breakage:
         return fresh and status.get("observedGeneration") == found["metadata"]["generation"] and status.get("updatedReplicas") == wanted \
             and status.get("readyReplicas") == wanted == status.get("replicas") and _readyz(demo.business)  # fmt: skip
 
-    return _timed(
+    breakage = _timed(
         f"Secret {name} emptied",
         noticed=lambda: all(((demo.meta.get("secret", name, "-n", fleet.NAMESPACE) or {}).get("data") or {"tls.key": ""}).values()),
         healed=rolled,
-        remark="(issued anew, apiserver rolled)",
     )
+    return replace(breakage, remark="(issued anew, apiserver rolled)")
 
 
 def _stop_containerd(demo: Demo) -> Breakage:
@@ -255,10 +257,11 @@ def _stop_containerd(demo: Demo) -> Breakage:
         noticed=lambda: not _machine_ready(demo.business, fleet.HOSTS[0]) or _unit_active(fleet.HOSTS[0]),
         healed=lambda: _unit_active(fleet.HOSTS[0]) and is_open(demo.business, fleet.HOSTS[0]) and _web_answers(demo.business),
         every=1.0,
+        steady=STEADY,
     )
     if _started_at(demo.business) != started:
         raise KokError(ErrorCode.LabFailed, "the web pod's container was restarted while containerd was stopped and started")
-    return Breakage(breakage.what, breakage.noticed, breakage.healed, "(pods kept running)")
+    return replace(breakage, remark="(pods kept running)")
 
 
 def _started_at(business: Kubectl) -> str:
@@ -304,12 +307,23 @@ def _timed(
     *,
     noticed: Callable[[], object],
     healed: Callable[[], object],
-    remark: str = "",
     every: float = 0.25,
+    steady: float = 0.0,
 ) -> Breakage:
-    """`every`: seconds between two looks. A look starts processes, on the cores that should be healing."""
-    began = time.monotonic()
+    """`every`: seconds between two looks. A look starts processes, on the cores that should be healing. `steady`: so long it has to stay healed; what
+    is told is when it began to.
+    """
+    began, healed_at = time.monotonic(), 0.0
     wait_until(f"{what}: noticed", noticed, timeout=HEALED_WITHIN, every=every)
     seen = time.monotonic() - began
-    wait_until(f"{what}: healed", healed, timeout=HEALED_WITHIN, every=every)
-    return Breakage(what, seen, time.monotonic() - began, remark)
+
+    def stays_healed() -> bool:
+        nonlocal healed_at
+        if not healed():
+            healed_at = 0.0
+            return False
+        healed_at = healed_at or time.monotonic()
+        return time.monotonic() - healed_at >= steady
+
+    wait_until(f"{what}: healed", stays_healed, timeout=HEALED_WITHIN, every=every)
+    return Breakage(what, seen, healed_at - began)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -91,6 +91,7 @@ class Checkpoint:
 
     def leave(self, key: Key, left: Left) -> None:
         """A pass found everything right, in that state."""
+        left = replace(left, after=None if left.after is None else float(round(left.after)))  # as it is written: else a restart changes it
         self._unlooked.discard(key)
         if self._left.get(key) != left:
             self._left[key] = left

@@ -116,7 +116,13 @@ def rows_of(waits: list[list[float]], rests: list[Rest]) -> list[Row]:
     pods = "pods simulated; one API server for all business clusters"
     return [
         Row(f"catch-up, {first} Clusters", "s", tuple(waits[0]), setting=pods),
-        Row(f"catch-up, {last} Clusters", "s", tuple(waits[1]), max_value=10, setting=f"start of the process to all in order; {pods}"),
+        Row(
+            f"catch-up, {last} Clusters",
+            "s",
+            tuple(waits[1]),
+            max_value=10,
+            setting=f"start of the process to all in order, {CHANGED} changed meanwhile; {pods}",
+        ),
         Row("calls at rest", "calls", (_without_lease(large.calls),), (_without_lease(large.bare),), max_ratio=1.1, setting=at_rest),
         Row("calls of business APIs", "calls", (large.business / last,), setting=f"per Cluster, {at_rest}"),
         Row("writes at rest", "writes", (float(max(each.writes for each in rests)),), max_value=0, setting=at_rest),
@@ -143,7 +149,8 @@ async def make_fleet(ground: Site, kube: KubePort, before: int, size: int, *, ba
 
 
 async def catch_up(ground: Site, kube: KubePort, size: int, seed: int) -> float:
-    """Seconds from the start of a process until it has looked at every Cluster and put right what was changed before."""
+    """Seconds from the start of a process until it knows of every Cluster that it is as it was left, or has looked at it, and has put right what was
+    changed before (docs/adr/0013)."""
     drawn = random.Random(seed).sample(range(size), CHANGED)
     refs = [POLICY.ref(await _first_policy(kube, number), simulated.namespace_of(number)) for number in drawn]
     for ref in refs:

@@ -83,11 +83,16 @@ def test_should_have_a_new_disk_and_host_key_after_a_reinstall(host: dict[str, A
 
 
 def test_should_lose_and_find_its_network(host: dict[str, Any]) -> None:
+    on_host("ip", "route", "add", "10.254.0.0/24", "via", str(layout.GATEWAY), "dev", "eth0")  # as a CNI does
+    routes = on_host("ip", "route")
     assert answers(host["address"])
     assert one_host("partition", HOST)["state"] == "partitioned"
+    assert one_host("partition", HOST)["state"] == "partitioned", "a second time changes nothing"
     assert not answers(host["address"])
     assert one_host("heal", HOST)["address"] == host["address"]
     assert answers(host["address"])
+    assert on_host("ip", "route") == routes, "what was on the interface is lost"
+    on_host("ip", "route", "del", "10.254.0.0/24")
 
 
 def test_should_leave_a_host_that_runs_alone(host: dict[str, Any]) -> None:

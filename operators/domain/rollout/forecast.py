@@ -176,7 +176,8 @@ def pool_words(each: PoolForecast) -> str:
 
 def _way(before: ClusterPackageVersion, after: ClusterPackageVersion, path: Sequence[str]) -> str:
     old, new = (words_of(version_of(each.spec.kubernetes_version)) for each in (before, after))
-    hops = "one hop" if len(path) == 1 else f"{len(path)} hops by way of {', '.join(path[:-1])}"
+    back = " back" if version_of(after.spec.kubernetes_version) < version_of(before.spec.kubernetes_version) else ""
+    hops = f"one hop{back}" if len(path) == 1 else f"{len(path)} hops{back} by way of {', '.join(path[:-1])}"
     return f"{old} -> {new}, {hops}"
 
 

@@ -124,6 +124,14 @@ def test_should_show_every_kind_of_every_namespace(kok: Kok) -> None:
     assert "-A shows all" in kok("get", "kok", "-n", "demo")[2]
 
 
+def test_should_not_take_machines_that_cannot_be_seen_for_none(kok: Kok) -> None:
+    code, out, err = kok("get", "machines", "-n", "scratch")
+    assert (code, out) == (1, "")
+    assert "business cluster scratch/scratch was not looked into" in err
+    assert "No resources" not in err
+    assert kok("get", "machines", "-n", "scratch", "-o", "name")[:2] == (1, "")
+
+
 def test_should_cut_nothing_off_a_terminal_and_fit_100_columns_on_one(kok: Kok, world: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     rollout = sample("rollout.yaml", name=f"kubernetes-1.35.4-r1-lab-{'0a' * 30}-october")
     rollout["spec"]["change"]["clusterPackageVersion"] = f"kubernetes-1.35.4-r1-lab-{'0b' * 30}"
@@ -166,7 +174,7 @@ def test_should_give_names(kok: Kok) -> None:
 
 
 def test_should_say_when_there_is_nothing(kok: Kok) -> None:
-    assert kok("get", "pools", "-n", "scratch") == (0, "", "No resources found in namespace scratch.\n")
+    assert kok("get", "pools", "-n", "scratch") == (0, "", "No resources found in namespace scratch. (-A: in all)\n")
     assert kok("get", "budgets", "-n", "scratch") == (0, "", "No resources found.\n"), "they are in no namespace"
 
 

@@ -48,6 +48,28 @@ def test_should_not_say_that_a_pool_was_not_looked_at_beside_its_cause() -> None
     assert head == "MachinePool workers is not ready (PackageMissing, 26s)"
 
 
+def test_should_not_call_well_what_has_a_pool_that_is_not() -> None:
+    words = "spec.packages.extra: MachinePackageVersion nope does not exist"
+    conditions = [p.condition("Ready", "False", "PackageMissing", words), p.condition("Stalled", "True", "PackageMissing", words)]
+    ill = {**p.POOL, "status": {"message": words, "conditions": conditions}}
+    for pools in ([p.POOL, ill], [{**ill, "status": {**ill["status"], "conditions": conditions[:1]}}]):
+        chain = cluster_chain(replace(p.WELL, pools=pools), p.NOW)
+        assert not chain.well
+        assert chain.text().splitlines() == [
+            "Cluster demo/demo is ready, but its pool workers is not",
+            f"  because {words}",
+            "Next: kok why pool workers -n demo",
+        ]
+
+
+def test_should_look_at_the_pod_that_takes_the_place_of_one_that_goes() -> None:
+    going = {**p.PENDING, "metadata": {**p.PENDING["metadata"], "name": "demo-apiserver-0old", "deletionTimestamp": "2026-08-01T12:00:00Z"}}
+    both = replace(p.broken(p.PENDING), pods=[going, p.PENDING])
+    assert cluster_chain(both, p.NOW).next == "kubectl -n demo describe pod demo-apiserver-7c9f"
+    alone = cluster_chain(replace(both, pods=[going]), p.NOW)
+    assert alone.next == "nothing: it goes on by itself; ask again in a minute"
+
+
 def test_should_go_down_to_the_scheduler() -> None:
     assert cluster_chain(p.broken(p.PENDING), p.NOW).text().splitlines() == [
         "Cluster demo/demo is not ready (Repairing, 2m)",

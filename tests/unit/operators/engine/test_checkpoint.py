@@ -158,6 +158,22 @@ async def test_should_write_at_times_where_changes_never_rest() -> None:
     assert fleet.kube.writes[0] >= LATEST_SECONDS
 
 
+async def test_should_take_a_poll_as_no_change_whatever_its_seconds() -> None:
+    """What else changed is written when that has rested, not when a minute of polls is over."""
+    fleet = Fleet()
+    before = fleet.process()
+    before.leave(ONE, Left("a1", 63.41))
+    await before.save()
+    found = await fleet.after_restart()
+    with saving(found):
+        found.leave(TWO, Left("b1", None))
+        for _ in range(12):
+            await asyncio.sleep(5)
+            found.leave(ONE, Left("a1", 63.41))
+    assert len(fleet.kube.writes) == 2
+    assert fleet.kube.writes[1] <= REST_SECONDS + 10
+
+
 async def test_should_write_nothing_where_all_came_back_as_it_was() -> None:
     fleet = Fleet()
     await fleet.left()
