@@ -22,7 +22,8 @@ from meta_cluster.lab.ground import Ground, power_options
 from operators.errors import ErrorCode, KokError
 
 UP_SECONDS = 60
-INTERFACE = "/sys/class/net/eth0"
+INTERFACE = "/sys/class/net/eth*"
+"""It has one."""
 SET_LINK = 'link=$(ip -o link | sed -n "s/^$1: \\([^@:]*\\).*/\\1/p"); test -n "$link" && ip link set "$link" "$2"'
 """$1: the number of the interface among the machine's, $2: up or down."""
 VOLUMES = ("/var/lib/containerd", "/var/lib/kubelet", "/var/lib/etcd")
@@ -154,7 +155,7 @@ def heal(name: str) -> Host:
 
 def _set_link(name: str, state: str) -> None:
     """Switch the machine's end of the host's cable; by a container on the machine's network, since who runs this need not be root."""
-    number, image = docker("exec", name, "cat", f"{INTERFACE}/iflink").strip(), str(_known(name)["Config"]["Image"])
+    number, image = docker("exec", name, "sh", "-c", f"cat {INTERFACE}/iflink").strip(), str(_known(name)["Config"]["Image"])
     rights = ("--network", "host", "--cap-add", "NET_ADMIN", "--label", layout.LABELLED)
     docker("run", "--rm", "--pull", "never", *rights, "--entrypoint", "/bin/sh", image, "-c", SET_LINK, "sh", number, state)
 
