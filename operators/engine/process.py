@@ -8,6 +8,7 @@ Losing the lease is a hard exit: nothing may be tidied up by who no longer leads
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,9 @@ from operators.ports.lease import LeasePort
 log = structlog.get_logger(__name__)
 EXIT_LOST_LEASE = 70
 SAVE_SECONDS = 3.0
+COLLECT_AFTER = (50_000, 20, 100)
+"""Python's collector of cycles, as shipped, looks after every 700 objects more: reading the lists of a large fleet, which makes no cycles, took three
+times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class Process:
     async def run(self) -> int:
         """Until stopped (0) or until a part failed (1)."""
         self._run = _Run()
+        gc.set_threshold(*COLLECT_AFTER)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
