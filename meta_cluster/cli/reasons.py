@@ -5,6 +5,7 @@ A chain never says the same twice: a sentence that is already part of an earlier
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -157,7 +158,9 @@ def machine_chain(machine: Manifest, business: Business, place: str, now: dateti
         reasons = ["the Machine-Operator has not looked at it yet"]
         namespace, cluster = place.split("/")
         return Chain(f"{name} takes no new pods", tuple(reasons), next=f"kok why cluster {cluster} -n {namespace}")
-    return Chain(f"{name} takes no new pods ({_phase(machine, now)})", _told_once(reasons), event, _remedy(code, machine))
+    return Chain(
+        f"{name} takes no new pods ({_phase(machine, now)})", _told_once(reasons), event, _remedy(code, machine, place.split("/")[0])
+    )
 
 
 def missing_machine_chain(name: str, picture: ClusterPicture) -> Chain | None:
@@ -216,15 +219,22 @@ def _phase(manifest: Manifest, now: datetime) -> str:
     return f"{phase}, {age_of(ready.get('lastTransitionTime'), now)}" if ready else str(phase)
 
 
-def _remedy(code: str, manifest: Manifest) -> str:
-    """What the code's entry says; else whether it goes on by itself."""
-    if code in REFERENCE:
-        return f"{REFERENCE[ErrorCode(code)].remedy}   (kok explain {code})"
-    if code in REASONS:
-        return f"{REASONS[code].remedy}   (kok explain {code})"
+def _remedy(code: str, manifest: Manifest, namespace: str = "") -> str:
+    """What the code's entry says, with the names that are known here; else whether it goes on by itself."""
+    entry = REFERENCE.get(ErrorCode(code)) if code in REFERENCE else REASONS.get(code)
+    if entry:
+        return f"{_named(entry.remedy, manifest, namespace or manifest['metadata'].get('namespace', ''))}   (kok explain {code})"
     if conditions_in(manifest).get("Reconciling", {}).get("status") == "True":
         return GOES_ON
     return f"kubectl describe {manifest['kind'].lower()}s.kok.dev {manifest['metadata']['name']}"
+
+
+def _named(remedy: str, manifest: Manifest, namespace: str) -> str:
+    """A remedy as it is typed here: `-n NS`, POOL and =HOST are known. Other names are left to the person: they may be of anything."""
+    words = re.sub(r"-n (NS|NAMESPACE)\b", f"-n {namespace}", remedy) if namespace else remedy
+    if manifest["kind"] == "Machine" and (pool := manifest["spec"].get("pool")):
+        words = re.sub(r"=HOST\b", f"={manifest['metadata']['name']}", re.sub(r"\bPOOL\b", pool, words))
+    return words
 
 
 def _told_once(reasons: Iterable[str]) -> tuple[str, ...]:

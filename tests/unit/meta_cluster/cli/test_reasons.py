@@ -220,3 +220,11 @@ def test_should_not_say_that_it_goes_on_by_itself_where_the_sentence_asks_for_a_
     assert next_of("PoolsRemain", asks).startswith("give the command above: it waits for you")
     offers = "waits until host demo-1 is cleaned; to give it up as it is: kubectl delete its HostClaim"
     assert next_of("Deleting", offers).startswith("nothing: it goes on by itself")
+
+
+def test_should_fill_into_a_remedy_what_is_known() -> None:
+    overdue = p.machine("demo-2", p.condition("Ready", "False", "DrainOverdue", "pod x stays"), phase="Draining", message="pod x stays")
+    machine = {**overdue, "spec": {**overdue.get("spec", {}), "pool": "workers"}}
+    remedy = machine_chain(machine, Business(machines=(machine,)), "demo/demo", p.NOW).next
+    assert "machinepools.kok.dev workers -n demo kok.dev/force-drain=demo-2" in remedy
+    assert "POOL" not in remedy
