@@ -9,14 +9,16 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from operators.api.cluster import Cluster, EndpointType
-from operators.api.cluster_release import ClusterRelease
+from operators.api.cluster_release import AuthorisedBy, ClusterRelease
 from operators.api.hosts import HostClaim
 from operators.api.packages import ClusterPackageVersion, MachinePackageVersion
 from operators.api.pools import HostRelease, MachinePool, MachinePoolRelease, PoolOrder, StagingWish
 from operators.api.risk import Decision, OperationGrant
+from operators.domain.machine.release import TakenBack
 from operators.domain.machine.render import ClusterFacts
 from operators.domain.machine.times import parse_time
 from operators.domain.machine.view import ClusterState, HeldGrant
+from operators.domain.risk.identity import at
 from operators.errors import ErrorCode, KokError
 from operators.machine_operator import kinds
 from operators.machine_operator.world import World
@@ -116,6 +118,14 @@ class Meta:
         cluster = self.cluster()
         several = cluster is not None and bool(cluster.spec.endpoint.additional_hosts)
         return (*spec.machine_packages, spec.api_proxy_package) if several and spec.api_proxy_package else spec.machine_packages
+
+    def taken_back(self) -> TakenBack | None:
+        """Whether the released version is there because a rollout took another one back. Raises KokError."""
+        found = self._cache.get(kinds.CLUSTER_RELEASE.ref(self._identity.cluster, self._identity.namespace))
+        spec = ClusterRelease.parse(found).spec if found else None
+        if spec is None or spec.current.by is not AuthorisedBy.Undo or not spec.history:
+            return None
+        return TakenBack(at(spec.history[0].at), at(spec.current.at))
 
     def package(self, name: str) -> MachinePackageVersion:
         """One MachinePackageVersion; parsed once per change: its spec never does, its annotations may. Raises KokError PackageMissing."""

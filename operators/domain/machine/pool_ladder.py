@@ -123,6 +123,8 @@ def batch_of(view: PoolView) -> Batch:
     packages = with_orders(wished, orders, view.catalogue)
     claimed = frozenset(view.own_claims)
     hosts = PoolHosts(view.pool.spec.hosts, packages, view.released, view.verdicts, claimed, view.catalogue)
+    if view.taken_back and view.pool.spec.packages.explicit is None:
+        hosts = replace(hosts, taken_back=view.taken_back)
     if orders:
         hosts = replace(hosts, reason=words_of(orders), going_back=goes_back(orders))
     return next_release(hosts, limited(view.pool.spec.update, orders), now=view.now.strftime("%Y-%m-%dT%H:%M:%SZ"))

@@ -10,7 +10,7 @@ from functools import cached_property
 from operators.api.hosts import Host, HostClaim
 from operators.api.machines import Machine
 from operators.api.pools import HostRelease, MachinePool, PoolOrder
-from operators.domain.machine.release import Verdict
+from operators.domain.machine.release import TakenBack, Verdict
 from operators.domain.machine.view import ClusterState
 from operators.domain.machine.wish import Catalogue
 from operators.errors import KokError
@@ -41,6 +41,8 @@ class PoolView:
     """What rollouts ordered."""
     ahead: tuple[str, ...] = ()
     """MachinePackageVersions whose artifacts rollouts want on the hosts before they change them."""
+    taken_back: TakenBack | None = None
+    """The version of its Cluster, by a rollout."""
 
     @cached_property
     def hosts(self) -> dict[str, Host]:

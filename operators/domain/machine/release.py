@@ -3,7 +3,8 @@
 New hosts at once (nothing runs on them). Hosts that change go in batches: only as many as may be out of service at once, counting those
 that are out of service for any other reason; per zone, too; the next batch only when every host of the last was found in service with the
 new packages. That is noted in the release (`openedAt`), so neither a restart of the operator nor a host that dies later changes what is
-known: a first failure stops the update by being no success. Going back takes nothing more out of service where a host was seen to be out
+known: a first failure stops the update by being no success. Hosts go back where a rollout's order does, or where the version that their pool follows was
+taken back by a rollout and they get just what they had before it. Going back takes nothing more out of service where a host was seen to be out
 already: so many as may be out are mended at once, however many are. What is authorised stays so; a change whose effect the pool forbids
 is not authorised, nor one that brings a package which a rollout found bad.
 """
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
 from operators.api.pools import HostRelease, UpdateStrategy
 from operators.domain.machine.effects import EffectRules, changes_between, refusal_of
+from operators.domain.risk.identity import at
 from operators.domain.rollout.bad import told_on
 from operators.errors import ErrorCode
 
@@ -56,6 +59,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """A rollout took back the version that a pool follows: when it had been authorised, and when it was taken back."""
+
+    since: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PoolHosts:
     """A pool's hosts as an update sees them. `claimed`: names of hosts that still have a claim (they leave, or stay)."""
 
@@ -69,7 +80,9 @@ class PoolHosts:
     reason: str = "packages of the pool changed"
     """Why hosts change."""
     going_back: bool = False
-    """Whether that takes back what a rollout changed."""
+    """Whether an order takes back what a rollout changed."""
+    taken_back: TakenBack | None = None
+    """Of the version that the pool follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +113,19 @@ def next_release(pool: PoolHosts, strategy: UpdateStrategy, *, now: str) -> Batc
     for name in sorted(wished - set(current)):
         kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason="new host")
     for name in choice.names:
-        before = current[name].packages
-        kept[name] = HostRelease(name=name, packages=pool.packages, at=now, reason=pool.reason, before=before, going_back=pool.going_back)
+        old = current[name]
+        kept[name] = HostRelease(
+            name=name, packages=pool.packages, at=now, reason=pool.reason, before=old.packages, going_back=_goes_back(pool, old)
+        )
     return Batch(tuple(kept[name] for name in sorted(kept)), choice.waiting, choice.stalled)
+
+
+def _goes_back(pool: PoolHosts, entry: HostRelease) -> bool:
+    """Whether the host gets what it had before a rollout changed it: then leave is asked for as for a rollback, and nothing else passes as one."""
+    if pool.going_back:
+        return True
+    undone = pool.taken_back
+    return undone is not None and set(entry.before) == set(pool.packages) and undone.since <= at(entry.at) < undone.at
 
 
 def _noted(entry: HostRelease, verdicts: Mapping[str, Verdict], now: str) -> HostRelease:
@@ -179,13 +202,14 @@ def _within_limits(pool: PoolHosts, strategy: UpdateStrategy, candidates: Sequen
     zones = {host.name: host.zone for host in pool.wished}
     out = {entry.name for entry in pool.authorised if entry.name in zones and not is_in_service(entry, pool.verdicts)}
     seen_out = {name for name in out if name in pool.verdicts}
+    back = {entry.name for entry in pool.authorised if _goes_back(pool, entry)}
     limit = limit_of(strategy, len(pool.wished))
     chosen: list[str] = []
     for name in sorted(candidates, key=lambda name: (name not in out, name)):
         taken = out | set(chosen) | {name}
         same_zone = [other for other in taken if zones[other] == zones[name]] if zones[name] else []
         fits = len(taken) <= max(limit, 0) and len(same_zone) <= strategy.per_zone
-        mends = pool.going_back and name in seen_out and len(chosen) < max(limit, 1)
+        mends = name in back and name in seen_out and len(chosen) < max(limit, 1)
         if fits or mends:
             chosen.append(name)
     left = len(candidates) - len(chosen)

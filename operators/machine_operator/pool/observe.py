@@ -44,6 +44,7 @@ class PoolObserver:
             self._world.board.verdicts,
             () if problem else self._meta.orders(pool),
             () if problem else packages_ahead(self._meta.staging(pool), self._world.now()),
+            None if problem else self._meta.taken_back(),
         )
 
     def _released(self, pool: MachinePool) -> tuple[tuple[str, ...] | None, tuple[HostRelease, ...], KokError | None]:

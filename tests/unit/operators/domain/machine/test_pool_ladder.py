@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from operators.api.machines import MachineStatus
 from operators.api.packages import MachinePackageVersion
 from operators.api.pools import HostRelease
 from operators.domain.machine import steps
-from operators.domain.machine.pool_ladder import next_pool_step
+from operators.domain.machine.pool_ladder import batch_of, next_pool_step
 from operators.domain.machine.pool_status import pool_status_of
 from operators.domain.machine.pool_view import PoolView
-from operators.domain.machine.release import Verdict
+from operators.domain.machine.release import TakenBack, Verdict
 from operators.domain.machine.view import ClusterState
 from operators.domain.machine.wish import wished_packages
 from operators.errors import ErrorCode, KokError
@@ -174,3 +175,13 @@ def test_should_show_the_same_status_again() -> None:
     later = replace(seen, pool=seen.pool.model_copy(update={"status": first}), now=b.NOW.replace(hour=13))
     assert pool_status_of(later, next_pool_step(later), "") == first
     assert (first.machines, first.ready) == (1, 1)
+
+
+@pytest.mark.parametrize(("packages", "goes_back"), [({"follow": "Cluster"}, True), ({"explicit": list(NAMES)}, False)])
+def test_should_take_hosts_back_with_the_version_that_they_follow_and_no_others(packages: dict[str, Any], goes_back: bool) -> None:
+    changed = (*NAMES[:1], "kubelet-2")
+    released = (RELEASED[0].model_copy(update={"packages": changed, "before": NAMES, "at": "2026-01-01T00:10:00Z"}),)
+    undone = TakenBack(datetime(2026, 1, 1, 0, 5, tzinfo=UTC), datetime(2026, 1, 1, 0, 20, tzinfo=UTC))
+    seen = view(released=released, verdicts={"m1": Verdict(changed, True, False, "fine")}, taken_back=undone)
+    batch = batch_of(replace(seen, pool=b.pool(b.HOST, packages=packages)))
+    assert [(host.packages, host.going_back) for host in batch.hosts] == [(NAMES, goes_back)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,7 @@ from operators.api.hosts import Host
 from operators.api.packages import MachinePackageVersion
 from operators.api.pending import Effect
 from operators.api.pools import HostRelease, MaxUnavailable, UpdateStrategy
-from operators.domain.machine.release import Batch, PoolHosts, Verdict, is_in_service, limit_of, next_release
+from operators.domain.machine.release import Batch, PoolHosts, TakenBack, Verdict, is_in_service, limit_of, next_release
 from operators.domain.rollout.bad import FOUND_BAD, NOT_BAD
 from operators.errors import ErrorCode
 
@@ -83,6 +85,38 @@ def test_should_mend_hosts_that_are_out_when_it_goes_back(going_back: bool, verd
     released = tuple(entry(host.name, NEW, before=OLD, opened=True) for host in hosts(3))
     pool = PoolHosts(hosts(3), OLD, released, verdicts, frozenset(), going_back=going_back)
     assert authorised_for(next_release(pool, strategy(), now=AT).hosts, OLD) == begun
+
+
+BEGAN, UNDONE = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "before", "taken_back", "goes_back"),
+    [
+        ("2026-01-01T00:00:00Z", OLD, TakenBack(BEGAN, UNDONE), True),
+        ("2025-12-31T23:59:59Z", OLD, TakenBack(BEGAN, UNDONE), False),
+        ("2026-01-02T00:00:00Z", OLD, TakenBack(BEGAN, UNDONE), False),
+        ("2026-01-01T12:00:00Z", ("kubelet-0",), TakenBack(BEGAN, UNDONE), False),
+        ("2026-01-01T12:00:00Z", OLD, None, False),
+    ],
+    ids=["changed by it", "changed before it", "changed after it", "gets something else", "nothing was taken back"],
+)
+def test_should_go_back_with_the_version_that_its_cluster_goes_back_to(
+    at: str, before: tuple[str, ...], taken_back: TakenBack | None, goes_back: bool
+) -> None:
+    """What goes back asks for leave as a rollback does, and mends what is out: here two of three, where one may be."""
+    released = tuple(entry(host.name, NEW, before=before, opened=True).model_copy(update={"at": at}) for host in hosts(3))
+    verdicts = {"h000": fine(NEW), "h001": down(NEW), "h002": down(NEW)}
+    pool = PoolHosts(hosts(3), OLD, released, verdicts, frozenset(), taken_back=taken_back)
+    begun = [each for each in next_release(pool, strategy(), now=AT).hosts if each.packages == OLD]
+    assert [(each.name, each.going_back) for each in begun] == ([("h001", True)] if goes_back else [])
+
+
+@pytest.mark.parametrize("taken_back", [TakenBack(BEGAN, UNDONE), None])
+def test_should_tell_a_host_that_goes_back_from_one_that_goes_on(taken_back: TakenBack | None) -> None:
+    released = (entry("h000", NEW, before=OLD, opened=True).model_copy(update={"at": "2026-01-01T12:00:00Z"}),)
+    pool = PoolHosts(hosts(1), OLD, released, {"h000": fine(NEW)}, frozenset(), taken_back=taken_back)
+    assert next_release(pool, strategy(), now=AT).hosts[0].going_back is (taken_back is not None)
 
 
 def test_should_stop_at_the_first_failure_of_the_new_packages() -> None:
