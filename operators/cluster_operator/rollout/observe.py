@@ -14,6 +14,7 @@ from operators.api.rollout import FleetRollout
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.cluster.world import Remembered, World
 from operators.cluster_operator.rollout import kinds
+from operators.cluster_operator.rollout.following import FollowerLook
 from operators.cluster_operator.rollout.journal import Journal, JournalBook, Refusal
 from operators.cluster_operator.rollout.measuring import Measurer
 from operators.cluster_operator.rollout.outlook import catalogue_of, pools_by_cluster
@@ -108,6 +109,7 @@ class Observer:
     def __init__(self, world: World, journals: JournalBook, probes: ProbeBook, measurer: Measurer, pool_stager: PoolStager) -> None:
         self._stager, self._pool_stager = Stager(world), pool_stager
         self._world, self._journals, self._probes, self._measurer = world, journals, probes, measurer
+        self._followers = FollowerLook(world, probes)
         self._ended: Remembered[str] = Remembered(1000, RIVAL_SECONDS)
 
     async def observe(self, key: Key) -> Seen | None:
@@ -194,7 +196,7 @@ class Observer:
             check_readable(members, seen.ground.unreadable if seen.ground else seen.unreadable)
         facts: Mapping[str, MemberFacts] = await self._facts(seen, members)
         look = self._look(seen, stages, story, facts)
-        facts = self._with_nodes(seen, plan.to, look)
+        facts = self._with_nodes(seen, plan.to, look) if seen.ground else await self._with_followers(seen, look)
         baseline, after = await self._numbers(seen, look)
         leave = None if story.ended or story.going_back else await self._leave(seen)
         return RolloutView(
@@ -267,6 +269,16 @@ class Observer:
             self._probes.want_nodes(changes)
             found[key] = proven(found[key], changes, self._probes.tries)
         return found
+
+    async def _with_followers(self, seen: Seen, look: StageLook) -> Mapping[str, MemberFacts]:
+        """Of a change of planes: what the hosts that follow still owe, in the stage in hand; of one that goes back once every plane is back."""
+        story, facts = look.story, look.members
+        if story.ended or (look.stage.name in story.healthy and not story.going_back):
+            return facts
+        if not story.going_back:
+            return await self._followers.look([member.key for member in look.stage.members], facts, seen.fleet)
+        owing = [each for each in facts.values() if each.hold is Hold.Forward or (each.hold is Hold.Back and not each.healthy)]
+        return facts if owing else await self._followers.look(facts, facts, seen.fleet)
 
     async def _numbers(self, seen: Seen, look: StageLook) -> tuple[Baseline | NoData, Mapping[str, tuple[Reading, Reading]]]:
         """The baseline before a stage begins, and what its changed members show of the metrics afterwards."""

@@ -75,6 +75,13 @@ def wished_of(seen: PoolSeen, component: str, catalogue: Catalogue) -> Wished:
     return Wished(own, order, with_orders(wished, orders, catalogue.machines))
 
 
+def shall_have(seen: PoolSeen, catalogue: Catalogue) -> tuple[str, ...]:
+    """Packages that the pool's hosts shall have, by wish and orders: the same sum. Raises KokError while anything that it is made of is missing."""
+    wished = wished_packages(seen.pool, _cluster_packages(seen, catalogue), catalogue.machines)
+    orders = in_force(seen.release.spec.orders if seen.release else (), wished, catalogue.machines)
+    return with_orders(wished, orders, catalogue.machines)
+
+
 def _cluster_packages(seen: PoolSeen, catalogue: Catalogue) -> tuple[str, ...]:
     if seen.pool.spec.packages.explicit is not None:
         return ()

@@ -14,6 +14,9 @@ deadline has failed; coming back on the old version is a failure too. Failures w
 A first bad sample, and numbers that are missing, keep everybody else from being started until it is clear what it is. When that lasts
 for `holdDeadlineSeconds` after the last thing that moved, here or before a stage, a person is called.
 
+A Cluster is through when the hosts of the pools that follow it are, too: each in service with what the version brings, and each changed node has started a
+pod. Nobody fails by time for that; a pool that stopped at a host which failed fails its Cluster, unless it was not well before.
+
 Soaking. All members are healthy; they are watched for `soakSeconds`. A FAIL at any moment of Changing or Soaking fails the stage at once.
 
 Holding. The soak is over and the verdict is HOLD or INCONCLUSIVE: no advance, no rollback; after `holdDeadlineSeconds` a person is called.
@@ -27,7 +30,7 @@ Going back. Decided by a failure, an abort or an undo, and never revoked. After 
 other rollout and no edited wish takes it meanwhile. What this rollout changed is taken back, broken members first, then the
 last first; neither windows, breaker nor soaks hold it up, but failure domains do, and each member must be healthy before its slot is free. It has its
 own parallelism (`undo.maxParallel`), stops when going back does not help, or makes fewer pods than before, and never goes to a version that was
-found bad.
+found bad. Planes do not wait for hosts that follow them; the end does.
 
 Ended. Good, Bad, Aborted or Undone. An undo of a good one opens it again.
 """
@@ -168,7 +171,8 @@ class StageWork:
             words = f"{blind[0].key} cannot be judged, so nobody else is changed: {self.view.members[blind[0].key].blind}"
             return Wait(State.Changing, words, page=self._rests_long())
         if not waiting or len(in_hand) >= self.wish.max_parallel:
-            return Wait(State.Changing, self._in_hand_words(in_hand))
+            follows = any(self.view.members[member.key].following for member in in_hand)
+            return Wait(State.Changing, self._in_hand_words(in_hand), page=follows and self._rests_long())
         if barred := self._barred():
             return Wait(State.Changing, barred)
         if unclear := self._unclear():
@@ -188,8 +192,8 @@ class StageWork:
         deadline = timedelta(seconds=self.wish.member_deadline_seconds)
         for key, phase in self.phases.items():
             facts = self.view.members.get(key)
-            if phase == MemberPhase.GoingBack and facts and self.view.now - facts.since > deadline:
-                return f"going back did not help {key}: {facts.trouble}; a person decides: abort or undo"
+            if phase == MemberPhase.GoingBack and facts and self.view.now - facts.moved_at > deadline:
+                return f"going back did not help {key}: {facts.trouble or facts.following}; a person decides: abort or undo"
         return ""
 
     def _all_changed(self) -> Step:
@@ -235,10 +239,10 @@ class StageWork:
     def _rests_long(self) -> bool:
         """Whether nothing has moved for so long that a person is called: no record, no authorisation, nobody who became healthy."""
         facts = [self.view.members[member.key] for member in self.stage.members if member.key in self.view.members]
-        moved = [moment for each in facts if each.hold is Hold.Forward for moment in (each.since, each.ready_since)]
+        moved = [each.moved_at for each in facts if each.hold is Hold.Forward]
         moments = [self.view.made, *(record.at for record in self.view.records[-1:]), *moved]
         patience = timedelta(seconds=self.view.spec.analysis.hold_deadline_seconds)
-        return self.view.now - max(moment for moment in moments if moment) > patience
+        return self.view.now - max(moments) > patience
 
     def _barred(self) -> str:
         """Why nothing new may start, whatever the numbers say."""
@@ -285,7 +289,7 @@ class StageWork:
 
     def _in_hand_words(self, in_hand: Sequence[PlannedMember]) -> str:
         facts = self.view.members
-        words = [f"{member.key} ({facts[member.key].trouble or facts[member.key].unproven or 'is changing'})" for member in in_hand[:3]]
+        words = [f"{member.key} ({facts[member.key].trouble or facts[member.key].owes or 'is changing'})" for member in in_hand[:3]]
         more = f" and {len(in_hand) - 3} more" if len(in_hand) > 3 else ""
         return f"stage {self.name}: in hand {', '.join(words)}{more}"
 
@@ -294,11 +298,10 @@ class StageWork:
         if facts is None or facts.is_elsewhere(member.origin, self.view.plan.to):
             return MemberPhase.Skipped
         if facts.hold == Hold.Back:
-            return MemberPhase.Back if facts.healthy else MemberPhase.GoingBack
+            return MemberPhase.Back if facts.healthy and not facts.following else MemberPhase.GoingBack
         if facts.version != self.view.plan.to or facts.hold == Hold.Rival:
             return MemberPhase.Waiting
-        owes = facts.hold == Hold.Forward and bool(facts.unproven) and self.name not in self.story.healthy
-        if facts.healthy and not owes:
+        if facts.healthy and not self._owes(facts):
             return MemberPhase.Healthy
         if facts.hold != Hold.Forward:
             return MemberPhase.Waiting
@@ -307,12 +310,18 @@ class StageWork:
         if facts.gave_up:
             return MemberPhase.Failed
         if facts.healthy:
-            return MemberPhase.InHand  # its nodes are asked: an answer comes soon, and nobody fails by time for that
+            return MemberPhase.InHand  # its hosts follow, or are asked: nobody fails by time for that
         began = facts.since
         if self.name in self.story.healthy and facts.unhealthy_since:
             began = max(began, facts.unhealthy_since)  # it was healthy once: its deadline begins anew
         late = self.view.now - began > timedelta(seconds=self.wish.member_deadline_seconds)
         return MemberPhase.Failed if late else MemberPhase.InHand
+
+    def _owes(self, facts: MemberFacts) -> bool:
+        """Whether a healthy member is not through. A person who accepts the stage's failures waits for no hosts that follow."""
+        if facts.hold != Hold.Forward or self.name in self.story.healthy:
+            return False
+        return bool(facts.unproven or (facts.following and not self.accepted))
 
 
 def _going_back(view: RolloutView, decided: Record) -> Step:
@@ -330,6 +339,8 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
     if forward and (harm := _harm(view)):
         return harm
     if not forward and not coming:
+        if follower := _follower(view, members, deadline):
+            return follower
         return _note(view, Event.Ended, f"taken back: {decided.text}", outcome=decided.outcome)
     allowed = [member for member in forward if member.origin and member.origin not in view.bad_versions]
     slots = _slots_back(view)
@@ -341,6 +352,19 @@ def _going_back(view: RolloutView, decided: Record) -> Step:
     if coming:
         return Wait(State.GoingBack, f"{coming[0].key} is going back: {view.members[coming[0].key].trouble or 'not healthy yet'}")
     return Wait(State.GoingBack, _no_way_back(forward[0]), page=True)
+
+
+def _follower(view: RolloutView, members: Sequence[PlannedMember], deadline: timedelta) -> Wait | None:
+    """All planes are back: what the hosts that follow one of them still owe, unless a person accepted it."""
+    if ROLLBACK in view.spec.accepted_failures:
+        return None
+    for member in members:
+        facts = view.members[member.key]
+        if facts.hold == Hold.Back and facts.following:
+            is_late = view.now - facts.moved_at > deadline
+            more = f"; a person decides: resume --accept {ROLLBACK}" if is_late else ""
+            return Wait(State.GoingBack, f"{member.key} is back, its hosts are not: {facts.following}{more}", page=is_late)
+    return None
 
 
 def _harm(view: RolloutView) -> Step | None:

@@ -218,4 +218,4 @@ def _trouble(view: RolloutView, key: str) -> str:
     origin = next((member.origin for stage in stages_of(view.plan, view.story) for member in stage.members if member.key == key), "")
     if facts.is_elsewhere(origin, view.plan.to):
         return f"somebody authorised {facts.version} meanwhile; it is left alone"
-    return facts.trouble or facts.unproven
+    return facts.trouble or facts.owes

@@ -68,7 +68,21 @@ class MemberFacts:
     blind: str = ""
     """Why its operator cannot tell: SSH fails to many of its hosts. Then nobody fails by time, and nothing else is started."""
     unproven: str = ""
-    """Of a pool that was changed: which node has not started a pod since; empty when all have."""
+    """Of hosts that were changed: which node has not started a pod since; empty when all have."""
+    following: str = ""
+    """Of a Cluster whose plane is healthy: which pool that follows it has not brought the version to its hosts yet; empty when all have."""
+    followed_at: datetime | None = None
+    """When the last host of those pools came into service with it."""
+
+    @property
+    def owes(self) -> str:
+        """What a healthy member still has to show before it is through; empty when nothing."""
+        return self.following or self.unproven
+
+    @property
+    def moved_at(self) -> datetime:
+        """The last that is known to have moved."""
+        return max(moment for moment in (self.since, self.ready_since, self.followed_at) if moment)
 
     def is_elsewhere(self, origin: str, to: str) -> bool:
         """Whether somebody else gave it another version since the plan was frozen: whoever did has the last word."""

@@ -169,6 +169,23 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+async def a_pool_that_follows(fleet: Fleet, tag: str) -> str:
+    """One host with tool 1; the version that is made here brings tool 2."""
+    kube, head = fleet.kube, {"apiVersion": "kok.dev/v1alpha1"}
+    for number in ("1", "2"):
+        spec = {"component": "tool", "version": number}
+        await kube.create({**head, "kind": "MachinePackageVersion", "metadata": {"name": f"tool-{number}-{tag}"}, "spec": spec})
+    version = package_manifest(f"kubernetes-1.35.4-{tag}", "1.35.4")
+    version["spec"]["machinePackages"] = [f"tool-2-{tag}"]
+    await kube.create(version)
+    place = {"name": "workers", "namespace": fleet.clusters[0].partition("/")[0]}
+    pool = {"clusterName": "c", "hosts": [{"name": "m1", "address": "10.9.0.1"}], "packages": {"follow": "Cluster"}}
+    await kube.create({**head, "kind": "MachinePool", "metadata": place, "spec": pool})
+    hosts = [{"name": "m1", "packages": [f"tool-1-{tag}"], "at": "2026-01-01T00:00:00Z"}]
+    await kube.create({**head, "kind": "MachinePoolRelease", "metadata": place, "spec": {"hosts": hosts}})
+    return str(version["metadata"]["name"])
+
+
 class RolloutOperator:
     """One process with nothing in its memory; `fleet` says what its planes and probes do."""
 

@@ -11,9 +11,8 @@ from operators.adapters.kube import KubeClient
 from operators.cluster_operator.cluster import kinds as cluster_kinds
 from operators.cluster_operator.rollout import kinds
 from operators.ports.kube import Invalid, Manifest
-from tests.integration.cluster_operator.world_of_planes import package_manifest
 from tests.integration.kube_proxies import RecordingKube
-from tests.integration.rollout.fleet import Fleet, RolloutOperator
+from tests.integration.rollout.fleet import Fleet, RolloutOperator, a_pool_that_follows
 
 pytestmark = pytest.mark.usefixtures("crds")
 NEVER_NOW = {"cron": "0 0 29 2 *", "durationSeconds": 60}
@@ -79,23 +78,6 @@ async def test_should_go_on_as_ever_where_images_cannot_be_pulled_ahead(kube: Ku
     assert await pulling(fleet) == []
     await kube.patch_json(kinds.ROLLOUT.ref(name), {"spec": {"windows": []}})
     await operator.until(name, "Good")
-
-
-async def a_pool_that_follows(fleet: Fleet, tag: str) -> str:
-    """One host with tool 1; the version that is made here brings tool 2."""
-    kube, head = fleet.kube, {"apiVersion": "kok.dev/v1alpha1"}
-    for number in ("1", "2"):
-        spec = {"component": "tool", "version": number}
-        await kube.create({**head, "kind": "MachinePackageVersion", "metadata": {"name": f"tool-{number}-{tag}"}, "spec": spec})
-    version = package_manifest(f"kubernetes-1.35.4-{tag}", "1.35.4")
-    version["spec"]["machinePackages"] = [f"tool-2-{tag}"]
-    await kube.create(version)
-    place = {"name": "workers", "namespace": fleet.clusters[0].partition("/")[0]}
-    pool = {"clusterName": "c", "hosts": [{"name": "m1", "address": "10.9.0.1"}], "packages": {"follow": "Cluster"}}
-    await kube.create({**head, "kind": "MachinePool", "metadata": place, "spec": pool})
-    hosts = [{"name": "m1", "packages": [f"tool-1-{tag}"], "at": "2026-01-01T00:00:00Z"}]
-    await kube.create({**head, "kind": "MachinePoolRelease", "metadata": place, "spec": {"hosts": hosts}})
-    return str(version["metadata"]["name"])
 
 
 async def wishes(fleet: Fleet) -> list[dict[str, Any]]:

@@ -65,6 +65,12 @@ class RolloutMachine(RuleBasedStateMachine):
         if isinstance(step, Note) and step.record.event == Event.Ended:
             coming = [key for key, facts in world.members.items() if facts.hold == Hold.Back and not facts.healthy]
             assert not coming, "an end is told when everybody has arrived"
+            following = [key for key, facts in world.members.items() if facts.hold == Hold.Back and facts.following]
+            is_accepted = "rollback" in view.spec.accepted_failures or step.record.outcome is Outcome.Good
+            assert not following or is_accepted, "nor before the hosts have that follow"
+        if isinstance(step, Note) and step.record.event == Event.StageHealthy and step.record.stage not in view.spec.accepted_failures:
+            left = [key for key in self.in_stage(step.record.stage)[1] if self.follows(key)]
+            assert not left, "a stage is changed when the hosts that follow are"
         if dies is Dies.BesideTheNote and isinstance(step, Note):
             world.mark(step.record)
         if dies is Dies.Never:
@@ -86,7 +92,11 @@ class RolloutMachine(RuleBasedStateMachine):
         touched = self.in_stage(step.key)[1]
         passed = {record.stage for record in view.records if record.event == Event.StagePassed}
         assert all(name in passed for name in ["canary", "half", "rest"][: ["canary", "half", "rest"].index(stage)])
-        busy = [key for key in touched if not self.world.members[key].healthy]
+        busy = [
+            key
+            for key in touched
+            if not self.world.members[key].healthy or (self.follows(key) and stage not in view.spec.accepted_failures)
+        ]
         self.check_limits(step.key, busy, {"canary": 1, "half": 2, "rest": 2}[stage])
 
     def check_limits(self, key: str, busy: list[str], limit: int) -> None:
@@ -97,8 +107,14 @@ class RolloutMachine(RuleBasedStateMachine):
         assert len({domains[each] for each in (*busy, key)}) <= self.domains_at_once
 
     def in_stage(self, key: str) -> tuple[str, list[str]]:
-        stage = next(each for each in self.world.plan.stages if any(member.key == key for member in each.members))
+        """Stage of a member, and who was changed in it."""
+        stage = next(each for each in self.world.plan.stages if key == each.name or any(member.key == key for member in each.members))
         return stage.name, [m.key for m in stage.members if m.key in self.world.members and self.world.members[m.key].hold != Hold.Free]
+
+    def follows(self, key: str) -> bool:
+        """Whether its hosts are still on their way forward."""
+        facts = self.world.members[key]
+        return facts.hold == Hold.Forward and bool(facts.following)
 
     @rule()
     def good_times(self) -> None:
@@ -112,14 +128,33 @@ class RolloutMachine(RuleBasedStateMachine):
             if world.records[-1].event in (Event.StagePassed, Event.GoingBack, Event.Ended):
                 return
             for key, facts in world.members.items():
-                world.members[key] = replace(facts, healthy=True, unhealthy_since=None)
+                world.members[key] = replace(facts, healthy=True, unhealthy_since=None, following="")
             world.now += timedelta(seconds=20)
 
-    @rule(number=st.integers(0, 7), healthy=st.booleans())
-    def health(self, number: int, healthy: bool) -> None:
+    @rule(number=st.integers(0, 7), healthy=st.booleans(), following=st.sampled_from(["", "pool workers"]))
+    def health(self, number: int, healthy: bool, following: str) -> None:
+        """Of a plane; the hosts that follow a healthy one may have the version, or not yet."""
         key = f"prod/c{number}"
         if (facts := self.world.members.get(key)) and facts.hold in (Hold.Forward, Hold.Back):
-            self.world.members[key] = replace(facts, healthy=healthy, unhealthy_since=None if healthy else self.world.now)
+            since = None if healthy else self.world.now
+            self.world.members[key] = replace(facts, healthy=healthy, unhealthy_since=since, following=following if healthy else "")
+
+    @rule(gave_up=st.sampled_from(["", "", "m1 starts no kubelet"]))
+    def hosts_follow(self, gave_up: str) -> None:
+        """All that are on their way arrive, or one of the first member's fails."""
+        for key, facts in self.world.members.items():
+            if self.follows(key) and gave_up:
+                self.world.members[key] = replace(facts, gave_up=gave_up)
+                return
+            self.world.members[key] = replace(facts, following="")
+
+    @rule()
+    def planes_are_back(self) -> None:
+        """Of those that go back; the hosts of some are not."""
+        for number, (key, facts) in enumerate(self.world.members.items()):
+            if facts.hold == Hold.Back:
+                self.world.members[key] = replace(facts, healthy=True, following="pool workers" if number % 2 == 0 else "")
+        self.one_pass()
 
     @rule(seconds=st.sampled_from([1, 30, 61, 900, 1801, -30, -3600]))
     def clock(self, seconds: int) -> None:
@@ -132,6 +167,7 @@ class RolloutMachine(RuleBasedStateMachine):
     @rule(verdict=st.sampled_from([PASS, PASS, HOLD, FAIL]), breaker=st.sampled_from(["", "", "open"]), is_open=st.booleans())
     def surroundings(self, verdict: Verdict, breaker: str, is_open: bool) -> None:
         self.world.verdict, self.world.breaker, self.world.window = verdict, breaker, WindowState(is_open)
+        self.one_pass()
 
     @rule(verdict=st.sampled_from([PASS, HOLD]))
     def numbers_turn(self, verdict: Verdict) -> None:
@@ -152,7 +188,7 @@ class RolloutMachine(RuleBasedStateMachine):
         world = self.world
         copy = World(world.made, world.plan, dict(world.members), list(world.records), world.now, FAIL, WindowState(False), "open")
         copy.marked = dict(world.marked)
-        copy.members = {key: replace(facts, healthy=True) for key, facts in copy.members.items()}
+        copy.members = {key: replace(facts, healthy=True, following="") for key, facts in copy.members.items()}
         copy.order = Order.Undo
         copy.edits["accepted_failures"] = ("harm",)  # what was stopped for harm goes on when a person says so
         copy.run_to_end()
@@ -197,6 +233,8 @@ TestRolloutMachine.settings = settings(max_examples=settings.default.max_example
         (RolloutMachine, "_barred", ""),
         (RolloutMachine, "_closed", ""),
         (RolloutMachine, "_harm", ""),
+        (RolloutMachine, "_owes", ""),
+        (RolloutMachine, "_follower", ""),
         (PausingMachine, "_slots_back", 9),
     ],
 )
