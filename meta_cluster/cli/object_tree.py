@@ -18,17 +18,26 @@ def machine_tree(machine: Manifest, place: str, now: datetime) -> Node:
     """A Machine of the business cluster `place` (namespace/name)."""
     status = machine.get("status") or {}
     packages = tuple(_package(package) for package in status.get("packages") or ())
-    matching = sum(not package.wrong for package in packages)
     address = f"   address {status['address']}" if status.get("address") else ""
     children = (
         Node("Wish", f"{machine['spec'].get('desiredState', 'InService')}, pool {machine['spec']['pool']}{address}"),
-        Node("Packages", f"{matching} of {len(packages)} match" if packages else "none observed yet", not packages, packages),
+        _packages(machine, packages),
         *pending_nodes(machine),
         *repair_nodes(machine),
         conditions_node(machine, now),
     )
     said = (Node(MARK, str(status["message"]), wrong=True),) if status.get("message") and not is_ready(machine) else ()
     return Node(f"Machine {machine['metadata']['name']} of {place}", headline(machine, now), not is_ready(machine), (*said, *children))
+
+
+def _packages(machine: Manifest, packages: Sequence[Node]) -> Node:
+    """What matches; of a host that nobody can look at now, what did."""
+    if not packages:
+        return Node("Packages", "none observed yet", wrong=True)
+    matching = sum(not package.wrong for package in packages)
+    is_known = conditions_in(machine).get("PackagesReady", {}).get("status") != "Unknown"
+    word = "match" if is_known else "matched when last seen"
+    return Node("Packages", f"{matching} of {len(packages)} {word}", not is_known, tuple(packages))
 
 
 def _package(package: Mapping[str, Any]) -> Node:

@@ -26,6 +26,15 @@ DIFFERING = p.machine(
         {"component": "kubelet", "wanted": "kubelet-1.35.4-r1", "version": "1.35.4", "matches": True},
     ),
 )  # fmt: skip
+OUT_OF_SIGHT = p.machine(
+    "demo-2",
+    p.condition("Ready", "False", "Unreachable", "10.89.0.6: no route to host"),
+    p.condition("HostReachable", "False", "Unreachable", "10.89.0.6: no route to host"),
+    p.condition("PackagesReady", "Unknown", "NotLookedAt", "nothing is known of the host"),
+    phase="Unreachable",
+    message="10.89.0.6: no route to host",
+    packages=({"component": "kubelet", "wanted": "kubelet-1.35.4-r1", "version": "1.35.4", "matches": True},),
+)
 TREES = {
     "cluster-well": cluster_tree(p.WELL, p.NOW),
     "cluster-pod-pending": cluster_tree(p.broken(p.PENDING), p.NOW),
@@ -36,6 +45,7 @@ TREES = {
     "cluster-new": cluster_tree(p.ClusterPicture({**p.cluster(), "status": {}}), p.NOW),
     "cluster-upgrading": cluster_tree(p.upgrading(), p.NOW),
     "machine-differs": machine_tree(DIFFERING, "demo/demo", p.NOW),
+    "machine-out-of-sight": machine_tree(OUT_OF_SIGHT, "demo/demo", p.NOW),
     "machine-key-changed": machine_tree(p.UNREACHABLE, "demo/demo", p.NOW),
     "pool": object_tree(p.POOL, p.NOW),
 }
