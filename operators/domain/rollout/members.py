@@ -59,7 +59,8 @@ def facts_of(own: Self, cluster: Cluster, release: ClusterRelease | None, runnin
     hold = _hold(own, release, running)
     unhealthy, ready = (since, None) if trouble else (None, since)
     rival = current.name if hold is Hold.Rival else ""
-    return MemberFacts(hold, current.package_version, at(current.at), not trouble, trouble, unhealthy, ready, rival)
+    arrived = release.spec.hop is None and release.spec.plane_package == current.package_version
+    return MemberFacts(hold, current.package_version, at(current.at), not trouble, trouble, unhealthy, ready, rival, arrived=arrived)
 
 
 def _hold(own: Self, release: ClusterRelease, running: Collection[str]) -> Hold:

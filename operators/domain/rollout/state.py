@@ -312,7 +312,7 @@ class StageWork:
         if facts.healthy:
             return MemberPhase.InHand  # its hosts follow, or are asked: nobody fails by time for that
         began = facts.since
-        if self.name in self.story.healthy and facts.unhealthy_since:
+        if (facts.arrived or self.name in self.story.healthy) and facts.unhealthy_since:
             began = max(began, facts.unhealthy_since)  # it was healthy once: its deadline begins anew
         late = self.view.now - began > timedelta(seconds=self.wish.member_deadline_seconds)
         return MemberPhase.Failed if late else MemberPhase.InHand

@@ -71,6 +71,8 @@ class MemberFacts:
     """Of hosts that were changed: which node has not started a pod since; empty when all have."""
     following: str = ""
     """Of a Cluster whose plane is healthy: which pool that follows it has not brought the version to its hosts yet; empty when all have."""
+    arrived: bool = False
+    """Of a Cluster: whether the whole plane was at what is authorised, once. Then it fails by time only from when it fell ill."""
     followed_at: datetime | None = None
     """When the last host of those pools came into service with it."""
 

@@ -190,6 +190,16 @@ def test_should_wait_for_hosts_that_follow_call_a_person_when_none_comes_and_fai
     assert step.record.event == Event.StageHealthy
 
 
+@pytest.mark.parametrize(("arrived", "phase"), [(True, MemberPhase.InHand), (False, MemberPhase.Failed)])
+def test_should_give_a_plane_that_falls_ill_while_its_hosts_follow_a_deadline_of_its_own(arrived: bool, phase: MemberPhase) -> None:
+    world = canary(following=WORDS, arrived=arrived)
+    world.now += timedelta(days=1)
+    world.members["prod/c0"] = replace(world.members["prod/c0"], healthy=False, trouble="apiserver is gone", unhealthy_since=world.now)
+    assert phase_of(world) is phase
+    world.now += timedelta(days=1)
+    assert phase_of(world) is MemberPhase.Failed
+
+
 def test_should_fail_a_stage_whose_hosts_do_not_come_up_with_the_version() -> None:
     world = canary(following=WORDS, gave_up="pool workers: m1: no space")
     assert phase_of(world) is MemberPhase.Failed

@@ -52,6 +52,11 @@ def test_should_know_whose_a_member_is(current: dict[str, Any], hold: Hold) -> N
     assert facts.rival == ("autumn" if hold is Hold.Rival else "")
 
 
+def test_should_know_whether_the_whole_plane_was_there_once() -> None:
+    assert facts_of(OWN, cluster(), release(), set(), START).arrived
+    assert not facts_of(OWN, cluster(), release(packageVersion=OLD), set(), START).arrived
+
+
 def stages(*sizes: int) -> list[PlannedStage]:
     every = iter(range(sum(sizes)))
     return [
